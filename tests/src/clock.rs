@@ -1,4 +1,4 @@
-//! Processes whose clock is wrong, by libfaketime.
+//! Processes with a wrong clock, through libfaketime.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,37 +10,37 @@ use tempfile::TempDir;
 ///
 /// # Panics
 /// libfaketime is not installed: the tests were not run through `make test`.
-pub fn set_off<'c>(command: &'c mut Command, offset: &str) -> &'c mut Command {
+pub fn with_clock_offset<'c>(command: &'c mut Command, offset: &str) -> &'c mut Command {
     command.envs(by_libfaketime()).env("FAKETIME", offset)
 }
 
-/// A clock that is set while processes run by it.
+/// A clock that can be set while processes use it.
 #[derive(Debug)]
 pub struct Clock(TempDir);
 
 impl Clock {
-    /// One that is so many seconds ahead of what is right.
+    /// A clock that is so many seconds ahead.
     ///
     /// # Panics
-    /// It cannot be made.
+    /// The file cannot be written.
     pub fn start(ahead: i64) -> Self {
         let clock = Self(tempfile::tempdir().expect("a temporary folder"));
         clock.set(ahead);
         clock
     }
 
-    /// Sets it so many seconds ahead of what is right.
+    /// Sets the clock so many seconds ahead.
     ///
     /// # Panics
-    /// It cannot be set.
+    /// The file cannot be written.
     pub fn set(&self, ahead: i64) {
-        // Whole at any moment: processes read it whenever they look at the clock.
+        // Atomic, since processes read the file whenever they read the clock.
         let new = self.0.path().join("new");
         fs::write(&new, format!("{ahead:+}\n")).expect("a file");
         fs::rename(new, self.file()).expect("a file");
     }
 
-    /// What a process has in its environment that goes by this clock.
+    /// The environment of a process that uses this clock.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         let mut environment = Vec::from(by_libfaketime());
         environment.push(("FAKETIME_TIMESTAMP_FILE", self.file().display().to_string()));
@@ -61,6 +61,6 @@ impl Clock {
 fn by_libfaketime() -> [(&'static str, String); 2] {
     let library = format!("/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1", std::env::consts::ARCH);
     assert!(Path::new(&library).exists(), "{library} is installed by `make test`");
-    // The clock that only goes forward is right on every machine.
+    // The monotonic clock is not changed.
     [("LD_PRELOAD", library), ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned())]
 }

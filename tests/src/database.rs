@@ -1,33 +1,33 @@
-//! An own database for each test.
+//! A separate database for each test.
 
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The variable with the URL of a PostgreSQL on which databases may be made.
+/// The variable with the URL of a PostgreSQL on which tests can create databases.
 const POSTGRES: &str = "PICLOUD_TEST_POSTGRES";
 
-/// Where servers keep everything. A database of PostgreSQL is dropped with the last value that names it.
+/// The database of a server. A database on PostgreSQL is dropped with the last value that refers to it.
 #[derive(Clone, Debug)]
 pub enum Database {
-    /// A database on a PostgreSQL.
-    Postgres(Arc<Made>),
-    /// One that somebody else sees to, by its URL.
+    /// A test's database on PostgreSQL.
+    Postgres(Arc<TestDatabase>),
+    /// An external database, by its URL.
     At(String),
-    /// The embedded one, in the server's data folder.
+    /// The embedded database in the server's data folder.
     Sqlite,
 }
 
-/// A database that was made for a test.
+/// A database that was created for a test.
 #[derive(Debug)]
-pub struct Made {
+pub struct TestDatabase {
     /// The URL of the administrator's database.
     admin: String,
     name: String,
 }
 
 impl Database {
-    /// A new, empty database on the tests' PostgreSQL.
+    /// A new, empty database on the PostgreSQL of the tests.
     ///
     /// # Panics
     /// There is no such PostgreSQL: the tests were not run through `make test`.
@@ -37,16 +37,16 @@ impl Database {
         Self::on(admin)
     }
 
-    /// A new, empty database on the PostgreSQL whose administrator's database has the URL `admin`.
+    /// A new, empty database on another PostgreSQL, given the URL of its administrator's database.
     pub fn on(admin: String) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("e2e_{}_{number}", std::process::id());
         psql(&admin, &format!("CREATE DATABASE {name}"));
-        Self::Postgres(Arc::new(Made { admin, name }))
+        Self::Postgres(Arc::new(TestDatabase { admin, name }))
     }
 
-    /// A database of PostgreSQL that outlives the value.
+    /// A database on PostgreSQL that outlives the value.
     pub fn at(url: &str) -> Self {
         Self::At(url.to_owned())
     }
@@ -56,7 +56,7 @@ impl Database {
         Self::Sqlite
     }
 
-    /// The `DATABASE_URL` for a server, where it needs one.
+    /// The `DATABASE_URL` for a server, if it needs one.
     pub fn url(&self) -> Option<String> {
         match self {
             Self::Postgres(made) => {
@@ -68,20 +68,20 @@ impl Database {
         }
     }
 
-    /// Whether everything survives the loss of the data folder.
-    pub fn is_outside_the_data_folder(&self) -> bool {
+    /// Whether the database survives the loss of the data folder.
+    pub fn is_external(&self) -> bool {
         !matches!(self, Self::Sqlite)
     }
 
-    /// What a query prints, a line a row. PostgreSQL only.
+    /// The output of a query, one row per line. PostgreSQL only.
     pub fn query(&self, sql: &str) -> String {
         psql(&self.url().expect("PostgreSQL"), sql)
     }
 }
 
-impl Drop for Made {
+impl Drop for TestDatabase {
     fn drop(&mut self) {
-        // A PostgreSQL that is gone has taken the database with it.
+        // A PostgreSQL that has exited has removed the database already.
         let _ = try_psql(&self.admin, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }

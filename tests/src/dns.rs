@@ -1,16 +1,16 @@
-//! A DNS server on loopback that answers TXT questions, and only those (RFC 1035).
+//! A DNS server on loopback that serves TXT records only (RFC 1035).
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 
-/// The records, by name.
+/// The records by name.
 type Records = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// A DNS server.
 #[derive(Debug)]
 pub struct Dns {
-    /// Where it answers.
+    /// Its address.
     pub address: SocketAddr,
     records: Records,
 }
@@ -23,10 +23,10 @@ impl Dns {
         let records = Records::default();
         let known = Arc::clone(&records);
         std::thread::spawn(move || {
-            let mut question = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut question) {
-                if let Some(answer) = answer(&question[..length], &known) {
-                    let _ = socket.send_to(&answer, from);
+            let mut query = [0; 512];
+            while let Ok((length, from)) = socket.recv_from(&mut query) {
+                if let Some(response) = respond(&query[..length], &known) {
+                    let _ = socket.send_to(&response, from);
                 }
             }
         });
@@ -39,25 +39,25 @@ impl Dns {
     }
 }
 
-/// The answer to a question: its text, or that there is no such name.
-fn answer(question: &[u8], records: &Records) -> Option<Vec<u8>> {
+/// The response to a query: the record, or NXDOMAIN.
+fn respond(query: &[u8], records: &Records) -> Option<Vec<u8>> {
     const HEADER: usize = 12;
     let mut labels = Vec::new();
     let mut at = HEADER;
-    while let Some(length) = question.get(at).filter(|length| **length > 0) {
-        let label = question.get(at + 1..at + 1 + usize::from(*length))?;
+    while let Some(length) = query.get(at).filter(|length| **length > 0) {
+        let label = query.get(at + 1..at + 1 + usize::from(*length))?;
         labels.push(String::from_utf8_lossy(label).into_owned());
         at += 1 + label.len();
     }
-    let asked = question.get(HEADER..at + 5)?;
+    let question = query.get(HEADER..at + 5)?;
     let text = records.lock().expect("the records").get(&labels.join(".")).cloned();
     let (code, answers) = if text.is_some() { (0x80, 1) } else { (0x83, 0) };
-    let mut answer = [&question[..2], &[0x81, code, 0, 1, 0, answers, 0, 0, 0, 0], asked].concat();
+    let mut response = [&query[..2], &[0x81, code, 0, 1, 0, answers, 0, 0, 0, 0], question].concat();
     if let Some(text) = text {
         let length = u8::try_from(text.len()).expect("a short text");
-        // The name of the question, TXT, IN, not to be kept.
-        answer.extend([0xc0, 0x0c, 0, 16, 0, 1, 0, 0, 0, 0, 0, length + 1, length]);
-        answer.extend(text.as_bytes());
+        // The name of the query, TXT, IN, TTL 0.
+        response.extend([0xc0, 0x0c, 0, 16, 0, 1, 0, 0, 0, 0, 0, length + 1, length]);
+        response.extend(text.as_bytes());
     }
-    Some(answer)
+    Some(response)
 }

@@ -1,25 +1,25 @@
-//! Faults in a short and a long form, at moments that a seed decides, and how long a node took to recover.
+//! Fault injection in a short and a long form, at times from a seed, and the time to recovery.
 //!
-//! `make test` runs the short forms, `make faults` the long ones. A failed run is repeated by its seed:
+//! `make test` runs the short forms, `make faults` the long ones. The seed repeats a failed run:
 //! `FAULTS_SEED=7 cargo test --test e2e NAME`.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// What every fault has to be over in, without a restart.
+/// The maximum time to recovery from every fault, without a restart.
 pub const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
-/// Whether these are the long forms.
+/// Whether the long forms run.
 pub fn long() -> bool {
     std::env::var("FAULTS").is_ok_and(|form| form == "long")
 }
 
-/// `short` of something in `make test`, `long` in `make faults`.
+/// `short` in `make test`, `long` in `make faults`.
 pub fn rounds(short: u32, long: u32) -> u32 {
     if self::long() { long } else { short }
 }
 
-/// Prints how long `fault` was felt, from `since` on. Called when the node is as it was before.
+/// Prints the time to recovery from `fault`, which began at `since`. Called when the node has recovered.
 ///
 /// # Panics
 /// It took longer than [`RECOVERY_MAX`], in the long form; the short forms share the machine with other tests.
@@ -27,7 +27,7 @@ pub fn recovered(fault: &str, since: Instant) {
     recovered_in(fault, since.elapsed());
 }
 
-/// The same where the time was taken before.
+/// The same with a measured time.
 ///
 /// # Panics
 /// As for [`recovered`].
@@ -36,15 +36,15 @@ pub fn recovered_in(fault: &str, took: Duration) {
     assert!(!long() || took < RECOVERY_MAX, "{fault}: recovered after {took:?}");
 }
 
-/// Random numbers that a seed repeats (SplitMix64: Steele, Lea, Flood 2014).
+/// Reproducible random numbers (SplitMix64: Steele, Lea, Flood 2014).
 #[derive(Debug)]
-pub struct Moments(u64);
+pub struct SeededRandom(u64);
 
-impl Moments {
-    /// Starts from `FAULTS_SEED`, or else from the time, and prints which for the test `name`.
+impl SeededRandom {
+    /// Starts from `FAULTS_SEED`, or else from the time, and prints the seed for the test `name`.
     ///
     /// # Panics
-    /// `FAULTS_SEED` is no number.
+    /// `FAULTS_SEED` is not a number.
     pub fn new(name: &str) -> Self {
         let seed = match std::env::var("FAULTS_SEED") {
             Ok(seed) => seed.parse().expect("FAULTS_SEED is a number"),
@@ -72,7 +72,7 @@ impl Moments {
     }
 }
 
-/// Writes past the capture of output, so that a run that passes shows it too.
+/// Writes past the output capture, so that passing tests show it too.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }

@@ -1,28 +1,28 @@
-//! HTTP/2 by the frame (RFC 9113), for what no well-behaved client does. Header fields are sent as plain literals; those
-//! that come back are not decoded.
+//! Raw HTTP/2 frames (RFC 9113), for requests that no well-behaved client sends. Header fields are sent as plain literals;
+//! received ones are not decoded.
 
 use crate::{Server, Wire};
 
-/// The frames that tests look for.
+/// Data of a stream.
 pub const DATA: u8 = 0;
-/// A request's or an answer's header fields.
+/// Header fields of a request or response.
 pub const HEADERS: u8 = 1;
-/// The end of one stream before its time.
+/// Reset of a stream.
 pub const RST_STREAM: u8 = 3;
-/// What the sender asks of the other side.
+/// Settings of the sender.
 pub const SETTINGS: u8 = 4;
-/// The end of the connection; no more streams are taken.
+/// End of the connection; no more streams are accepted.
 pub const GOAWAY: u8 = 7;
-/// Room for more of the other side's data.
+/// Flow control credit.
 pub const WINDOW_UPDATE: u8 = 8;
 
-/// A question whether the other side is there.
+/// A ping.
 pub const PING: u8 = 6;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
-/// What a client begins with.
+/// The connection preface.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// An HTTP/2 connection.
@@ -31,14 +31,14 @@ pub struct Frames {
     wire: Wire,
 }
 
-/// A frame that came.
+/// A received frame.
 #[derive(Clone, Debug)]
 pub struct Frame {
-    /// Its kind.
+    /// The type.
     pub kind: u8,
     /// The stream, 0 for the connection.
     pub stream: u32,
-    /// What it carries.
+    /// The payload.
     pub payload: Vec<u8>,
     flags: u8,
 }
@@ -49,7 +49,7 @@ impl Frame {
         matches!(self.kind, DATA | HEADERS) && self.flags & END_STREAM != 0
     }
 
-    /// The error that a RST_STREAM or GOAWAY names.
+    /// The error code of a RST_STREAM or GOAWAY.
     pub fn error(&self) -> u32 {
         let at = if self.kind == GOAWAY { 4 } else { 0 };
         u32::from_be_bytes(self.payload[at..at + 4].try_into().expect("four bytes"))
@@ -85,12 +85,12 @@ impl Frames {
         self.request(stream, &fields);
     }
 
-    /// Gives a stream up.
+    /// Resets a stream.
     pub fn reset(&mut self, stream: u32) {
         self.send(RST_STREAM, 0, stream, &8u32.to_be_bytes());
     }
 
-    /// The next frame but settings and pings, which are acknowledged; `None` when the server has closed the connection.
+    /// The next frame except settings and pings, which are acknowledged; `None` when the server has closed the connection.
     pub fn frame(&mut self) -> Option<Frame> {
         loop {
             if self.wire.is_closed() {
@@ -112,10 +112,10 @@ impl Frames {
         }
     }
 
-    /// The next frame for which `wanted` holds.
+    /// The next frame that matches `wanted`.
     ///
     /// # Panics
-    /// The server closes the connection before.
+    /// The server closes the connection first.
     #[track_caller]
     pub fn until(&mut self, what: &str, wanted: impl Fn(&Frame) -> bool) -> Frame {
         let mut seen = Vec::new();
@@ -128,19 +128,19 @@ impl Frames {
         panic!("closed before {what}; came: {seen:?}");
     }
 
-    /// Whether the server closes the connection, whatever it sends before.
+    /// Whether the server closes the connection, after any other frames.
     pub fn is_closed(&mut self) -> bool {
         while self.frame().is_some() {}
         true
     }
 
-    /// Ends the connection without a word.
-    pub fn leave(self) {
+    /// Closes the connection without GOAWAY.
+    pub fn close(self) {
         drop(self);
     }
 }
 
-/// Header fields as literals without indexing and without Huffman's code (RFC 7541 section 6.2.2).
+/// Header fields as literals without indexing and without Huffman coding (RFC 7541 section 6.2.2).
 pub fn literals(fields: &[(&str, &str)]) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {

@@ -1,18 +1,18 @@
-//! The vocabulary of the end-to-end tests: a [`Server`] that is the built binary, a [`Repository`] that is driven by the
-//! real git, and what one sees of both.
+//! Helpers of the end-to-end tests: a [`Server`] that runs the built binary, a [`Repository`] that runs the real git, and
+//! their surroundings.
 //!
-//! - [`server`]: starts, kills and restarts nodes, and asks them over HTTP
+//! - [`server`]: starts, kills and restarts nodes, and sends HTTP requests to them
 //! - [`repository`]: a working copy and its pushes
-//! - [`database`]: an own database for each test, on PostgreSQL or SQLite
+//! - [`database`]: a separate database for each test, on PostgreSQL or SQLite
 //! - [`dns`]: a DNS server with the records of a test
-//! - [`sqlite`]: another program at an embedded one
-//! - [`postgres`]: a PostgreSQL of a test's own, to be stopped and started
-//! - [`proxy`]: what cuts the connections to it
-//! - [`clock`]: processes whose clock is wrong
-//! - [`pgbouncer`]: a connection pooler in front of one
-//! - [`wire`] and [`frames`]: connections by the byte and by the frame, for what no client does
-//! - [`faults`]: short and long forms of faults, their seeds, and the time to recovery
-//! - [`wait`]: waiting for a condition, never for a time
+//! - [`sqlite`]: another program that uses an embedded database
+//! - [`postgres`]: a separate PostgreSQL that a test stops and starts
+//! - [`proxy`]: a proxy that cuts connections to PostgreSQL
+//! - [`clock`]: processes with a wrong clock
+//! - [`pgbouncer`]: a connection pooler in front of PostgreSQL
+//! - [`wire`] and [`frames`]: raw HTTP/1.1 and HTTP/2 connections
+//! - [`faults`]: fault injection in short and long forms, seeds, and the time to recovery
+//! - [`wait`]: waiting for a condition
 
 pub mod clock;
 pub mod database;
@@ -34,12 +34,12 @@ pub use frames::Frames;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use proxy::{Cut, Proxy};
-pub use repository::{Pushed, Repository};
-pub use server::{Answer, Server};
+pub use repository::{CommandOutput, Repository};
+pub use server::{Response, Server};
 pub use wait::until;
 pub use wire::Wire;
 
-/// The token of every server in the tests.
+/// The admin token of every server in the tests.
 pub const TOKEN: &str = "test-token-0123456789abcdef0123456789";
 
 /// Declares each named function as a test on both databases. The functions take a [`Database`].

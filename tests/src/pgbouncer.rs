@@ -1,4 +1,4 @@
-//! A PgBouncer of a test's own, in front of a PostgreSQL.
+//! A separate PgBouncer in front of a PostgreSQL.
 
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::postgres::{free_port, is_root};
 use crate::until;
 
-/// A PgBouncer that nobody else uses. It ends with its value.
+/// A PgBouncer for one test, killed when dropped.
 #[derive(Debug)]
 pub struct PgBouncer {
     process: Child,
@@ -18,8 +18,8 @@ pub struct PgBouncer {
 }
 
 impl PgBouncer {
-    /// One in front of the database at `url`, in a mode (`session`, `transaction`, `statement`), with as many connections to it as
-    /// `size`; as Debian configures it otherwise.
+    /// A pooler for the database at `url`, in a mode (`session`, `transaction`, `statement`), with a pool of `size` connections;
+    /// otherwise with Debian's configuration.
     ///
     /// # Panics
     /// It cannot be started.
@@ -29,7 +29,7 @@ impl PgBouncer {
         let (host, server_port) = address.rsplit_once(':').expect("a port");
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::write(folder.path().join("users"), "\"picloud\" \"\"\n").expect("a file");
-        // A port that was free a moment ago may be taken by now; then another one is tried.
+        // Another process can take a free port in the meantime; then another port is tried.
         for _ in 0..5 {
             let port = free_port();
             let settings = format!(
@@ -41,7 +41,7 @@ impl PgBouncer {
             );
             std::fs::write(folder.path().join("pgbouncer.ini"), settings).expect("a file");
             let mut process = spawn(&folder);
-            let running = until("PgBouncer listens, or ends", || {
+            let running = until("PgBouncer listens or exits", || {
                 let ended = process.try_wait().expect("a child").is_some();
                 (ended || TcpStream::connect(("127.0.0.1", port)).is_ok()).then_some(!ended)
             });
@@ -52,12 +52,12 @@ impl PgBouncer {
         panic!("PgBouncer does not start:\n{}", log(&folder));
     }
 
-    /// The URL of the database by way of it.
+    /// The URL of the database through the pooler.
     pub fn url(&self) -> String {
         format!("postgres://picloud@127.0.0.1:{}/{}", self.port, self.database)
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         log(&self.folder)
     }
@@ -70,7 +70,7 @@ impl Drop for PgBouncer {
     }
 }
 
-/// It refuses to run as root.
+/// PgBouncer refuses to run as root.
 fn spawn(folder: &TempDir) -> Child {
     let settings = folder.path().join("pgbouncer.ini");
     let mut command = if is_root() {

@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own, to be stopped, killed and started again.
+//! A separate PostgreSQL that a test stops, kills and starts.
 
 use std::ffi::OsStr;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::clock::Clock;
 
-/// A PostgreSQL that nobody else uses. It ends with its value.
+/// A PostgreSQL for one test, killed when dropped.
 #[derive(Debug)]
 pub struct Postgres {
     folder: TempDir,
@@ -20,12 +20,12 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// One that runs, on a free port of loopback.
+    /// Starts PostgreSQL on a free port of loopback.
     pub fn start() -> Self {
         Self::start_with("")
     }
 
-    /// One that runs, with more options of its command line, such as `-c max_connections=20`.
+    /// Starts it with more command line options, such as `-c max_connections=20`.
     ///
     /// # Panics
     /// It cannot be started.
@@ -33,9 +33,9 @@ impl Postgres {
         Self::start_as(settings, Vec::new())
     }
 
-    /// One that goes by a clock of the test's.
+    /// Starts it with a test's clock.
     pub fn start_by(clock: &Clock) -> Self {
-        give_away(clock.folder());
+        chown_to_postgres(clock.folder());
         Self::start_as("", clock.environment())
     }
 
@@ -43,12 +43,12 @@ impl Postgres {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let settings = settings.to_owned();
         let mut postgres = Self { folder, programs: programs(), port: 0, settings, environment };
-        postgres.give_away(postgres.folder.path());
+        postgres.chown_to_postgres(postgres.folder.path());
         postgres.run(
             "initdb",
             &["--username=picloud", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"],
         );
-        // A port that was free a moment ago may be taken by now; then another one is tried.
+        // Another process can take a free port in the meantime; then another port is tried.
         for _ in 0..5 {
             postgres.port = free_port();
             if postgres.try_start() {
@@ -58,12 +58,12 @@ impl Postgres {
         panic!("PostgreSQL does not start:\n{}", postgres.log());
     }
 
-    /// The folder of its files; `data/` in it is PostgreSQL's own.
+    /// The folder of its files; the data directory is `data/` in it.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The URL of the administrator's database, with more parameters where wanted.
+    /// The URL of the administrator's database.
     pub fn url(&self) -> String {
         format!("postgres://picloud@127.0.0.1:{}/postgres", self.port)
     }
@@ -73,17 +73,17 @@ impl Postgres {
         self.port
     }
 
-    /// Stops it: whoever is connected is sent away.
+    /// Stops it and closes all connections.
     pub fn stop(&self) {
         self.run("pg_ctl", &["--mode=fast", "--wait", "stop"]);
     }
 
-    /// Ends it as a crash would.
+    /// Stops it as in a crash.
     pub fn kill(&self) {
         self.run("pg_ctl", &["--mode=immediate", "--wait", "stop"]);
     }
 
-    /// Makes all its processes stand still: connections stay, and nothing is answered any more.
+    /// Suspends all its processes: connections stay open, and nothing responds.
     ///
     /// # Panics
     /// It does not run.
@@ -96,58 +96,58 @@ impl Postgres {
         self.signal("-CONT");
     }
 
-    /// Signals the server and all its processes; what comes while they are looked for is found the next time.
+    /// Signals the server and all its processes, also those that start meanwhile.
     fn signal(&self, signal: &str) {
         let pid = self.folder.path().join("data/postmaster.pid");
         let pid = std::fs::read_to_string(pid).expect("PostgreSQL runs");
         let server = pid.lines().next().expect("a process").to_owned();
-        let mut told = Vec::new();
+        let mut signaled = Vec::new();
         loop {
             let all = std::iter::once(server.clone()).chain(children(&server));
-            let new: Vec<String> = all.filter(|process| !told.contains(process)).collect();
+            let new: Vec<String> = all.filter(|process| !signaled.contains(process)).collect();
             if new.is_empty() {
                 return;
             }
-            // One that has ended meanwhile cannot be told.
+            // An exited process cannot be signaled.
             let _ = Command::new("kill").arg(signal).args(&new).stderr(std::process::Stdio::null()).status();
-            told.extend(new);
+            signaled.extend(new);
         }
     }
 
-    /// Starts it again, on the same port.
+    /// Starts it again on the same port.
     ///
     /// # Panics
     /// It cannot be started.
-    pub fn start_again(&self) {
+    pub fn restart(&self) {
         assert!(self.try_start(), "PostgreSQL does not start again:\n{}", self.log());
     }
 
-    /// Copies all that it holds, and starts it again.
+    /// Copies the data directory, and starts it again.
     pub fn copy(&self) -> TempDir {
         let copy = tempfile::tempdir().expect("a temporary folder");
         self.stop();
         copy_folder(&self.folder.path().join("data"), &copy.path().join("data"));
-        self.start_again();
+        self.restart();
         copy
     }
 
-    /// Makes it what it was when it was copied, and starts it again: what was committed since then is lost.
-    pub fn set_back(&self, copy: &TempDir) {
+    /// Restores the copied data directory, and starts it again: later commits are lost.
+    pub fn restore_copy(&self, copy: &TempDir) {
         self.kill();
         let data = self.folder.path().join("data");
         std::fs::remove_dir_all(&data).expect("its files");
         copy_folder(&copy.path().join("data"), &data);
-        self.start_again();
+        self.restart();
     }
 
-    /// What it has logged.
+    /// Its log.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
-    /// Gives a file or folder to the user that it runs as, where that is another one.
-    pub fn give_away(&self, path: &Path) {
-        give_away(path);
+    /// Makes PostgreSQL's user the owner of a file or folder, if it is another user.
+    pub fn chown_to_postgres(&self, path: &Path) {
+        chown_to_postgres(path);
     }
 
     fn try_start(&self) -> bool {
@@ -172,7 +172,7 @@ impl Postgres {
         if is_root() {
             command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "env"]);
         }
-        // Not in the environment of `setpriv`: what libfaketime makes as root is closed to others.
+        // Not in the environment of `setpriv`: files that libfaketime creates as root are closed to others.
         command.args(self.environment.iter().map(|(name, value)| format!("{name}={value}")));
         command.arg(self.programs.join(program));
         let data = self.folder.path().join("data");
@@ -182,9 +182,9 @@ impl Postgres {
     }
 }
 
-/// A server that stands still until this is dropped.
+/// A suspended server; resumes when dropped.
 #[derive(Debug)]
-#[must_use = "the server goes on as soon as it is dropped"]
+#[must_use = "the server resumes as soon as it is dropped"]
 pub struct Frozen<'p>(&'p Postgres);
 
 impl Drop for Frozen<'_> {
@@ -195,7 +195,7 @@ impl Drop for Frozen<'_> {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // One that does not run has nothing to be stopped, and one that stands still would not hear of it.
+        // A suspended server would not receive the stop request.
         if self.folder.path().join("data/postmaster.pid").exists() {
             self.thaw();
         }
@@ -203,7 +203,7 @@ impl Drop for Postgres {
     }
 }
 
-fn give_away(path: &Path) {
+fn chown_to_postgres(path: &Path) {
     if is_root() {
         let given = Command::new("chown").arg("-R").arg("postgres").arg(path).status().expect("chown");
         assert!(given.success());
@@ -215,11 +215,11 @@ fn copy_folder(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// The processes that a process has started.
+/// The child processes of a process.
 fn children(process: &str) -> Vec<String> {
     let parent = format!("PPid:\t{process}");
     let all = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    // One that ends meanwhile is none.
+    // Exited meanwhile.
     let is_child =
         |status: std::io::Result<String>| status.is_ok_and(|text| text.lines().any(|line| line == parent));
     all.filter(|entry| is_child(std::fs::read_to_string(entry.path().join("status"))))
@@ -231,7 +231,7 @@ pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
 }
 
-/// Debian keeps the programs out of the PATH, a folder for each version; the newest is taken.
+/// Debian keeps the programs out of the PATH, in a folder for each version; this is the newest.
 fn programs() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let number = |path: &PathBuf| -> Option<u32> { path.file_name()?.to_str()?.parse().ok() };

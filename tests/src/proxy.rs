@@ -1,14 +1,14 @@
-//! What lies between a node and its PostgreSQL, and breaks where a test wants it to.
+//! A proxy between a node and its PostgreSQL that fails on request.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-/// The most that is remembered of a transaction, to recognize it.
-const REMEMBERED: usize = 1 << 20;
+/// The buffered part of a transaction, to recognize it.
+const BUFFERED_MAX: usize = 1 << 20;
 
-/// Passes every byte on, until a transaction comes that is to be cut off.
+/// Forwards all bytes until the transaction that is to be cut.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
@@ -20,22 +20,22 @@ pub struct Proxy {
 pub enum Cut {
     /// The server never receives the COMMIT.
     BeforeCommit,
-    /// The server has committed, and its answer is swallowed.
+    /// The server has committed, and its reply is dropped.
     AfterCommit,
 }
 
 #[derive(Debug, Default)]
 struct Plan {
-    /// What is cut, once: the transaction that has these bytes in it.
+    /// The transaction to cut, once: the one that contains these bytes.
     cut: Option<(Cut, Vec<u8>)>,
-    /// Whether nobody is let through from the cut on.
-    then_away: bool,
-    is_away: bool,
+    /// Whether all connections are rejected after the cut.
+    then_down: bool,
+    is_down: bool,
     cuts: usize,
 }
 
 impl Proxy {
-    /// One in front of the server that listens on a port of loopback. It ends with the process.
+    /// A proxy for the server on a port of loopback. It ends with the process.
     ///
     /// # Panics
     /// No port is free.
@@ -46,7 +46,7 @@ impl Proxy {
         let plans = Arc::clone(&plan);
         thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                if locked(&plans).is_away {
+                if locked(&plans).is_down {
                     continue;
                 }
                 let Ok(server) = TcpStream::connect(("127.0.0.1", port)) else { continue };
@@ -61,24 +61,24 @@ impl Proxy {
         self.address.port()
     }
 
-    /// Cuts the next transaction that holds `bytes`.
+    /// Cuts the next transaction that contains `bytes`.
     pub fn cut(&self, cut: Cut, bytes: &str) {
         locked(&self.plan).cut = Some((cut, bytes.as_bytes().to_vec()));
     }
 
-    /// The same; from then on nobody gets through any more.
-    pub fn cut_and_go_away(&self, cut: Cut, bytes: &str) {
+    /// The same; afterwards all connections are rejected.
+    pub fn cut_and_disconnect(&self, cut: Cut, bytes: &str) {
         self.cut(cut, bytes);
-        locked(&self.plan).then_away = true;
+        locked(&self.plan).then_down = true;
     }
 
-    /// Lets everybody through again.
-    pub fn come_back(&self) {
+    /// Accepts connections again.
+    pub fn accept_connections(&self) {
         let mut plan = locked(&self.plan);
-        (plan.is_away, plan.then_away) = (false, false);
+        (plan.is_down, plan.then_down) = (false, false);
     }
 
-    /// How many transactions were cut.
+    /// The number of transactions that were cut.
     pub fn cuts(&self) -> usize {
         locked(&self.plan).cuts
     }
@@ -90,40 +90,45 @@ fn locked(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 
 /// Two threads, one for each direction.
 fn join(client: &TcpStream, server: &TcpStream, plan: &Arc<Mutex<Plan>>) {
-    let swallowing = Arc::<Mutex<bool>>::default();
+    let dropping_replies = Arc::<Mutex<bool>>::default();
     let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
     let (from, to) = (copy(client), copy(server));
-    let (plans, swallows) = (Arc::clone(plan), Arc::clone(&swallowing));
-    thread::spawn(move || ask(from, to, &plans, &swallows));
+    let (plans, drops) = (Arc::clone(plan), Arc::clone(&dropping_replies));
+    thread::spawn(move || forward_requests(from, to, &plans, &drops));
     let (from, to, plans) = (copy(server), copy(client), Arc::clone(plan));
-    thread::spawn(move || answer(from, to, &plans, &swallowing));
+    thread::spawn(move || forward_replies(from, to, &plans, &dropping_replies));
 }
 
-/// What the client says goes to the server, but for the COMMIT that is to be lost.
-fn ask(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>, swallowing: &Mutex<bool>) {
+/// Forwards requests, except the COMMIT that is to be lost.
+fn forward_requests(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    plan: &Mutex<Plan>,
+    dropping_replies: &Mutex<bool>,
+) {
     let mut transaction = Vec::new();
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read) = from.read(&mut buffer) {
         let bytes = &buffer[..read];
-        if bytes.is_empty() || locked(plan).is_away {
+        if bytes.is_empty() || locked(plan).is_down {
             break;
         }
-        if holds(bytes, b"BEGIN") {
+        if contains(bytes, b"BEGIN") {
             transaction.clear();
         }
-        if transaction.len() < REMEMBERED {
+        if transaction.len() < BUFFERED_MAX {
             transaction.extend_from_slice(bytes);
         }
         let mut now = locked(plan);
-        let wanted = now.cut.as_ref().filter(|(_, part)| holds(&transaction, part)).map(|(cut, _)| *cut);
-        if let Some(cut) = wanted.filter(|_| holds(bytes, b"COMMIT")) {
+        let wanted = now.cut.as_ref().filter(|(_, part)| contains(&transaction, part)).map(|(cut, _)| *cut);
+        if let Some(cut) = wanted.filter(|_| contains(bytes, b"COMMIT")) {
             now.cut = None;
             now.cuts += 1;
             if cut == Cut::BeforeCommit {
-                now.is_away = now.then_away;
+                now.is_down = now.then_down;
                 break;
             }
-            *swallowing.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            *dropping_replies.lock().unwrap_or_else(PoisonError::into_inner) = true;
         }
         drop(now);
         if to.write_all(bytes).is_err() {
@@ -133,16 +138,21 @@ fn ask(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>, swallowing: &
     end(&from, &to);
 }
 
-/// What the server says goes to the client, but for the answer that is to be lost.
-fn answer(mut from: TcpStream, mut to: TcpStream, plan: &Mutex<Plan>, swallowing: &Mutex<bool>) {
+/// Forwards replies, except the one that is to be lost.
+fn forward_replies(
+    mut from: TcpStream,
+    mut to: TcpStream,
+    plan: &Mutex<Plan>,
+    dropping_replies: &Mutex<bool>,
+) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        if *swallowing.lock().unwrap_or_else(PoisonError::into_inner) {
+        if *dropping_replies.lock().unwrap_or_else(PoisonError::into_inner) {
             let mut now = locked(plan);
-            now.is_away = now.then_away;
+            now.is_down = now.then_down;
             break;
         }
-        if locked(plan).is_away || to.write_all(&buffer[..read]).is_err() {
+        if locked(plan).is_down || to.write_all(&buffer[..read]).is_err() {
             break;
         }
     }
@@ -154,6 +164,6 @@ fn end(one: &TcpStream, other: &TcpStream) {
     let _ = other.shutdown(Shutdown::Both);
 }
 
-fn holds(bytes: &[u8], part: &[u8]) -> bool {
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }

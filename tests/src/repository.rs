@@ -1,53 +1,53 @@
-//! A working copy and its pushes, by the real git.
+//! A working copy and its pushes, with the real git.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-/// A working copy in a folder of its own.
+/// A working copy in a temporary folder.
 #[derive(Debug)]
 pub struct Repository {
     folder: TempDir,
 }
 
-/// How a command of git, or of another client, ended.
+/// The result of a git or client command.
 #[derive(Clone, Debug)]
-pub struct Pushed {
+pub struct CommandOutput {
     /// Whether it exited with 0.
     pub accepted: bool,
-    /// All that it printed, by git with `remote: ` in front of the server's lines.
+    /// All output; git prefixes the server's lines with `remote: `.
     pub text: String,
 }
 
-impl Pushed {
-    /// Holds the push to have been accepted.
+impl CommandOutput {
+    /// Asserts that the command succeeded.
     ///
     /// # Panics
-    /// It was not.
+    /// It failed.
     #[track_caller]
     pub fn succeeded(self) -> Self {
-        assert!(self.accepted, "refused:\n{}", self.text);
+        assert!(self.accepted, "failed:\n{}", self.text);
         self
     }
 
-    /// Holds the push to have been refused.
+    /// Asserts that the command failed.
     ///
     /// # Panics
-    /// It was not.
+    /// It succeeded.
     #[track_caller]
     pub fn refused(self) -> Self {
-        assert!(!self.accepted, "accepted:\n{}", self.text);
+        assert!(!self.accepted, "succeeded:\n{}", self.text);
         self
     }
 
-    /// Holds the output to contain `words`.
+    /// Asserts that the output contains this text.
     ///
     /// # Panics
     /// It does not.
     #[track_caller]
-    pub fn says(self, words: &str) -> Self {
-        assert!(self.text.contains(words), "does not say {words:?}:\n{}", self.text);
+    pub fn says(self, expected: &str) -> Self {
+        assert!(self.text.contains(expected), "{expected:?} is not in:\n{}", self.text);
         self
     }
 }
@@ -77,7 +77,7 @@ impl Repository {
         Self { folder }
     }
 
-    /// The repository that some other program made in `folder`.
+    /// The repository that another program created in `folder`.
     pub fn made_in(folder: TempDir) -> Self {
         Self { folder }
     }
@@ -101,12 +101,12 @@ impl Repository {
         self.head()
     }
 
-    /// The commit that HEAD is.
+    /// The commit of HEAD.
     pub fn head(&self) -> String {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Runs git, which must succeed, and returns what it printed.
+    /// Runs git, which must succeed, and returns its output.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) -> String {
         let output = run(self.path(), arguments);
@@ -114,15 +114,15 @@ impl Repository {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Runs git, whatever comes of it.
-    pub fn try_git(&self, arguments: &[&str]) -> Pushed {
+    /// Runs git.
+    pub fn try_git(&self, arguments: &[&str]) -> CommandOutput {
         let output = run(self.path(), arguments);
         let text = [output.stdout, output.stderr].concat();
-        Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+        CommandOutput { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
     }
 
-    /// `git push --progress URL REFSPECS...`: on a terminal, which tests are not, git asks for progress by itself.
-    pub fn push(&self, url: &str, refspecs: &[&str]) -> Pushed {
+    /// `git push --progress URL REFSPECS...`: without a terminal, git requests no progress by default.
+    pub fn push(&self, url: &str, refspecs: &[&str]) -> CommandOutput {
         self.try_git(&[&["push", "--progress", url], refspecs].concat())
     }
 }
@@ -133,7 +133,7 @@ impl Default for Repository {
     }
 }
 
-/// The smallest app with a capture.
+/// The smallest app with a path parameter.
 pub const HELLO_MANIFEST: &str = r#"sdk = "1.1"
 
 [[routes]]
@@ -149,12 +149,12 @@ fn run(folder: &Path, arguments: &[&str]) -> Output {
     command(folder, arguments).output().expect("git is installed")
 }
 
-/// git without anybody's configuration and without questions.
+/// git without user configuration and prompts.
 pub fn command(folder: &Path, arguments: &[&str]) -> Command {
     command_of(Path::new("git"), folder, arguments)
 }
 
-/// A git of one's choice, without anybody's configuration and without questions.
+/// The git at this path, without user configuration and prompts.
 pub fn command_of(git: &Path, folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(git);
     command.args(arguments).current_dir(folder);
@@ -162,7 +162,7 @@ pub fn command_of(git: &Path, folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-/// Gives a program that may be git, or start it, an environment without anybody's configuration.
+/// Gives a program that is or runs git an environment without user configuration.
 pub fn environment(command: &mut Command, home: &Path) {
     command
         .env_clear()

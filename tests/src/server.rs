@@ -1,4 +1,4 @@
-//! Starts, kills and restarts nodes, and asks them over HTTP.
+//! Starts, kills and restarts nodes, and sends HTTP requests to them.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -11,19 +11,19 @@ use tempfile::TempDir;
 use crate::clock::Clock;
 use crate::{Database, TOKEN, until};
 
-/// Where no DNS server is, which is known at once.
+/// An address without a DNS server, where queries fail at once.
 const NO_DNS: &str = "127.0.0.1:9";
 
-/// Takes a free port and says which.
+/// Any free port.
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// A running node.
 #[derive(Debug)]
 pub struct Server {
     process: Child,
-    /// Where it listens: `127.0.0.1:port`.
+    /// Its address: `127.0.0.1:port`.
     pub address: String,
-    /// Where it keeps what it keeps.
+    /// Its database.
     pub database: Database,
     data: TempDir,
     log: PathBuf,
@@ -32,9 +32,9 @@ pub struct Server {
     environment: Vec<(String, String)>,
 }
 
-/// What a server answered.
+/// An HTTP response.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct Response {
     /// The status.
     pub status: u16,
     /// The headers, names in lower case.
@@ -43,7 +43,7 @@ pub struct Answer {
     pub body: String,
 }
 
-impl Answer {
+impl Response {
     /// The value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
@@ -56,7 +56,7 @@ impl Answer {
 }
 
 impl Server {
-    /// A node on `database`, ready to answer.
+    /// A node on `database`, ready.
     pub fn start(database: Database) -> Self {
         Self::start_with(database, &[])
     }
@@ -66,17 +66,17 @@ impl Server {
         Self::start_under(database, flags, None)
     }
 
-    /// A node with more flags, and with its limits of open files set by `ulimit`, such as `-Sn 64`.
+    /// A node with more flags, and with limits of open files set by `ulimit`, such as `-Sn 64`.
     pub fn start_under(database: Database, flags: &[&str], files: Option<&str>) -> Self {
         Self::start_as(database, flags, files, &[])
     }
 
-    /// A node with more variables in its environment.
+    /// A node with more environment variables.
     pub fn start_in(database: Database, environment: &[(&str, &str)]) -> Self {
         Self::start_as(database, &[], None, environment)
     }
 
-    /// A node with more flags that goes by a clock of the test's.
+    /// A node with more flags that uses a test's clock.
     pub fn start_by(clock: &Clock, database: Database, flags: &[&str]) -> Self {
         let environment = clock.environment();
         let environment: Vec<_> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
@@ -98,60 +98,60 @@ impl Server {
         Self { process, address, database, data, log, flags, files: files.map(str::to_owned), environment }
     }
 
-    /// Ends the process at once, as a crash would.
+    /// Kills the process, as in a crash.
     pub fn kill(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
 
-    /// The same while others still ask it. [`Server::kill`] waits for its end.
+    /// The same during requests. [`Server::kill`] waits for its exit.
     pub fn send_kill(&self) {
         self.signal("-KILL");
     }
 
-    /// Asks the process to stop, and waits until it has.
+    /// Sends SIGTERM, and waits until the process has exited.
     pub fn stop(&mut self) {
-        self.ask_to_stop();
-        until("the server stops", || self.has_stopped().then_some(()));
+        self.terminate();
+        until("the server exits", || self.has_stopped().then_some(()));
     }
 
-    /// Asks the process to stop.
-    pub fn ask_to_stop(&self) {
+    /// Sends SIGTERM.
+    pub fn terminate(&self) {
         self.signal("-TERM");
     }
 
-    /// Makes the process stand still, as one does that is starved or debugged.
+    /// Suspends the process, like one that is starved or debugged.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
 
-    /// Lets a frozen process go on.
+    /// Resumes a suspended process.
     pub fn thaw(&self) {
         self.signal("-CONT");
     }
 
     fn signal(&self, signal: &str) {
         let pid = self.process.id().to_string();
-        let told = Command::new("kill").args([signal, &pid]).status().expect("kill");
-        assert!(told.success());
+        let status = Command::new("kill").args([signal, &pid]).status().expect("kill");
+        assert!(status.success());
     }
 
-    /// Whether the process has come to its end.
+    /// Whether the process has exited.
     pub fn has_stopped(&mut self) -> bool {
         self.process.try_wait().expect("a child").is_some()
     }
 
-    /// The bytes of memory that the process occupies.
+    /// The resident memory of the process in bytes.
     pub fn memory(&self) -> u64 {
         memory_of(self.process.id(), "VmRSS:")
     }
 
-    /// The most bytes of memory that the process ever occupied.
+    /// The peak resident memory of the process in bytes.
     pub fn peak_memory(&self) -> u64 {
         peak_memory(self.process.id())
     }
 
-    /// A number of the page of metrics, such as `picloud_apps`; 0 where it is not there.
+    /// A value from the metrics page, such as that of `picloud_apps`; 0 if it is missing.
     pub fn metric(&self, series: &str) -> f64 {
         let bearer = format!("Bearer {TOKEN}");
         let page = self.request("GET", "/-/metrics", &[("authorization", bearer.as_str())], None);
@@ -161,21 +161,21 @@ impl Server {
         value.map_or(0.0, |value| value.parse().expect("a number"))
     }
 
-    /// Starts the node again after a [`Server::kill`] or [`Server::stop`]. With a database outside the data folder, that folder
-    /// is emptied first: a node must not need it.
+    /// Starts the node again after [`Server::kill`] or [`Server::stop`]. With a database outside the data folder, the folder is emptied
+    /// first: a node must not need it.
     pub fn restart(&mut self) {
         self.restart_at(ANY_PORT);
     }
 
-    /// The same with other flags than before.
+    /// The same with other flags.
     pub fn restart_with(&mut self, flags: &[&str]) {
         self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         self.restart();
     }
 
-    /// The same, at an address: that of before, for whoever keeps to it.
+    /// The same at an address, for clients that keep it.
     pub fn restart_at(&mut self, listen: &str) {
-        if self.database.is_outside_the_data_folder() {
+        if self.database.is_external() {
             self.data = tempfile::tempdir().expect("a temporary folder");
         }
         (self.process, self.address) = spawn(
@@ -189,7 +189,7 @@ impl Server {
         );
     }
 
-    /// Starts the node again at the address that it had, as a service is upgraded.
+    /// Starts the node again at the same address with the same data folder, like an upgraded service.
     pub fn restart_in_place(&mut self) {
         (self.process, self.address) = spawn(
             &self.address,
@@ -202,13 +202,13 @@ impl Server {
         );
     }
 
-    /// The id of the process.
+    /// The process id.
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
 
-    /// Another run of the program, for a verb that works with the same database.
-    pub fn verb(&self, arguments: &[&str]) -> Command {
+    /// Another process of the program, for a command on the same database.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(picloud());
         command.args(arguments).arg("--data-dir").arg(self.data_dir()).env_remove("DATABASE_URL");
         if let Some(url) = self.database.url() {
@@ -217,59 +217,65 @@ impl Server {
         command
     }
 
-    /// Another run of the program that would be this node, which fails; its exit code, and what it says.
+    /// Runs another process that would be this node, which fails; its exit code and output.
     pub fn fails_to_start(&self, flags: &[&str]) -> (Option<i32>, String) {
         let output =
-            self.verb(&[&["serve", "--listen", ANY_PORT], flags].concat()).output().expect("picloud");
+            self.command(&[&["serve", "--listen", ANY_PORT], flags].concat()).output().expect("picloud");
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8_lossy(&text).into_owned())
     }
 
-    /// Does something to the tables, behind the node's back.
-    pub fn alter(&self, statements: &[&str]) -> String {
+    /// Changes the tables directly.
+    pub fn execute_sql(&self, statements: &[&str]) -> String {
         match self.database.url() {
             Some(_) => statements.iter().map(|sql| self.database.query(sql)).collect(),
             None => crate::sqlite::run(&self.data_dir().join("picloud.db"), statements),
         }
     }
 
-    /// The folder in which the node keeps what it keeps.
+    /// The data folder of the node.
     pub fn data_dir(&self) -> &Path {
         self.data.path()
     }
 
-    /// What the node has logged so far.
+    /// The log of the node so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// The URL of an app's repository, with the right token.
+    /// The URL of an app's repository, with the admin token.
     pub fn git_url(&self, app: &str) -> String {
         format!("http://ada:{TOKEN}@{}/{app}.git", self.address)
     }
 
     /// GET.
-    pub fn get(&self, path: &str) -> Answer {
+    pub fn get(&self, path: &str) -> Response {
         self.request("GET", path, &[], None)
     }
 
     /// Any request.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Answer {
-        let answer = self.try_request(method, path, headers, body);
-        answer.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
+    pub fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Response {
+        let response = self.try_request(method, path, headers, body);
+        response.unwrap_or_else(|error| panic!("{method} {path}: {error}\n{}", self.log()))
     }
 
-    /// Any request, to a node that may be killed meanwhile.
+    /// Any request, to a node that can be killed meanwhile.
     ///
     /// # Errors
-    /// There is no whole answer.
+    /// There is no complete response.
     pub fn try_request(
         &self,
         method: &str,
         path: &str,
         headers: &[(&str, &str)],
         body: Option<&[u8]>,
-    ) -> Result<Answer, ureq::Error> {
+    ) -> Result<Response, ureq::Error> {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .http_status_as_error(false)
             .timeout_global(Some(Duration::from_secs(60)))
@@ -282,23 +288,23 @@ impl Server {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        // What the API takes is JSON, and called so.
-        let is_called = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
-        if path.starts_with("/-/api/") && body.is_some() && !is_called {
+        // The API takes JSON.
+        let has_content_type = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+        if path.starts_with("/-/api/") && body.is_some() && !has_content_type {
             request = request.header("content-type", "application/json");
         }
-        let answer = match body {
+        let response = match body {
             Some(body) => agent.run(request.body(body).expect("a request")),
             None => agent.run(request.body(()).expect("a request")),
         };
-        let mut answer = answer?;
-        let headers = answer
+        let mut response = response?;
+        let headers = response
             .headers()
             .iter()
             .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
-        let status = answer.status().as_u16();
-        Ok(Answer { status, headers, body: answer.body_mut().read_to_string()? })
+        let status = response.status().as_u16();
+        Ok(Response { status, headers, body: response.body_mut().read_to_string()? })
     }
 }
 
@@ -307,29 +313,29 @@ impl Drop for Server {
         self.kill();
         if std::thread::panicking() {
             let log = self.log();
-            // One that was flooded says most of it again and again.
+            // Lines of scripts are left out, since they can flood the log.
             let lines: Vec<&str> =
                 log.lines().rev().filter(|line| !line.contains(" script: ")).take(500).collect();
-            eprintln!("--- end of the log of the node");
+            eprintln!("--- end of the node's log");
             lines.iter().rev().for_each(|line| eprintln!("{line}"));
         }
         let _ = std::fs::remove_file(&self.log);
     }
 }
 
-/// The most bytes of memory that a process ever occupied.
+/// The peak resident memory of a process in bytes.
 pub fn peak_memory(pid: u32) -> u64 {
     memory_of(pid, "VmHWM:")
 }
 
-/// A line of `/proc/PID/status` (proc(5)), in bytes.
+/// A value of `/proc/PID/status` (proc(5)), in bytes.
 fn memory_of(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("its memory");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
-/// The binary that was built with these tests, or the one that `PICLOUD_BINARY` names.
+/// The binary that was built with these tests, or the one in `PICLOUD_BINARY`.
 pub fn picloud() -> PathBuf {
     if let Some(binary) = std::env::var_os("PICLOUD_BINARY") {
         return binary.into();
@@ -365,7 +371,7 @@ fn spawn(
         .args(flags)
         .env_remove("DATABASE_URL")
         .env("PICLOUD_ADMIN_TOKEN", TOKEN)
-        // Nobody is asked but those that a test starts.
+        // No DNS queries leave the machine.
         .env("PICLOUD_DNS_SERVER", NO_DNS)
         .envs(environment.iter().map(|(name, value)| (name, value)))
         .stdin(Stdio::null())

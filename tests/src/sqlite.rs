@@ -1,9 +1,9 @@
-//! What another program sees of an embedded database, and does to it.
+//! Access to an embedded database by another program.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Runs statements one after the other, and prints a row a line.
+/// Runs statements one after the other, and prints one row per line.
 const RUN: &str = "
 import sqlite3, sys
 database = sqlite3.connect(sys.argv[1])
@@ -13,12 +13,12 @@ for statement in sys.argv[2:]:
 database.commit()
 ";
 
-/// What statements print, a line a row with bars between the columns. The file is made where it is not there.
+/// Runs statements, and returns one row per line with bars between the columns. Creates a missing file.
 ///
 /// # Panics
-/// One of them fails.
+/// A statement fails.
 pub fn run(file: &Path, statements: &[&str]) -> String {
-    // Debian's own Python, which comes with SQLite.
+    // Debian's own Python, which includes SQLite.
     let output = Command::new("/usr/bin/python3")
         .args(["-c", RUN])
         .arg(file)

@@ -1,21 +1,21 @@
-//! Waiting for a condition, never for a time.
+//! Waiting for a condition with a timeout.
 
 use std::time::{Duration, Instant};
 
-/// The longest that anything is waited for; reached only when something is broken.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The timeout of [`until`]; reached only on failure.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Asks until there is an answer.
+/// Polls until there is a value.
 ///
 /// # Panics
-/// There is none within [`PATIENCE`].
-pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
+/// There is none within [`WAIT_MAX`].
+pub fn until<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
     loop {
-        if let Some(answer) = ask() {
-            return answer;
+        if let Some(value) = poll() {
+            return value;
         }
-        assert!(started.elapsed() < PATIENCE, "waited in vain for: {what}");
+        assert!(start.elapsed() < WAIT_MAX, "timeout: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

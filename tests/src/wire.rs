@@ -1,11 +1,11 @@
-//! A connection on which every byte is the test's own, and what comes back on it.
+//! A raw HTTP/1.1 connection.
 
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
-use crate::wait::PATIENCE;
-use crate::{Answer, Server};
+use crate::wait::WAIT_MAX;
+use crate::{Response, Server};
 
 /// An open connection.
 #[derive(Debug)]
@@ -17,26 +17,26 @@ impl Wire {
     /// Connects.
     pub fn open(server: &Server) -> Self {
         let stream = TcpStream::connect(&server.address).expect("the server listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(WAIT_MAX)).expect("a timeout");
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Connects from that address of this machine, such as 127.0.0.2.
+    /// Connects from this local address, such as 127.0.0.2.
     pub fn open_from(server: &Server, address: Ipv4Addr) -> Self {
         use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
         let to: SocketAddrV4 = server.address.parse().expect("an address of IPv4");
-        // Else the nodes that tests start would have it too.
+        // Otherwise nodes that tests start would inherit it.
         let flags = SocketFlags::CLOEXEC;
         let from = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).expect("a socket");
         bind(&from, &SocketAddrV4::new(address, 0)).expect("an address of this machine");
         connect(&from, &to).expect("the server listens");
         let stream = TcpStream::from(from);
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(WAIT_MAX)).expect("a timeout");
         Self { stream: BufReader::new(stream) }
     }
 
-    /// Connects, and has the kernel keep little of what comes and is not read.
-    pub fn narrow(server: &Server) -> Self {
+    /// Connects with a small receive buffer.
+    pub fn with_small_buffer(server: &Server) -> Self {
         let wire = Self::open(server);
         rustix::net::sockopt::set_socket_recv_buffer_size(wire.stream.get_ref(), 16 * 1024)
             .expect("a smaller buffer");
@@ -50,25 +50,25 @@ impl Wire {
         wire
     }
 
-    /// Sends; a server that has closed the connection may not want it any more.
+    /// Sends; errors are ignored, since the server may have closed the connection.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.get_ref().write_all(bytes.as_ref());
     }
 
-    /// Sends nothing more.
+    /// Shuts down the sending side.
     pub fn end(&mut self) {
         let _ = self.stream.get_ref().shutdown(Shutdown::Write);
     }
 
-    /// Reads one answer to anything but HEAD.
+    /// Reads one response to a request other than HEAD.
     ///
     /// # Panics
-    /// None comes.
+    /// There is none.
     #[track_caller]
-    pub fn answer(&mut self) -> Answer {
-        let mut answer = self.head();
+    pub fn response(&mut self) -> Response {
+        let mut response = self.head();
         let mut body = Vec::new();
-        if answer.header("transfer-encoding").is_some() {
+        if response.header("transfer-encoding").is_some() {
             loop {
                 let size = usize::from_str_radix(&self.line(), 16).expect("the size of a chunk");
                 let mut chunk = vec![0; size + 2];
@@ -78,45 +78,45 @@ impl Wire {
                 }
                 body.extend_from_slice(&chunk[..size]);
             }
-        } else if let Some(length) = answer.header("content-length") {
+        } else if let Some(length) = response.header("content-length") {
             body.resize(length.parse().expect("a length"), 0);
             self.stream.read_exact(&mut body).expect("the body");
-        } else if answer.status >= 200 && answer.status != 204 && answer.status != 304 {
+        } else if response.status >= 200 && response.status != 204 && response.status != 304 {
             body = self.rest();
         }
-        answer.body = String::from_utf8_lossy(&body).into_owned();
-        answer
+        response.body = String::from_utf8_lossy(&body).into_owned();
+        response
     }
 
-    /// Reads the head of an answer, up to the empty line.
+    /// Reads the head of a response, up to the empty line.
     ///
     /// # Panics
-    /// None comes.
+    /// There is none.
     #[track_caller]
-    pub fn head(&mut self) -> Answer {
+    pub fn head(&mut self) -> Response {
         let first = self.line();
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no answer but {first:?}"));
+        let status = status.unwrap_or_else(|| panic!("no status in {first:?}"));
         let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| !line.is_empty()));
         let headers = lines.map(|line| {
             let (name, value) = line.split_once(':').expect("a header");
             (name.to_ascii_lowercase(), value.trim().to_owned())
         });
-        Answer { status, headers: headers.collect(), body: String::new() }
+        Response { status, headers: headers.collect(), body: String::new() }
     }
 
     #[track_caller]
     fn line(&mut self) -> String {
         let mut line = Vec::new();
         let read = self.stream.read_until(b'\n', &mut line);
-        read.unwrap_or_else(|error| panic!("{error} behind {:?}", String::from_utf8_lossy(&line)));
+        read.unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&line)));
         String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
     }
 
-    /// What comes until the server closes the connection.
+    /// Reads until the server closes the connection.
     ///
     /// # Panics
-    /// It does not.
+    /// It stays open.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
         let mut rest = Vec::new();
@@ -128,10 +128,10 @@ impl Wire {
         rest
     }
 
-    /// Reads as many bytes.
+    /// Reads so many bytes.
     ///
     /// # Panics
-    /// They do not come.
+    /// They do not arrive.
     #[track_caller]
     pub fn read(&mut self, bytes: usize) -> Vec<u8> {
         let mut read = vec![0; bytes];
@@ -139,23 +139,23 @@ impl Wire {
         read
     }
 
-    /// Reads as many bytes, or fewer where the server closes the connection before, and says how many.
+    /// Reads so many bytes, or fewer if the server closes the connection, and returns their number.
     pub fn read_up_to(&mut self, bytes: usize) -> usize {
         let mut read = Vec::new();
-        // Where the connection is reset, what came before counts.
+        // If the connection is reset, earlier bytes count.
         let _ = (&mut self.stream).take(bytes as u64).read_to_end(&mut read);
         read.len()
     }
 
-    /// Whether nothing comes for a while, and the connection stays open.
+    /// Whether nothing arrives for a while, and the connection stays open.
     pub fn is_silent(&mut self) -> bool {
         self.stream.get_ref().set_read_timeout(Some(Duration::from_millis(300))).expect("a timeout");
         let silent = self.stream.fill_buf().is_err_and(|error| error.kind() == ErrorKind::WouldBlock);
-        self.stream.get_ref().set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        self.stream.get_ref().set_read_timeout(Some(WAIT_MAX)).expect("a timeout");
         silent
     }
 
-    /// Whether the server has closed the connection, without having sent anything more.
+    /// Whether the server has closed the connection without sending more.
     pub fn is_closed(&mut self) -> bool {
         match self.stream.fill_buf() {
             Ok(bytes) => bytes.is_empty(),

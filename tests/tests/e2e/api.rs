@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases, until};
 
 use crate::client_commands::run;
 
@@ -38,7 +38,7 @@ fn serve(database: Database, flags: &[&str]) -> (Server, Repository) {
     (server, repository)
 }
 
-fn api(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Answer {
+fn api(server: &Server, method: &str, path: &str, body: Option<&Value>) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let body = body.map(|body| body.to_string().into_bytes());
     server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body.as_deref())

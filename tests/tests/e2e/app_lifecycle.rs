@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::server::picloud;
-use tests::{Answer, Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{CommandOutput, Database, Repository, Response, Server, TOKEN, on_both_databases, until};
 
 use super::access::{api, cli, cli_as, token, url};
 use super::nodes::nodes_with_a_key;
@@ -41,7 +41,7 @@ fn set_secret(server: &Server, app: &str, value: &str) {
     }
 }
 
-fn call(server: &Server, app: &str) -> Answer {
+fn call(server: &Server, app: &str) -> Response {
     api(server, TOKEN, "POST", &format!("apps/{app}/functions/double"), Some(&Value::Null))
 }
 
@@ -80,7 +80,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     cli(&server, &["apps"]).succeeded().says("hello (stopped)");
     cli(&server, &["status"]).succeeded().says("All is well").says("1, of which 0 are live; 1 stopped");
     let rows = "SELECT count(*) FROM schedule_runs";
-    let before = server.alter(&[rows]);
+    let before = server.execute_sql(&[rows]);
     repository.write("greet.rhai", "`next`");
     repository.commit("next");
     repository
@@ -93,7 +93,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     server.kill();
     server.restart_in_place();
     is_stopped(&server);
-    assert_eq!(server.alter(&[rows]), before, "no schedule has run");
+    assert_eq!(server.execute_sql(&[rows]), before, "no schedule has run");
     cli(&server, &["apps", "start", "hello"]).succeeded().says("hello is started");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"next\"");
     assert_eq!(server.get("/hello@other/greet/Ann").body, "\"next\"");
@@ -211,7 +211,7 @@ fn restored_app_keeps_its_data(database: Database) {
 fn app_deletion_asks_for_confirmation_on_a_terminal() {
     let server = Server::start(Database::sqlite());
     full_app(&server);
-    let response = |word: &str| -> Pushed {
+    let response = |word: &str| -> CommandOutput {
         let line = format!("{} apps delete hello", picloud().display());
         let mut script = Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
@@ -223,7 +223,7 @@ fn app_deletion_asks_for_confirmation_on_a_terminal() {
             .unwrap();
         std::io::Write::write_all(&mut script.stdin.take().unwrap(), word.as_bytes()).unwrap();
         let output = script.wait_with_output().unwrap();
-        Pushed {
+        CommandOutput {
             accepted: output.status.success(),
             text: String::from_utf8_lossy(&output.stdout).into_owned(),
         }

@@ -1,7 +1,7 @@
 //! Limits of all apps and of single apps, raised and lowered.
 
 use serde_json::json;
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases, until};
 
 use super::access::{api, cli, cli_as, token, url};
 use super::gc::incompressible;
@@ -91,7 +91,7 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
 }
 
 /// The response of an app to a body of so many bytes.
-fn post(server: &Server, bytes: usize) -> Answer {
+fn post(server: &Server, bytes: usize) -> Response {
     server.request("POST", "/hello/size", &[], Some(&vec![b'x'; bytes]))
 }
 

@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tests::{Database, Pushed, Repository, Server, on_both_databases, until};
+use tests::{CommandOutput, Database, Repository, Server, on_both_databases, until};
 
 on_both_databases!(
     backup_taken_during_pushes_restores_to_postgres,
@@ -26,10 +26,10 @@ fn backup_taken_during_pushes_restores_to_sqlite(from: Database) {
     restore_equals_source(from, Database::sqlite());
 }
 
-fn run(server: &Server, command: &str, file: &Path, flags: &[&str]) -> Pushed {
-    let output = server.verb(&[command]).arg(file).args(flags).output().expect("picloud runs");
+fn run(server: &Server, command: &str, file: &Path, flags: &[&str]) -> CommandOutput {
+    let output = server.command(&[command]).arg(file).args(flags).output().expect("picloud runs");
     let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-    Pushed { accepted: output.status.success(), text }
+    CommandOutput { accepted: output.status.success(), text }
 }
 
 /// Apps with all kinds of state: history with deltas, deploys, a rollback, previews, tags, a shallow push.
@@ -146,7 +146,7 @@ fn rejected_restore_changes_nothing(database: Database) {
     flipped[whole.len() / 2] ^= 0x10;
     fs::write(path("flipped"), flipped).unwrap();
     fs::write(path("letter"), "Dear Ann, ".repeat(100)).unwrap();
-    if !server.database.is_outside_the_data_folder() {
+    if !server.database.is_external() {
         run(&server, "restore", &path("all"), &["--replace"]).refused().says("stop the node");
         server.stop();
     }
@@ -186,7 +186,7 @@ fn killed_backup_leaves_no_partial_file(database: Database) {
     let file = folder.path().join("all");
     let mut killed = 0;
     for _ in 0..10 {
-        let mut backup = server.verb(&["backup"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
+        let mut backup = server.command(&["backup"]).arg(&file).stdout(Stdio::null()).spawn().unwrap();
         until("the backup is being written or complete", || {
             let size = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
             let drafts =
@@ -227,7 +227,7 @@ fn killed_restore_is_all_or_nothing(database: Database) {
     let mut killed = 0;
     for round in 0..8_u64 {
         let mut restore =
-            server.verb(&["restore", "--replace"]).arg(&new).stdout(Stdio::null()).spawn().unwrap();
+            server.command(&["restore", "--replace"]).arg(&new).stdout(Stdio::null()).spawn().unwrap();
         // Anywhere between its first step and its last.
         std::thread::sleep(Duration::from_millis(30 * round));
         restore.kill().unwrap();

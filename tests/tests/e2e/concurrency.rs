@@ -2,7 +2,7 @@
 
 use std::sync::Barrier;
 
-use tests::repository::Pushed;
+use tests::repository::CommandOutput;
 use tests::{Database, Repository, Server, on_both_databases};
 
 on_both_databases!(
@@ -17,7 +17,7 @@ fn push_concurrently(
     repository: &Repository,
     count: usize,
     what: impl Fn(usize) -> (String, String) + Sync,
-) -> Vec<Pushed> {
+) -> Vec<CommandOutput> {
     let start = Barrier::new(count);
     let push = |number: usize| {
         let (url, refspec) = what(number);

@@ -3,9 +3,9 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::faults::{self, Moments};
+use tests::faults::{self, SeededRandom};
 use tests::repository::command;
-use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{CommandOutput, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(acknowledged_changes_survive_kills_and_no_change_is_partial);
 
@@ -15,10 +15,10 @@ fn start_push(repository: &Repository, url: &str) -> Child {
     push.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("git is installed")
 }
 
-fn ended(push: Child) -> Pushed {
+fn ended(push: Child) -> CommandOutput {
     let output = push.wait_with_output().expect("git's output");
     let text = [output.stdout, output.stderr].concat();
-    Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+    CommandOutput { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
 }
 
 /// Commits a script that returns `round`.
@@ -88,7 +88,7 @@ fn secret_numbers(node: &Server) -> Vec<usize> {
 
 fn acknowledged_changes_survive_kills_and_no_change_is_partial(database: Database) {
     let rounds = faults::rounds(60, 1000);
-    let mut moments = Moments::new("acknowledged_changes_outlive_kills");
+    let mut moments = SeededRandom::new("acknowledged_changes_outlive_kills");
     let keys = tempfile::NamedTempFile::new().expect("a file");
     std::fs::write(keys.path(), "ab".repeat(32)).expect("a key");
     // Under its own name the node is known again at once; other nodes do not wait for the old one.
@@ -161,7 +161,7 @@ fn node_killed_during_push_leaves_other_nodes_consistent() {
     let since = Instant::now();
     ended(start_push(&repository, &nodes[0].git_url("app"))).succeeded();
     let usual = since.elapsed();
-    let mut moments = Moments::new("a_node_killed_in_the_middle_of_a_push");
+    let mut moments = SeededRandom::new("a_node_killed_in_the_middle_of_a_push");
     for round in 1..=faults::rounds(20, 300) {
         let killed = round as usize % 3;
         let pushed = commit(&repository, round);

@@ -1,7 +1,7 @@
 //! Cross-site requests: a page of another site in the browser of an authenticated user changes nothing, and
 //! an app's response cannot act as a page of the server.
 
-use tests::{Answer, Database, Repository, Server, TOKEN, Wire};
+use tests::{Database, Repository, Response, Server, TOKEN, Wire};
 
 /// The credentials of `ada` with the admin token, as a browser remembers them.
 fn basic() -> String {
@@ -25,7 +25,7 @@ fn bearer() -> String {
 
 const NEW_TOKEN: &[u8] = br#"{"name": "evil", "scopes": ["admin"]}"#;
 
-fn create_token(server: &Server, headers: &[(&str, &str)]) -> Answer {
+fn create_token(server: &Server, headers: &[(&str, &str)]) -> Response {
     server.request("POST", "/-/api/v1/tokens", headers, Some(NEW_TOKEN))
 }
 
@@ -58,7 +58,7 @@ fn cross_site_page_creates_no_token() {
     let head = format!(
         "POST /-/api/v1/tokens HTTP/1.1\r\nHost: test\r\nAuthorization: {bearer}\r\nContent-Length: {length}\r\n\r\n"
     );
-    let nameless = Wire::sent(&server, [head.as_bytes(), NEW_TOKEN].concat()).answer();
+    let nameless = Wire::sent(&server, [head.as_bytes(), NEW_TOKEN].concat()).response();
     assert_eq!((nameless.status, nameless.body.contains("missing content type")), (415, true));
     let listed = server.request("GET", "/-/api/v1/tokens", &[token], None);
     assert_eq!(listed.json()["tokens"], serde_json::json!([]), "{}", listed.body);

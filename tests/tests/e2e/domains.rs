@@ -1,7 +1,7 @@
 //! Custom domains of apps: verification, routing, and the names for which a proxy can get certificates.
 
 use serde_json::Value;
-use tests::{Answer, Database, Dns, Repository, Server, TOKEN, on_both_databases};
+use tests::{Database, Dns, Repository, Response, Server, TOKEN, on_both_databases};
 
 use crate::access::{api, cli, cli_as, token, url};
 
@@ -23,7 +23,7 @@ fn name(repository: &Repository, domains: &str) {
     repository.commit("domains");
 }
 
-fn at(server: &Server, host: &str) -> Answer {
+fn at(server: &Server, host: &str) -> Response {
     server.request("GET", "/", &[("host", host)], None)
 }
 

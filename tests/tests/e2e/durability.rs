@@ -88,7 +88,7 @@ fn interrupted_push_changes_nothing(database: Database) {
     repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded();
     repository.try_git(&["ls-remote", &url]).refused().says("app hello not found");
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
-    if server.database.is_outside_the_data_folder() {
+    if server.database.is_external() {
         assert_eq!(
             server.database.query("SELECT (SELECT count(*) FROM apps) + (SELECT count(*) FROM objects)"),
             "0"

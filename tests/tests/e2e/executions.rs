@@ -271,7 +271,7 @@ fn executions_during_database_outage_are_recorded_or_counted_as_dropped() {
             scope.spawn(|| (0..failing / 4).for_each(|_| assert_eq!(server.get("/app/fail").status, 200)));
         }
     });
-    postgres.start_again();
+    postgres.restart();
     follower.receives("the database is back");
     assert!(follower.line().ends_with("Bob"), "executions with lines are recorded before those without");
     follower.receives("are lost: node pi had no room for them");

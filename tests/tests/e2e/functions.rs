@@ -112,10 +112,7 @@ fn function_is_called_by_name_with_token() {
         server.request("POST", path, &[("authorization", token)], Some(b"{\"n\": 21}"))
     };
     let response = call(path, &bearer);
-    assert_eq!(
-        (response.status, response.json()),
-        (200, json!({"kind": "function", "twice": 42}))
-    );
+    assert_eq!((response.status, response.json()), (200, json!({"kind": "function", "twice": 42})));
     assert_eq!(call(path, "Bearer wrong").status, 401);
     assert_eq!(call("/-/api/v1/apps/app/functions/triple", &bearer).status, 404);
     assert_eq!(call("/-/api/v1/apps/none/functions/double", &bearer).status, 404);

@@ -217,7 +217,7 @@ fn pushed_secret_can_be_removed(database: Database) {
     if is_embedded {
         assert!(!is_on_disk(&server, &secret[15_000..]));
         let backup = server.data_dir().join("backup");
-        assert!(server.verb(&["backup", backup.to_str().unwrap()]).status().unwrap().success());
+        assert!(server.command(&["backup", backup.to_str().unwrap()]).status().unwrap().success());
         assert!(!is_on_disk(&server, &secret[15_000..]));
     }
 }

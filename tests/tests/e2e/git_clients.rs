@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{Database, Pushed, Repository, Server};
+use tests::{CommandOutput, Database, Repository, Server};
 
 /// The clients, each a program in tests/clients, installed by `make setup`.
 const CLIENTS: [Client; 5] = [
@@ -60,7 +60,7 @@ impl Program {
 
 impl Client {
     /// Runs a command in a repository.
-    fn run(self, folder: &Path, arguments: &[&str]) -> Pushed {
+    fn run(self, folder: &Path, arguments: &[&str]) -> CommandOutput {
         let output = self
             .program
             .command()
@@ -72,10 +72,13 @@ impl Client {
             .output()
             .expect("the client runs");
         let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        Pushed { accepted: output.status.success(), text: format!("{} {arguments:?}:\n{text}", self.name) }
+        CommandOutput {
+            accepted: output.status.success(),
+            text: format!("{} {arguments:?}:\n{text}", self.name),
+        }
     }
 
-    fn push(self, repository: &Repository, url: &str, refspecs: &[&str]) -> Pushed {
+    fn push(self, repository: &Repository, url: &str, refspecs: &[&str]) -> CommandOutput {
         self.run(repository.path(), &[&["push", url], refspecs].concat())
     }
 
@@ -249,7 +252,7 @@ fn row(
     server: &Server,
     number: usize,
     name: &str,
-    run: &dyn Fn(&Path, &[&str]) -> Pushed,
+    run: &dyn Fn(&Path, &[&str]) -> CommandOutput,
     shallow: bool,
 ) -> Row {
     let url = server.git_url(&format!("table-{number}"));
@@ -290,7 +293,7 @@ fn row(
 }
 
 /// The commands of the clients, as git names them.
-fn by_git(git: &Path, folder: &Path, arguments: &[&str]) -> Pushed {
+fn by_git(git: &Path, folder: &Path, arguments: &[&str]) -> CommandOutput {
     let depth;
     let arguments: Vec<&str> = match arguments {
         ["push", url, refspecs @ ..] => [&["push", "--progress", url], refspecs].concat(),
@@ -303,7 +306,7 @@ fn by_git(git: &Path, folder: &Path, arguments: &[&str]) -> Pushed {
     };
     let output = tests::repository::command_of(git, folder, &arguments).output().expect("git runs");
     let text = [output.stdout, output.stderr].concat();
-    Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+    CommandOutput { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
 }
 
 #[test]

@@ -1,18 +1,18 @@
 //! Invalid and hostile pushes get a clear message and the right status, and change nothing.
 
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
+use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases};
 
 on_both_databases!(corrupt_pack_changes_nothing, unreadable_manifest_is_rejected);
 
 fn assert_unchanged(server: &Server) {
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
-    if server.database.is_outside_the_data_folder() {
+    if server.database.is_external() {
         let rows = "SELECT (SELECT count(*) FROM apps) + (SELECT count(*) FROM objects) + (SELECT count(*) FROM refs)";
         assert_eq!(server.database.query(rows), "0");
     }
 }
 
-fn receive(server: &Server, body: &[u8]) -> Answer {
+fn receive(server: &Server, body: &[u8]) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let headers =
         [("authorization", bearer.as_str()), ("content-type", "application/x-git-receive-pack-request")];

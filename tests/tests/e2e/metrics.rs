@@ -187,7 +187,7 @@ fn metrics_count_all_events(database: Database) {
     assert!(page.value("process_cpu_seconds_total") > 0.0);
     assert_eq!(page.families["picloud_request_seconds"], "histogram");
     let pooled = page.samples.contains_key(r#"picloud_database_connections{state="idle"}"#);
-    assert_eq!(pooled, server.database.is_outside_the_data_folder());
+    assert_eq!(pooled, server.database.is_external());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use tests::server::picloud;
-use tests::{Database, Pushed, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{CommandOutput, Database, Repository, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(
     branch_is_a_preview_until_deleted,
@@ -74,7 +74,7 @@ fn commit_response(repository: &Repository, text: &str) {
 }
 
 /// The URL that a push printed.
-fn printed_url(pushed: &Pushed) -> String {
+fn printed_url(pushed: &CommandOutput) -> String {
     let verdicts = pushed.text.lines().filter(|line| line.contains("success: "));
     let mut expected = verdicts.flat_map(str::split_whitespace);
     expected.find(|word| word.contains("://")).expect("an address").to_owned()

@@ -175,7 +175,7 @@ fn push_timeout_is_reported_by_git() {
          content-type: application/x-git-receive-pack-request\r\ncontent-length: 5000000\r\n\r\n",
         server.address
     );
-    let response = Wire::sent(&server, head + &started).answer();
+    let response = Wire::sent(&server, head + &started).response();
     assert_eq!(response.status, 200, "{response:?}");
     let expected = "it did not arrive in time; nothing was changed; a push has 2 s (picloud serve --push-time) and 1.0 KiB a second";
     for expected in [format!("error: REJECTED main: {expected}"), format!("ng refs/heads/main {expected}")] {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tests::{Answer, Database, Repository, Server, TOKEN, Wire, on_both_databases, until};
+use tests::{Database, Repository, Response, Server, TOKEN, Wire, on_both_databases, until};
 
 on_both_databases!(rejected_requests_change_nothing, rejected_secret_creates_no_app);
 
@@ -177,7 +177,7 @@ impl Endpoint {
 }
 
 impl InvalidRequest {
-    fn send(&self, server: &Server, method: &str) -> Answer {
+    fn send(&self, server: &Server, method: &str) -> Response {
         let mut headers = format!(
             "host: {}\r\nauthorization: Bearer {}\r\nconnection: close\r\n",
             server.address, self.token
@@ -192,7 +192,7 @@ impl InvalidRequest {
         if self.cut > 0 {
             wire.end();
         }
-        wire.answer()
+        wire.response()
     }
 }
 
@@ -235,7 +235,7 @@ fn valid_body(method: &str, template: &str) -> &'static str {
     }
 }
 
-fn api(server: &Server, path: &str, method: &str, body: &[u8]) -> Answer {
+fn api(server: &Server, path: &str, method: &str, body: &[u8]) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
     let body = Some(body).filter(|body| !body.is_empty());
@@ -261,7 +261,7 @@ fn tables(server: &Server) -> Vec<String> {
         true => "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1",
         false => "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' ORDER BY 1",
     };
-    let names = server.alter(&[names]);
+    let names = server.execute_sql(&[names]);
     let still: Vec<_> = names.lines().filter(|name| !VOLATILE.contains(name)).collect();
     assert!(still.len() > 10 && still.contains(&"audit"), "{still:?}");
     let columns = |name: &str| if name == "tokens" { "id, name, scopes" } else { "*" };
@@ -282,5 +282,5 @@ fn tables(server: &Server) -> Vec<String> {
 /// The rows of all tables.
 fn dump(server: &Server, tables: &[String]) -> BTreeSet<String> {
     let tables: Vec<&str> = tables.iter().map(String::as_str).collect();
-    server.alter(&tables).lines().map(str::to_owned).collect()
+    server.execute_sql(&tables).lines().map(str::to_owned).collect()
 }

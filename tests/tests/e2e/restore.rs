@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 use tests::faults::recovered;
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(schedules_are_paused_after_restore_until_resumed, restore_can_leave_schedules_running,);
 
@@ -19,7 +19,7 @@ const MANIFEST: &str = r#"
     script = "one.rhai"
 "#;
 
-fn api(server: &Server, method: &str, path: &str) -> Answer {
+fn api(server: &Server, method: &str, path: &str) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let body = (method == "POST").then_some(&b""[..]);
     server.request(method, &format!("/-/api/v1/{path}"), &[("authorization", &bearer)], body)
@@ -59,11 +59,11 @@ fn restored_node(database: Database, flags: &[&str]) -> (Server, String) {
     until("the schedule runs", || (!runs(&server).is_empty()).then_some(()));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("all");
-    let made = server.verb(&["backup"]).arg(&file).output().expect("picloud runs");
+    let made = server.command(&["backup"]).arg(&file).output().expect("picloud runs");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     server.stop();
     let output =
-        server.verb(&["restore", "--replace"]).arg(&file).args(flags).output().expect("picloud runs");
+        server.command(&["restore", "--replace"]).arg(&file).args(flags).output().expect("picloud runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     server.restart();
     (server, String::from_utf8(output.stdout).expect("text"))

@@ -1,7 +1,7 @@
 //! A rollback pushes an older commit.
 
 use serde_json::{Value, json};
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases};
+use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases};
 
 use crate::client_commands::run;
 
@@ -69,7 +69,7 @@ fn response(server: &Server) -> String {
     server.get("/hello/greet/Ann").body.trim_matches('"').to_owned()
 }
 
-fn roll_back(server: &Server, request: Value) -> Answer {
+fn roll_back(server: &Server, request: Value) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
     let body = request.to_string().into_bytes();

@@ -37,7 +37,7 @@ fn clock(manifest: &str, script: &str) -> Repository {
 }
 
 /// Sends an API request for the app `clock`.
-fn api(server: &Server, method: &str, path: &str) -> tests::Answer {
+fn api(server: &Server, method: &str, path: &str) -> tests::Response {
     let bearer = format!("Bearer {TOKEN}");
     server.request(method, &format!("/-/api/v1/apps/clock/{path}"), &[("authorization", &bearer)], None)
 }
@@ -70,7 +70,7 @@ fn total_schedule_frequency_is_limited(database: Database) {
     repository.commit("as many as can be");
     repository.push(&url, &["main"]).succeeded();
     let ran = || {
-        let rows = server.alter(&["SELECT count(*) FROM schedule_runs WHERE execution IS NOT NULL"]);
+        let rows = server.execute_sql(&["SELECT count(*) FROM schedule_runs WHERE execution IS NOT NULL"]);
         rows.trim().parse::<usize>().expect("a number")
     };
     until("the schedules run", || (ran() > 0).then_some(()));
@@ -91,7 +91,8 @@ fn total_schedule_frequency_is_limited(database: Database) {
             assert!(at.elapsed() < Duration::from_secs(70), "no run in the next minute");
             std::thread::sleep(Duration::from_millis(50));
         }
-        let rows = server.alter(&["SELECT schedule, detail FROM schedule_runs WHERE outcome = 'skipped'"]);
+        let rows =
+            server.execute_sql(&["SELECT schedule, detail FROM schedule_runs WHERE outcome = 'skipped'"]);
         assert_eq!(rows.lines().filter(|row| row.contains(expected)).count(), 5, "{rows}");
     }
 }
@@ -112,7 +113,7 @@ fn schedule_fires_and_is_replaced_with_routes(database: Database) {
     repository.commit("no schedule");
     repository.push(&url, &["main"]).succeeded().says("- tick");
     assert_eq!(server.get("/clock/").status, 200);
-    if server.database.is_outside_the_data_folder() {
+    if server.database.is_external() {
         let runs = |what: &str| server.database.query(&format!("SELECT {what} FROM schedule_runs"));
         until("all runs have ended", || {
             (runs("count(*) FILTER (WHERE finished_at IS NULL)") == "0").then_some(())
@@ -295,7 +296,7 @@ fn due_times_during_outage_are_caught_up_in_one_row() {
         server.log().contains("the claim is tried again").then_some(())
     });
     std::thread::sleep(Duration::from_secs(2));
-    postgres.start_again();
+    postgres.restart();
     until("the schedule runs again", || {
         let response = api(&server, "GET", "schedules/tick/runs?limit=1000");
         let runs =

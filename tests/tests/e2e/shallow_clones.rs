@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use tests::repository::environment;
-use tests::{Database, Pushed, Repository, Server, on_both_databases};
+use tests::{CommandOutput, Database, Repository, Server, on_both_databases};
 
 on_both_databases!(later_pushed_history_is_connected);
 
@@ -30,17 +30,17 @@ fn commits_of(clone: &Repository) -> String {
 }
 
 /// Runs the command of a hint.
-fn run(hint: &str, repository: &Repository) -> Pushed {
+fn run(hint: &str, repository: &Repository) -> CommandOutput {
     let mut shell = Command::new("sh");
     shell.args(["-c", hint]).current_dir(repository.path());
     environment(&mut shell, repository.path());
     let output = shell.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    Pushed { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
+    CommandOutput { accepted: output.status.success(), text: String::from_utf8_lossy(&text).into_owned() }
 }
 
 /// The text after `before` in a line of the server.
-fn hint(pushed: &Pushed, before: &str) -> String {
+fn hint(pushed: &CommandOutput, before: &str) -> String {
     let found = pushed.text.lines().find_map(|line| Some(line.split_once(before)?.1.trim().to_owned()));
     found.unwrap_or_else(|| panic!("no hint with {before:?}:\n{}", pushed.text))
 }

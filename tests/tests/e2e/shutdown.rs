@@ -38,10 +38,10 @@ fn shutdown_finishes_accepted_pushes(database: Database) {
             server.request("GET", "/-/metrics", &[("authorization", &format!("Bearer {TOKEN}"))], None);
         page.body.contains("picloud_pushes_waiting 1").then_some(())
     });
-    server.ask_to_stop();
+    server.terminate();
     until("the node stops", || server.log().contains("stopping").then_some(()));
     wire.send(rest);
-    let response = wire.answer();
+    let response = wire.response();
     assert!(response.status == 200 && response.body.contains("ok refs/heads/main"), "{}", response.body);
     until("the node has stopped", || server.has_stopped().then_some(()));
     server.restart();
@@ -97,7 +97,7 @@ fn second_signal_does_not_wait_for_scripts() {
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     let mut wire = Wire::sent(&server, "GET /hello/greet/Ann HTTP/1.1\r\nHost: test\r\n\r\n");
     until("the script runs", || server.log().contains("begun").then_some(()));
-    server.ask_to_stop();
+    server.terminate();
     until("it is logged", || server.log().contains("the next signal stops at once").then_some(()));
     assert!(!server.has_stopped());
     let start = Instant::now();

@@ -49,11 +49,11 @@ fn newer_database_is_rejected_and_unchanged(database: Database) {
         None => ("x'00'", "0"),
     };
     let later = format!("INSERT INTO _sqlx_migrations VALUES (999, 'later', {now}, true, {bytes}, 0)");
-    server.alter(&[&later]);
+    server.execute_sql(&[&later]);
     let (code, output) = server.fails_to_start(&[]);
     let expected = "error: the database is that of a newer PiCloud (schema 999); install that version, or restore a backup";
     assert!(code == Some(1) && output.trim_end().ends_with(expected), "{output}");
-    server.alter(&["DELETE FROM _sqlx_migrations WHERE version = 999"]);
+    server.execute_sql(&["DELETE FROM _sqlx_migrations WHERE version = 999"]);
     server.restart();
     assert_serves(&server);
     repository.commit("next");
@@ -65,7 +65,7 @@ fn newer_database_is_rejected_and_unchanged(database: Database) {
 #[test]
 fn postgresql_without_space_rejects_only_the_push() {
     let (server, repository) = serve_hello(Database::postgres());
-    server.alter(&[
+    server.execute_sql(&[
         "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
         "CREATE TRIGGER no_room BEFORE INSERT ON objects FOR EACH ROW EXECUTE FUNCTION no_room()",
@@ -75,7 +75,7 @@ fn postgresql_without_space_rejects_only_the_push() {
     let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
     refused.says("the server's disk is full; nothing was changed");
     assert_serves(&server);
-    server.alter(&["DROP TRIGGER no_room ON objects"]);
+    server.execute_sql(&["DROP TRIGGER no_room ON objects"]);
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
 }
 
@@ -124,7 +124,7 @@ fn postgresql_database_with_foreign_table_is_unchanged() {
 fn run_with_clock(server: &Server, offset: &str, expected: &str) -> (Option<i32>, String) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut command = Command::new(picloud());
-    tests::clock::set_off(&mut command, offset);
+    tests::clock::with_clock_offset(&mut command, offset);
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
     command.env_remove("DATABASE_URL").env("PICLOUD_ADMIN_TOKEN", TOKEN);
     if let Some(url) = server.database.url() {
@@ -197,7 +197,7 @@ fn data_folder_in_use_prevents_start() {
     let backups = tempfile::tempdir().unwrap();
     let backup = backups.path().join("backup");
     let run = |server: &Server, arguments: &[&str]| {
-        let output = server.verb(arguments).arg(&backup).output().unwrap();
+        let output = server.command(arguments).arg(&backup).output().unwrap();
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     assert_eq!(run(&server, &["backup"]).0, Some(0), "a backup runs next to the node");

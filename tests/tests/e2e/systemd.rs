@@ -214,7 +214,7 @@ fn backup_folder_keeps_the_newest() {
     {
         fs::write(backups.join(old), "").unwrap();
     }
-    let output = server.verb(&["backup", "--keep", "2", backups.to_str().unwrap()]).output().unwrap();
+    let output = server.command(&["backup", "--keep", "2", backups.to_str().unwrap()]).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(
         output.status.success() && text.contains("1 app,") && text.contains("removed 1 older backup"),
@@ -230,11 +230,11 @@ fn backup_folder_keeps_the_newest() {
     assert!(names.contains(&"picloud-mine.picloud".to_owned()));
     // The next ones may come within the same second.
     let newest = names[1].clone();
-    let again = server.verb(&["backup", "--keep", "1", backups.to_str().unwrap()]).output().unwrap();
+    let again = server.command(&["backup", "--keep", "1", backups.to_str().unwrap()]).output().unwrap();
     assert!(String::from_utf8_lossy(&again.stdout).contains("removed 2 older backups"), "{again:?}");
     assert!(!backups.join(newest).exists());
     for _ in 0..3 {
-        let output = server.verb(&["backup", "--keep", "9", backups.to_str().unwrap()]).output().unwrap();
+        let output = server.command(&["backup", "--keep", "9", backups.to_str().unwrap()]).output().unwrap();
         assert!(output.status.success(), "{output:?}");
     }
     assert_eq!(fs::read_dir(&backups).unwrap().count(), 5);

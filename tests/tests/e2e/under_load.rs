@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tests::faults::recovered;
-use tests::{Answer, Database, Repository, Server, Wire, on_both_databases, until};
+use tests::{Database, Repository, Response, Server, Wire, on_both_databases, until};
 
 on_both_databases!(deploys_under_load_fail_no_request_and_mix_no_revisions);
 
@@ -49,7 +49,7 @@ fn deploys_under_load_fail_no_request_and_mix_no_revisions(database: Database) {
             while !done.load(Ordering::SeqCst) {
                 newest = newest.max(deployed.load(Ordering::SeqCst));
                 wire.send(get("/app/mark/x"));
-                let response = wire.answer();
+                let response = wire.response();
                 assert_eq!(response.status, 200, "{response:?}");
                 let json = response.json();
                 let script = usize::try_from(json["script"].as_u64().unwrap()).unwrap();
@@ -79,11 +79,11 @@ fn requests_without_a_slot_wait_in_a_limited_queue() {
     let limits = "[limits]\ntimeout = \"2s\"\noperations = 1_000_000_000\nconcurrency = 1\n";
     let script = "log::info(`begun`); let n = 0; while n < 200_000 { n += 1; } n";
     push(&server, "app", &format!("{LONG}{limits}"), &[("long.rhai", script)]);
-    let responses: Vec<Answer> = std::thread::scope(|scope| {
+    let responses: Vec<Response> = std::thread::scope(|scope| {
         let requests: Vec<_> = (0..12).map(|_| scope.spawn(|| server.get("/app/long"))).collect();
         requests.into_iter().map(|response| response.join().unwrap()).collect()
     });
-    let busy: Vec<&Answer> = responses.iter().filter(|response| response.status == 503).collect();
+    let busy: Vec<&Response> = responses.iter().filter(|response| response.status == 503).collect();
     let served = responses.iter().filter(|response| response.status == 200).count();
     assert_eq!(served + busy.len(), responses.len(), "{responses:?}");
     assert!(served >= 2, "one runs and one waits: {responses:?}");
@@ -178,7 +178,7 @@ fn looping_preview_takes_no_slot_of_production() {
     looping.push(&server.git_url("app"), &["main:loops"]).succeeded();
     let mut hogs: Vec<Wire> = (0..100).map(|_| Wire::sent(&server, get("/app@loops/long"))).collect();
     until("one runs, and some are rejected", || {
-        let refused = hogs.iter_mut().filter_map(|hog| (!hog.is_silent()).then(|| hog.answer())).next();
+        let refused = hogs.iter_mut().filter_map(|hog| (!hog.is_silent()).then(|| hog.response())).next();
         refused.filter(|_| server.log().contains("begun"))
     });
     let start = Instant::now();

@@ -4,7 +4,7 @@ use std::fs;
 use std::time::Instant;
 
 use tests::faults::recovered;
-use tests::{Answer, Database, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases, until};
 
 on_both_databases!(unservable_app_does_not_affect_others);
 
@@ -22,7 +22,7 @@ fn shop(server: &Server) {
     repository.push(&server.git_url("shop"), &["main"]).succeeded();
 }
 
-fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
+fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str())];
     server.request(method, &format!("/-/api/v1{path}"), &headers, body.map(str::as_bytes))
@@ -30,7 +30,7 @@ fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer 
 
 /// Asserts that a response asks the client to retry.
 #[track_caller]
-fn assert_unavailable(response: &Answer) {
+fn assert_unavailable(response: &Response) {
     assert_eq!((response.status, response.header("retry-after")), (503, Some("15")), "{response:?}");
 }
 
@@ -51,7 +51,7 @@ fn unservable_app_does_not_affect_others(database: Database) {
     let kept = fs::read(&key).unwrap();
     fs::remove_file(&key).unwrap();
     let blobs = "kind = 'blob' AND repository = (SELECT repository FROM apps WHERE name = 'broken')";
-    server.alter(&[
+    server.execute_sql(&[
         &format!("CREATE TABLE lost AS SELECT * FROM objects WHERE {blobs}"),
         &format!("DELETE FROM objects WHERE {blobs}"),
     ]);
@@ -82,7 +82,7 @@ fn unservable_app_does_not_affect_others(database: Database) {
 
     // All apps recover without a restart.
     fs::write(&key, kept).unwrap();
-    server.alter(&["INSERT INTO objects SELECT * FROM lost", "DROP TABLE lost"]);
+    server.execute_sql(&["INSERT INTO objects SELECT * FROM lost", "DROP TABLE lost"]);
     let since = Instant::now();
     until("the node is ready", || (server.get("/-/health/ready").status == 200).then_some(()));
     recovered("a lost key and lost objects of apps were put back: the node is ready and serves them", since);

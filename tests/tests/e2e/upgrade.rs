@@ -34,7 +34,7 @@ fn create_schema(server: &Server, version: i64, sql: &str) {
     runtime.block_on(async {
         match server.database.url() {
             Some(url) => {
-                server.alter(&["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"]);
+                server.execute_sql(&["DROP SCHEMA public CASCADE", "CREATE SCHEMA public"]);
                 let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
                 let mut connection: PgConnection = options.connect().await.unwrap();
                 let migrator = Migrator::new(migrations("postgres")).await.unwrap();

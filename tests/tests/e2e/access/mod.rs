@@ -10,10 +10,10 @@ use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 use tests::server::picloud;
-use tests::{Answer, Pushed, Server, TOKEN};
+use tests::{CommandOutput, Response, Server, TOKEN};
 
 /// Runs a client command against the server with a token.
-pub(crate) fn cli_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed {
+pub(crate) fn cli_as(server: &Server, token: &str, arguments: &[&str]) -> CommandOutput {
     let Output { status, stdout, stderr } = Command::new(picloud())
         .args(arguments)
         .env("PICLOUD_URL", format!("http://{}", server.address))
@@ -21,11 +21,14 @@ pub(crate) fn cli_as(server: &Server, token: &str, arguments: &[&str]) -> Pushed
         .current_dir(server.data_dir())
         .output()
         .expect("the binary");
-    Pushed { accepted: status.success(), text: String::from_utf8([stdout, stderr].concat()).expect("text") }
+    CommandOutput {
+        accepted: status.success(),
+        text: String::from_utf8([stdout, stderr].concat()).expect("text"),
+    }
 }
 
 /// The same with the admin token.
-pub(crate) fn cli(server: &Server, arguments: &[&str]) -> Pushed {
+pub(crate) fn cli(server: &Server, arguments: &[&str]) -> CommandOutput {
     cli_as(server, TOKEN, arguments)
 }
 
@@ -44,7 +47,7 @@ pub(crate) fn api(
     method: &str,
     path: &str,
     document: Option<&Value>,
-) -> Answer {
+) -> Response {
     let bearer = format!("Bearer {token}");
     let body = document.map(|document| document.to_string().into_bytes());
     let path = format!("/-/api/v1/{path}");

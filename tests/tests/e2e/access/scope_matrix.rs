@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
-use tests::{Answer, Database, Repository, Server, TOKEN};
+use tests::{Database, Repository, Response, Server, TOKEN};
 
 use super::{api, token, url};
 
@@ -110,7 +110,7 @@ fn operations() -> BTreeMap<String, Operation> {
 }
 
 /// Sends an operation's request with a token.
-fn send(server: &Server, token: &str, app: &str, operation: &Operation) -> Answer {
+fn send(server: &Server, token: &str, app: &str, operation: &Operation) -> Response {
     let path = operation.path.replace("{app}", app).replace(['{', '}'], "");
     // A successful log stream would not end.
     let path = if path.ends_with("/stream") { path + "?level=none" } else { path };

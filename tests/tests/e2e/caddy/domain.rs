@@ -76,7 +76,7 @@ fn client_commands_explain_tls_errors(release: Release) {
             command.env("SSL_CERT_FILE", caddy.authority());
         }
         if let Some(offset) = clock {
-            tests::clock::set_off(&mut command, offset);
+            tests::clock::with_clock_offset(&mut command, offset);
         }
         let output = command.output().unwrap();
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()

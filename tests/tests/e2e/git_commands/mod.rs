@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use tests::repository::{command, command_of};
-use tests::{Database, Pushed, Repository, Server};
+use tests::{CommandOutput, Database, Repository, Server};
 
 /// A valid clone made with more options, and git's output.
 fn clone(url: &str, options: &[&str]) -> (Repository, String) {
@@ -66,7 +66,10 @@ fn every_installed_git_pushes_clones_and_fetches() {
         let run = |repository: &Repository, arguments: &[&str]| {
             let output = command_of(&git, repository.path(), arguments).output().unwrap();
             let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-            Pushed { accepted: output.status.success(), text: format!("{version} {arguments:?}: {text}") }
+            CommandOutput {
+                accepted: output.status.success(),
+                text: format!("{version} {arguments:?}: {text}"),
+            }
         };
         for protocol in ["0", "1", "2"] {
             let protocol_version = format!("protocol.version={protocol}");

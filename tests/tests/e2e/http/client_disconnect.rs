@@ -44,7 +44,7 @@ fn disconnect_over_http_1_stops_script() {
 fn disconnect_over_http_1_with_body_and_keep_alive_stops_script() {
     let server = single_slot_app();
     let mut wire = Wire::sent(&server, "GET /app/quick HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(wire.answer().status, 200);
+    assert_eq!(wire.response().status, 200);
     wire.send("POST /app/long HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc");
     assert_frees_slot(&server, || drop(wire));
 }
@@ -73,5 +73,5 @@ fn disconnect_over_http_2_stops_script() {
     let server = single_slot_app();
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/long");
-    assert_frees_slot(&server, || frames.leave());
+    assert_frees_slot(&server, || frames.close());
 }

@@ -41,7 +41,7 @@ fn ten_thousand_idle_connections_use_little_memory() {
     let mut open: Vec<Wire> = Vec::with_capacity(CONNECTIONS);
     while open.len() < CONNECTIONS {
         let mut some: Vec<Wire> = (0..250).map(|_| Wire::sent(&server, LIVE)).collect();
-        some.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
+        some.iter_mut().for_each(|wire| assert_eq!(wire.response().status, 200));
         open.append(&mut some);
         open.extend((0..250).map(|_| Wire::open(&server)));
     }
@@ -59,14 +59,14 @@ fn ten_thousand_idle_connections_use_little_memory() {
     });
     println!("{CONNECTIONS} connections in {opened:?}, {each} bytes each");
     open.iter_mut().for_each(|wire| wire.send(LIVE));
-    open.iter_mut().for_each(|wire| assert_eq!(wire.answer().body, "ok\n"));
+    open.iter_mut().for_each(|wire| assert_eq!(wire.response().body, "ok\n"));
 }
 
 #[test]
 fn longest_idle_connection_is_evicted_at_the_limit() {
     let server = echo(&["--connections", "8"]);
     let mut idle: Vec<Wire> = (0..8).map(|_| Wire::sent(&server, HELLO)).collect();
-    idle.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
+    idle.iter_mut().for_each(|wire| assert_eq!(wire.response().status, 200));
     for _ in 0..3 {
         assert_eq!(server.get("/app/hello").status, 200);
     }
@@ -97,8 +97,8 @@ fn new_connection_is_not_evicted_before_its_first_request() {
     let mut waiting = Wire::sent(&server, &close);
     until("it waits for a slot", || server.log().contains("connection limit reached").then_some(()));
     last.send(&close);
-    assert_eq!(last.answer().status, 200);
-    assert_eq!(waiting.answer().status, 200);
+    assert_eq!(last.response().status, 200);
+    assert_eq!(waiting.response().status, 200);
 }
 
 #[test]
@@ -110,8 +110,8 @@ fn connections_with_a_request_in_progress_are_not_evicted() {
     let mut late = Wire::sent(&server, HELLO);
     assert!(late.is_silent(), "it waits for a slot");
     busy.iter_mut().for_each(|wire| wire.send("c"));
-    busy.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
-    assert_eq!(late.answer().status, 200);
+    busy.iter_mut().for_each(|wire| assert_eq!(wire.response().status, 200));
+    assert_eq!(late.response().status, 200);
 }
 
 /// The limit that slow clients reach, and the number of connections that they open.
@@ -137,7 +137,7 @@ fn assert_serves_others(server: &Server) {
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
         // On its own connection.
         let mut wire = Wire::sent(server, HELLO.replace("Host", "Connection: close\r\nHost"));
-        assert_eq!(wire.answer().status, 200);
+        assert_eq!(wire.response().status, 200);
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
 }
@@ -157,7 +157,7 @@ fn slow_requests_from_one_address_block_no_others() {
     assert!(modest.is_silent());
     assert!(evicted_connections(&server, "slow") > 0);
     modest.send("c");
-    assert_eq!(modest.answer().status, 200);
+    assert_eq!(modest.response().status, 200);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn slow_bodies_through_proxy_count_for_their_clients() {
     assert_serves_others(&server);
     drop(slow);
     modest.iter_mut().for_each(|wire| wire.send("c"));
-    modest.iter_mut().for_each(|wire| assert_eq!(wire.answer().status, 200));
+    modest.iter_mut().for_each(|wire| assert_eq!(wire.response().status, 200));
 }
 
 #[test]

@@ -17,7 +17,7 @@ const PARTIAL_REQUEST: &str =
 
 fn started(server: &Server) -> Wire {
     let mut wire = Wire::sent(server, HELLO);
-    assert_eq!(wire.answer().status, 200);
+    assert_eq!(wire.response().status, 200);
     wire.send(PARTIAL_REQUEST);
     wire
 }
@@ -30,7 +30,7 @@ fn accepts_connections(server: &Server) -> bool {
 fn node_is_unready_before_the_listener_closes() {
     let mut server = echo(&["--unready-time", "2s"]);
     assert_eq!(server.get("/-/health/ready").status, 200);
-    server.ask_to_stop();
+    server.terminate();
     until("the node is not ready", || (server.get("/-/health/ready").status == 503).then_some(()));
     assert_eq!(server.get("/-/health/live").status, 200);
     assert_eq!(server.get("/app/hello").status, 200, "existing connections are served");
@@ -42,15 +42,15 @@ fn node_is_unready_before_the_listener_closes() {
 fn running_requests_finish_and_idle_connections_are_closed() {
     let mut server = echo(&[]);
     let mut idle = Wire::sent(&server, HELLO);
-    assert_eq!(idle.answer().status, 200);
+    assert_eq!(idle.response().status, 200);
     let mut fresh = Wire::open(&server);
     let mut running = started(&server);
-    server.ask_to_stop();
+    server.terminate();
     assert!(idle.is_closed() && fresh.is_closed());
     until("the listener is closed", || (!accepts_connections(&server)).then_some(()));
     assert!(running.is_silent() && !server.has_stopped());
     running.send("c");
-    let response = running.answer();
+    let response = running.response();
     assert_eq!((response.status, response.header("connection")), (200, Some("close")));
     assert_eq!(response.json()["body"], "abc");
     assert!(running.is_closed());
@@ -60,9 +60,9 @@ fn running_requests_finish_and_idle_connections_are_closed() {
 
 /// Sends SIGTERM to the node, and waits until connections get their last responses.
 fn start_drain(server: &mut Server) {
-    server.ask_to_stop();
+    server.terminate();
     until("responses close their connections", || {
-        let response = Wire::sent(server, "GET /-/health/ready HTTP/1.1\r\nHost: test\r\n\r\n").answer();
+        let response = Wire::sent(server, "GET /-/health/ready HTTP/1.1\r\nHost: test\r\n\r\n").response();
         (response.status == 503 && response.header("connection") == Some("close")).then_some(())
     });
 }
@@ -74,7 +74,7 @@ fn keep_alive_connection_gets_connection_close_before_it_is_closed() {
     let mut kept: Vec<Wire> = (0..120).map(|_| Wire::open(&server)).collect();
     for wire in &mut kept[40..] {
         wire.send(HELLO);
-        assert_eq!(wire.answer().status, 200);
+        assert_eq!(wire.response().status, 200);
     }
     let (head, rest) = HELLO.split_at(20);
     kept[100..].iter_mut().for_each(|wire| wire.send(head));
@@ -83,7 +83,7 @@ fn keep_alive_connection_gets_connection_close_before_it_is_closed() {
     kept[100..].iter_mut().for_each(|wire| wire.send(rest));
     kept[..100].iter_mut().for_each(|wire| wire.send(HELLO));
     for (number, wire) in kept.iter_mut().enumerate() {
-        let response = wire.answer();
+        let response = wire.response();
         assert_eq!((response.status, response.header("connection")), (200, Some("close")), "{number}");
         assert!(wire.is_closed(), "{number}");
     }
@@ -96,11 +96,11 @@ fn keep_alive_connection_gets_connection_close_before_it_is_closed() {
 fn request_on_returning_connection_is_answered_during_drain() {
     let mut server = echo(&[]);
     let mut idle = Wire::sent(&server, HELLO);
-    assert_eq!(idle.answer().status, 200);
+    assert_eq!(idle.response().status, 200);
     start_drain(&mut server);
     for _ in 0..3 {
         let mut wire = Wire::sent(&server, HELLO);
-        let response = wire.answer();
+        let response = wire.response();
         assert_eq!((response.status, response.header("connection")), (200, Some("close")));
         assert!(wire.is_closed());
     }
@@ -153,7 +153,7 @@ fn http_2_connection_gets_goaway_and_finishes() {
     running.send(frames::DATA, 0, 1, b"ab");
     running.get(3, "/app/hello");
     running.until("a response", |frame| frame.stream == 3 && frame.is_last());
-    server.ask_to_stop();
+    server.terminate();
     let no_error = 0;
     let goaway = |frames: &mut Frames| frames.until("GOAWAY", |frame| frame.kind == frames::GOAWAY).error();
     assert_eq!((goaway(&mut idle), goaway(&mut running)), (no_error, no_error));
@@ -170,7 +170,7 @@ fn requests_beyond_the_shutdown_timeout_are_aborted() {
     let mut server = echo(&["--drain-time", "500ms"]);
     let mut running = started(&server);
     let started = Instant::now();
-    server.ask_to_stop();
+    server.terminate();
     assert!(running.is_closed());
     until("the node stops", || server.has_stopped().then_some(()));
     assert!((Duration::from_millis(500)..Duration::from_secs(10)).contains(&started.elapsed()));
@@ -182,10 +182,10 @@ fn second_signal_exits_at_once() {
     let mut server = echo(&["--drain-time", "60s", "--body-time", "60s"]);
     let mut running = started(&server);
     let started = Instant::now();
-    server.ask_to_stop();
+    server.terminate();
     until("the listener is closed", || (!accepts_connections(&server)).then_some(()));
     assert!(running.is_silent() && !server.has_stopped());
-    server.ask_to_stop();
+    server.terminate();
     until("the node stops", || server.has_stopped().then_some(()));
     assert!(started.elapsed() < Duration::from_secs(20));
     assert!(running.is_closed());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tests::frames::{
     DATA, Frame, Frames, GOAWAY, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, WINDOW_UPDATE, literals,
 };
-use tests::{Answer, Server, Wire, until};
+use tests::{Response, Server, Wire, until};
 
 use super::{app, echo};
 
@@ -16,7 +16,7 @@ const REFUSED_STREAM: u32 = 7;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 /// curl's response over HTTP/2 with prior knowledge.
-fn curl(server: &Server, path: &str, arguments: &[&str]) -> Answer {
+fn curl(server: &Server, path: &str, arguments: &[&str]) -> Response {
     let output = Command::new("curl")
         .args([
             "--http2-prior-knowledge",
@@ -37,7 +37,7 @@ fn curl(server: &Server, path: &str, arguments: &[&str]) -> Answer {
     let mut lines = head.lines();
     let status = lines.next().and_then(|line| line.strip_prefix("HTTP/2 ")).expect("HTTP/2");
     let headers = lines.filter_map(|line| line.split_once(": "));
-    Answer {
+    Response {
         status: status.trim().parse().unwrap(),
         headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
         body: body.to_owned(),
@@ -131,7 +131,7 @@ fn fragmented_preface_is_accepted() {
     }
     assert_eq!(wire.read(9)[3], 4, "settings come first");
     let mut almost = Wire::sent(&server, "PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n");
-    assert_eq!(almost.answer().status, 400);
+    assert_eq!(almost.response().status, 400);
     let mut half = Wire::sent(&server, &PREFACE[..20]);
     assert!(half.rest().starts_with(b"HTTP/1.1 400"), "an incomplete preface is not HTTP/2");
 }

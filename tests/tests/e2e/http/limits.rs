@@ -23,7 +23,7 @@ fn oversized_request_heads_get_414_or_431() {
     for _ in 0..100 {
         endless.send("a".repeat(10_000));
     }
-    assert_eq!(endless.answer().status, 431, "a client that continues to send still gets the response");
+    assert_eq!(endless.response().status, 431, "a client that continues to send still gets the response");
     assert!(endless.is_closed());
 }
 
@@ -33,7 +33,7 @@ fn oversized_bodies_get_413() {
     let head = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\n";
     let sized = |bytes: usize| {
         Wire::sent(&server, format!("{head}Content-Length: {bytes}\r\n\r\n{}", "a".repeat(bytes)))
-            .answer()
+            .response()
             .status
     };
     assert_eq!((sized(64 * 1024), sized(64 * 1024 + 1), sized(5_000_000)), (200, 413, 413));
@@ -41,11 +41,11 @@ fn oversized_bodies_get_413() {
         let mut wire = Wire::sent(&server, format!("{head}Transfer-Encoding: chunked\r\n\r\n"));
         (0..chunks).for_each(|_| wire.send(format!("1000\r\n{}\r\n", "a".repeat(4096))));
         wire.send("0\r\n\r\n");
-        wire.answer().status
+        wire.response().status
     };
     assert_eq!((chunked(16), chunked(17), chunked(1000)), (200, 413, 413));
     let mut announced = Wire::sent(&server, format!("{head}Content-Length: 1000000000000\r\n\r\n"));
-    let response = announced.answer();
+    let response = announced.response();
     assert_eq!((response.status, &response.json()["limit"]), (413, &65536.into()));
 }
 
@@ -55,7 +55,7 @@ fn trailers_are_limited() {
     let chunked = "POST /app/ HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n";
     for trailers in ["X: a\r\n".repeat(5_000), format!("X: {}\r\n", "a".repeat(1_000_000))] {
         let mut wire = Wire::sent(&server, format!("{chunked}{trailers}\r\n"));
-        assert_eq!(wire.answer().status, 400);
+        assert_eq!(wire.response().status, 400);
         assert!(wire.is_closed());
     }
 }

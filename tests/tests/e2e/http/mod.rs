@@ -10,7 +10,7 @@ mod paths;
 mod semantics;
 mod timeouts;
 
-use tests::{Answer, Database, Repository, Server, Wire};
+use tests::{Database, Repository, Response, Server, Wire};
 
 /// An app that returns the request at `/app/echo/...` and `/app/` for any method, and serves `/app/hello` for GET only.
 fn echo(flags: &[&str]) -> Server {
@@ -36,6 +36,6 @@ fn app(flags: &[&str], manifest: &str, scripts: &[(&str, &str)]) -> Server {
 
 /// Sends one HTTP/1.1 request and returns the response. The head is given without `Host` and the empty line: `GET / HTTP/1.1`, and header
 /// lines.
-fn exchange(server: &Server, head: &str) -> Answer {
-    Wire::sent(server, format!("{head}\r\nHost: test\r\n\r\n")).answer()
+fn exchange(server: &Server, head: &str) -> Response {
+    Wire::sent(server, format!("{head}\r\nHost: test\r\n\r\n")).response()
 }

@@ -1,10 +1,10 @@
 //! Percent-encoding, dot segments and slashes.
 
-use tests::{Answer, Server, Wire};
+use tests::{Response, Server, Wire};
 
 use super::{echo, exchange};
 
-fn get(server: &Server, path: &str) -> Answer {
+fn get(server: &Server, path: &str) -> Response {
     exchange(server, &format!("GET {path} HTTP/1.1"))
 }
 
@@ -27,8 +27,8 @@ fn path_segments_are_decoded_separately() {
 fn unencoded_path_text_is_accepted() {
     let server = echo(&[]);
     let mut wire = Wire::sent(&server, "GET /app/echo/Jörg HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(wire.answer().json()["path"], "/echo/Jörg");
-    let latin = Wire::sent(&server, b"GET /app/echo/J\xf6rg HTTP/1.1\r\nHost: test\r\n\r\n").answer();
+    assert_eq!(wire.response().json()["path"], "/echo/Jörg");
+    let latin = Wire::sent(&server, b"GET /app/echo/J\xf6rg HTTP/1.1\r\nHost: test\r\n\r\n").response();
     assert_eq!(latin.status, 400);
 }
 

@@ -5,7 +5,7 @@ use tests::{Server, Wire};
 use super::{app, echo, exchange};
 
 fn raw(server: &Server, message: &str) -> u16 {
-    Wire::sent(server, message).answer().status
+    Wire::sent(server, message).response().status
 }
 
 #[test]
@@ -59,9 +59,9 @@ fn unknown_methods_get_501() {
     }
     let mut tunnel =
         Wire::sent(&server, "CONNECT app.localhost:80 HTTP/1.1\r\nHost: app.localhost:80\r\n\r\n");
-    assert_eq!(tunnel.answer().status, 501);
+    assert_eq!(tunnel.response().status, 501);
     tunnel.send("GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n");
-    assert_eq!(tunnel.answer().body, "\"hello\"", "it is still HTTP");
+    assert_eq!(tunnel.response().body, "\"hello\"", "it is still HTTP");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn responses_without_content_ignore_body_of_script() {
             "{status}: {length:?}"
         );
         assert!(response.header("transfer-encoding").is_none(), "{status}");
-        assert_eq!(wire.answer().status, 404, "the next response follows {status}");
+        assert_eq!(wire.response().status, 404, "the next response follows {status}");
     }
 }
 
@@ -147,9 +147,9 @@ fn upgrade_requests_are_ignored() {
     for upgrade in upgrades {
         let request = format!("GET /app/hello HTTP/1.1\r\nHost: test\r\n{upgrade}\r\n\r\n");
         let mut wire = Wire::sent(&server, &request);
-        assert_eq!(wire.answer().body, "\"hello\"");
+        assert_eq!(wire.response().body, "\"hello\"");
         wire.send(&request);
-        assert_eq!(wire.answer().body, "\"hello\"", "the connection stays open");
+        assert_eq!(wire.response().body, "\"hello\"", "the connection stays open");
     }
 }
 

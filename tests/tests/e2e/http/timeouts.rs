@@ -12,12 +12,12 @@ const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 fn incomplete_head_times_out() {
     let server = echo(&["--head-time", "500ms"]);
     let mut half = Wire::sent(&server, "GET /app/hello HTTP/1.1\r\nHost: te");
-    let response = half.answer();
+    let response = half.response();
     assert_eq!((response.status, response.header("connection")), (408, Some("close")));
     assert!(half.is_closed());
     // A byte now and then, or an earlier response, does not extend the timeout.
     let mut trickling = Wire::sent(&server, HELLO);
-    assert_eq!(trickling.answer().status, 200);
+    assert_eq!(trickling.response().status, 200);
     let started = Instant::now();
     for byte in "GET /app/hello HTTP/1.1\r\n".bytes().cycle() {
         trickling.send([byte]);
@@ -26,10 +26,10 @@ fn incomplete_head_times_out() {
             break;
         }
     }
-    assert_eq!(trickling.answer().status, 408);
+    assert_eq!(trickling.response().status, 408);
     // The start of a second request on the same connection.
     let mut pipelined = Wire::sent(&server, format!("{HELLO}GET /"));
-    assert_eq!((pipelined.answer().status, pipelined.answer().status), (200, 408));
+    assert_eq!((pipelined.response().status, pipelined.response().status), (200, 408));
 }
 
 #[test]
@@ -37,29 +37,29 @@ fn idle_connection_times_out() {
     let server = echo(&["--idle-time", "700ms", "--head-time", "300ms"]);
     let mut fresh = Wire::open(&server);
     let mut used = Wire::sent(&server, HELLO);
-    assert_eq!(used.answer().status, 200);
+    assert_eq!(used.response().status, 200);
     let started = Instant::now();
     assert!(fresh.is_closed() && used.is_closed(), "without a response");
     assert!(started.elapsed() < Duration::from_secs(10));
     // Neither the header timeout nor the write timeout runs on an idle connection.
     let mut waiting = Wire::sent(&server, HELLO);
-    assert_eq!(waiting.answer().status, 200);
+    assert_eq!(waiting.response().status, 200);
     std::thread::sleep(Duration::from_millis(500));
     waiting.send(HELLO);
-    assert_eq!(waiting.answer().status, 200);
+    assert_eq!(waiting.response().status, 200);
 }
 
 #[test]
 fn connection_works_after_a_long_idle_time() {
     let server = echo(&["--idle-time", "30s"]);
     let mut wire = Wire::sent(&server, HELLO);
-    assert_eq!(wire.answer().status, 200);
+    assert_eq!(wire.response().status, 200);
     // By then the connection has freed its buffers.
     std::thread::sleep(Duration::from_millis(4500));
     wire.send(HELLO);
-    assert_eq!(wire.answer().status, 200);
+    assert_eq!(wire.response().status, 200);
     wire.send(format!("{HELLO}{HELLO}"));
-    assert_eq!((wire.answer().status, wire.answer().status), (200, 200));
+    assert_eq!((wire.response().status, wire.response().status), (200, 200));
 }
 
 #[test]
@@ -68,7 +68,7 @@ fn incomplete_body_times_out() {
     let head = "POST /app/ HTTP/1.1\r\nHost: test\r\n";
     for rest in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
         let mut wire = Wire::sent(&server, format!("{head}{rest}"));
-        assert_eq!(wire.answer().status, 408);
+        assert_eq!(wire.response().status, 408);
         assert!(wire.is_closed());
     }
 }
@@ -92,7 +92,7 @@ fn unread_response_times_out() {
     assert!(whole > 6_000_000, "more than the kernel buffers for a client: {whole}");
     let request = "GET /app/ HTTP/1.1\r\nHost: test\r\n\r\n";
     let sent = || {
-        let mut wire = Wire::narrow(&server);
+        let mut wire = Wire::with_small_buffer(&server);
         wire.send(request);
         wire
     };

@@ -1,6 +1,6 @@
 //! The connection is lost between COMMIT and its reply: the response reports the real outcome.
 
-use tests::{Answer, Cut, Database, Postgres, Proxy, Repository, Server, TOKEN, until};
+use tests::{Cut, Database, Postgres, Proxy, Repository, Response, Server, TOKEN, until};
 
 use super::get;
 
@@ -13,7 +13,7 @@ fn node() -> (Postgres, Proxy, Server) {
     (postgres, proxy, node)
 }
 
-fn api(node: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
+fn api(node: &Server, method: &str, path: &str, body: Option<&str>) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     node.request(method, &format!("/-/api/v1/{path}"), &headers, body.map(str::as_bytes))
@@ -93,12 +93,12 @@ fn push_with_unknown_outcome_is_reported_and_served_eventually() {
     repository.push(&url, &["main"]).succeeded();
     repository.write("greet.rhai", "\"second\"");
     repository.commit("second");
-    proxy.cut_and_go_away(Cut::AfterCommit, "refs/heads/main");
+    proxy.cut_and_disconnect(Cut::AfterCommit, "refs/heads/main");
     let push = repository.push(&url, &["main"]).refused();
     let push = push.says("the database went away before it said whether this was done");
     assert!(!push.text.contains("nothing was changed") && !push.text.contains("still live"), "{}", push.text);
     assert_eq!(get(&node, "/hello/greet/Ann").1, r#"{"message":"Hello, Ann"}"#);
-    proxy.come_back();
+    proxy.accept_connections();
     let back = std::time::Instant::now();
     until("the committed revision is served", || {
         (get(&node, "/hello/greet/Ann").1 == "\"second\"").then_some(())

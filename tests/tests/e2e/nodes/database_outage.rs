@@ -42,7 +42,7 @@ fn apps_are_served_during_database_outage() {
         let response = nodes[0].request("GET", "/-/api/v1/apps", &[("authorization", &bearer)], None);
         assert_eq!((response.status, response.header("retry-after")), (503, Some("5")));
         std::thread::sleep(OUTAGE.saturating_sub(since.elapsed()));
-        postgres.start_again();
+        postgres.restart();
         for node in &nodes {
             until("the node has recovered", || (node.get("/-/health/ready").body == "ok\n").then_some(()));
         }
@@ -72,7 +72,7 @@ fn first_push_after_outage_reports_live_nodes() {
     }
     repository.write("greet.rhai", "\"second\"");
     repository.commit("second");
-    postgres.start_again();
+    postgres.restart();
     let since = Instant::now();
     // The push does not wait for the nodes' reconnection.
     let first = until("a push is accepted", || {

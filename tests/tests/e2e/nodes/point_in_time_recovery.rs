@@ -80,7 +80,7 @@ fn nodes_follow_a_database_restored_to_an_earlier_time() {
     all_respond(&nodes, "/hello/greet/Ann", &lost);
     all_respond(&nodes, "/teller/", &(200, "\"second\"".to_owned()));
 
-    postgres.set_back(&earlier);
+    postgres.restore_copy(&earlier);
     let since = Instant::now();
     all_respond(&nodes, "/hello/greet/Ann", &kept);
     all_respond(&nodes, "/teller/", &(200, "\"first\"".to_owned()));
@@ -125,7 +125,7 @@ fn sleeping_node_distinguishes_lost_generation_from_new_one() {
 
     // While one node is cut off, another history reaches the same numbers as the lost one.
     nodes[1].freeze();
-    postgres.set_back(&earlier);
+    postgres.restore_copy(&earlier);
     let url = nodes[0].git_url("hello");
     until("the node has reconnected", || (nodes[0].get("/-/health/ready").body == "ok\n").then_some(()));
     let expected = greeting(&repository, "again");
@@ -193,7 +193,7 @@ fn schedules_and_followed_logs_continue_after_recovery() {
     }
     assert!(follower.line().ends_with("lost"));
 
-    postgres.set_back(&earlier);
+    postgres.restore_copy(&earlier);
     let since = Instant::now();
     let runs = || node.database.query("SELECT count(*) FROM schedule_runs").parse::<u32>().expect("a number");
     let before = runs();

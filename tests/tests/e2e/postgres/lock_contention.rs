@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::faults::recovered;
-use tests::{Answer, Database, Repository, Server, TOKEN, until};
+use tests::{Database, Repository, Response, Server, TOKEN, until};
 
 /// A `psql` session that holds the locks of a statement until it is dropped.
 pub(crate) struct Psql {
@@ -39,7 +39,7 @@ impl Drop for Psql {
     }
 }
 
-fn deploys(server: &Server) -> Answer {
+fn deploys(server: &Server) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     server.request("GET", "/-/api/v1/apps/hello/deploys", &[("authorization", &bearer)], None)
 }

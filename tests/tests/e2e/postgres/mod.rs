@@ -62,7 +62,7 @@ fn server_certificate_is_verified() {
         let place = postgres.folder().join("data").join(file);
         fs::copy(folder.join(file), &place).unwrap();
         fs::set_permissions(&place, fs::Permissions::from_mode(0o600)).unwrap();
-        postgres.give_away(&place);
+        postgres.chown_to_postgres(&place);
     }
     let database = Database::on(postgres.url());
     database.query("ALTER SYSTEM SET ssl = on");

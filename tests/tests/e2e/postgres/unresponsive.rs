@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tests::faults::recovered;
-use tests::{Database, Postgres, Pushed, Repository, Server, TOKEN, until};
+use tests::{CommandOutput, Database, Postgres, Repository, Server, TOKEN, until};
 
 /// A node on its own PostgreSQL with a statement timeout of two seconds; it gives up an unresponsive one after seven.
 fn node(postgres: &Postgres, flags: &[&str]) -> Server {
@@ -22,12 +22,12 @@ fn committing(database: &Database) -> usize {
     database.query(count).parse().unwrap()
 }
 
-fn get(server: &Server, path: &str) -> tests::Answer {
+fn get(server: &Server, path: &str) -> tests::Response {
     server.request("GET", path, &[("authorization", &format!("Bearer {TOKEN}"))], None)
 }
 
 /// Pushes concurrently, each to its own app.
-fn push_all(server: &Server, repositories: &[Repository]) -> Vec<Pushed> {
+fn push_all(server: &Server, repositories: &[Repository]) -> Vec<CommandOutput> {
     std::thread::scope(|scope| {
         let pushing: Vec<_> = repositories
             .iter()
@@ -51,7 +51,7 @@ fn node_stops_while_database_is_unresponsive() {
         until("the push commits", || (committing(&server.database) == 1).then_some(()));
         let frozen = postgres.freeze();
         let start = Instant::now();
-        server.ask_to_stop();
+        server.terminate();
         until("the node stops", || {
             std::fs::exists(format!("/proc/{}/fd/0", server.pid())).is_ok_and(|is| !is).then_some(())
         });

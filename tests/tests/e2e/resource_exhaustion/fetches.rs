@@ -44,7 +44,7 @@ fn gzip_bomb_requests_are_rejected() {
     };
     let mut all: Vec<Wire> = (0..100).map(send).collect();
     for wire in &mut all {
-        let response = wire.answer();
+        let response = wire.response();
         assert_eq!(response.status, 400);
         assert!(response.body.contains("more than 50 times its size"), "{}", response.body);
     }
@@ -64,7 +64,7 @@ fn incomplete_fetch_requests_hold_memory_of_their_app() {
     };
     let mut all: Vec<Wire> = (0..20).map(send).collect();
     let refused = until("requests without memory are rejected", || {
-        let refused = all.iter_mut().filter_map(|wire| (!wire.is_silent()).then(|| wire.answer())).next();
+        let refused = all.iter_mut().filter_map(|wire| (!wire.is_silent()).then(|| wire.response())).next();
         refused.filter(|_| bytes_held(&server, "fetches") > MEMORY / 8)
     });
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
@@ -85,7 +85,7 @@ fn unread_packs_hold_memory_of_their_app_and_no_slot() {
     let before = server.peak_memory();
     let wants = wants(&repository.head());
     let send = |_| {
-        let mut wire = Wire::narrow(&server);
+        let mut wire = Wire::with_small_buffer(&server);
         wire.send(request("noise", "", wants.len()) + &wants);
         wire
     };
@@ -113,7 +113,7 @@ fn slowly_read_pack_is_complete() {
     let mut quick = Wire::sent(&server, &request);
     assert_eq!(quick.head().status, 200);
     let whole = quick.rest();
-    let mut slow = Wire::narrow(&server);
+    let mut slow = Wire::with_small_buffer(&server);
     slow.send(&request);
     assert_eq!(slow.head().status, 200);
     let mut taken = 0;
@@ -167,7 +167,7 @@ fn ls_refs_with_millions_of_arguments_stalls_no_app() {
                 request("app", &format!("Git-Protocol: version=2\r\n{encoding}"), sent.len()),
             );
             wire.send(sent);
-            let response = wire.answer();
+            let response = wire.response();
             assert!(response.body.contains(expected), "{response:?}");
         };
         let ten = || std::thread::scope(|scope| drop((0..10).map(|_| scope.spawn(send)).collect::<Vec<_>>()));
@@ -191,7 +191,7 @@ fn fetches_of_one_token_yield_to_other_tokens() {
         let wait = all.iter_mut().step_by(20).all(Wire::is_silent);
         Repository::clone_of(&url(&server, &other, "app"));
         let oldest = until("one of the oldest gets a response", || {
-            all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+            all.iter_mut().take(2).find_map(|wire| (!wire.is_silent()).then(|| wire.response()))
         });
         // On a busy machine they can time out first.
         (wait && oldest.status != 408).then_some(oldest)

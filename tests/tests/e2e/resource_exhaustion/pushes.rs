@@ -9,7 +9,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rustix::process::{Pid, Signal};
 use tests::repository::command;
-use tests::{Answer, Repository, Server, TOKEN, Wire, until};
+use tests::{Repository, Response, Server, TOKEN, Wire, until};
 
 use super::{MIB, assert_within_memory, bearer, bytes_held, incompressible, large_node, node};
 use crate::access::{token, url};
@@ -83,7 +83,7 @@ fn incomplete_pushes_block_no_other_app() {
     let before = server.peak_memory();
     let mut all: Vec<Wire> = (0..300).map(|_| Wire::sent(&server, incomplete_request("app"))).collect();
     let refused = until("pushes above the limit are rejected", || {
-        all.iter_mut().rev().find_map(|wire| (!wire.is_silent()).then(|| wire.answer()))
+        all.iter_mut().rev().find_map(|wire| (!wire.is_silent()).then(|| wire.response()))
     });
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     let reasons = ["the app is at its memory limit", "too many concurrent pushes of this token"];
@@ -106,7 +106,7 @@ fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
     let mut all: Vec<Wire> = (0..256).map(send).collect();
     until("they use all slots", || (pushes(&server).0 == 256).then_some(()));
     // With the same token none is evicted, since no other has more.
-    let refused = send(0).answer();
+    let refused = send(0).response();
     assert_eq!((refused.status, refused.header("retry-after")), (503, Some("1")));
     assert!(refused.body.contains("too many concurrent pushes of this token"), "{}", refused.body);
     let repository = Repository::hello();
@@ -115,8 +115,8 @@ fn incomplete_pushes_of_one_token_yield_to_other_tokens() {
     repository.push(&server.git_url("app"), &["main:admins"]).succeeded();
     // Nor do they last: a client that sends nothing is disconnected.
     until("all pushes have ended", || (pushes(&server) == (0, 0)).then_some(()));
-    let responses: Vec<Answer> = all.iter_mut().map(Wire::answer).collect();
-    let evicted: Vec<&Answer> = responses.iter().filter(|response| response.status == 503).collect();
+    let responses: Vec<Response> = all.iter_mut().map(Wire::response).collect();
+    let evicted: Vec<&Response> = responses.iter().filter(|response| response.status == 503).collect();
     assert!(!evicted.is_empty());
     assert!(evicted[0].body.contains("evicted for others"), "{:?}", evicted[0]);
     assert!(responses.iter().all(|response| [503, 408].contains(&response.status)));
@@ -168,7 +168,7 @@ fn zlib_bomb_push_is_rejected() {
     let mut all: Vec<Wire> = (0..50).map(|_| Wire::sent(&server, request(TOKEN, "app", &headers))).collect();
     all.iter_mut().for_each(|wire| wire.send(&bomb));
     for wire in &mut all {
-        let response = wire.answer();
+        let response = wire.response();
         assert_eq!(response.status, 400, "{response:?}");
         assert!(response.body.contains("more than 10 times its size"), "{response:?}");
     }

@@ -49,14 +49,14 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     while late.iter_mut().all(Wire::is_silent) {
         late.push(incomplete_body(&server));
     }
-    let response = late.last_mut().map(Wire::answer).unwrap();
+    let response = late.last_mut().map(Wire::response).unwrap();
     assert_eq!((response.status, response.header("retry-after")), (503, Some("1")));
     assert_eq!(response.json()["error"], "the app is at its memory limit; try again in a moment");
     assert_within_memory(&server, before);
     let log = server.log();
     assert_eq!(log.matches("turned away for want of memory").count(), 1, "rate-limited: {log}");
     first.send("a");
-    assert_eq!(first.answer().body, "1048576");
+    assert_eq!(first.response().body, "1048576");
     drop((others, late));
     until("all memory is freed", || (bytes_held(&server, "requests") == 0).then_some(()));
     assert!(incomplete_body(&server).is_silent(), "there is memory again");
@@ -72,7 +72,7 @@ fn trickling_body_is_ended_by_min_rate() {
     while wire.is_silent() {
         wire.send("a");
     }
-    let response = wire.answer();
+    let response = wire.response();
     assert_eq!(response.status, 408);
     assert_eq!(response.json()["error"], "request body slower than 1024 bytes per second");
     assert!(start.elapsed() < Duration::from_millis(5500), "{:?}", start.elapsed());
@@ -82,7 +82,7 @@ fn trickling_body_is_ended_by_min_rate() {
         slow.send(vec![b'a'; 1000]);
         std::thread::sleep(Duration::from_millis(200));
     }
-    assert_eq!(slow.answer().body, "20000");
+    assert_eq!(slow.response().body, "20000");
 }
 
 #[test]

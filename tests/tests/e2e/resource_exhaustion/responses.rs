@@ -44,7 +44,7 @@ fn unread_responses_hold_at_most_the_memory_share_of_their_app() {
     open_window(first, 0, 1 << 30);
     open_window(first, 1, 1 << 30);
     first.until("its end", |frame| frame.stream == 1 && frame.is_last());
-    connections.into_iter().for_each(Frames::leave);
+    connections.into_iter().for_each(Frames::close);
     until("all memory is freed", || (bytes_held(&server, "responses") == 0).then_some(()));
     assert_eq!(server.get("/app/big").status, 200);
 }
@@ -110,7 +110,7 @@ fn stream_with_unread_tail_is_reset_during_other_requests() {
 #[test]
 fn slow_http_1_reader_is_disconnected() {
     let server = node(&["--answer-time", "2s", "--min-rate", "16MiB"]);
-    let mut wire = Wire::narrow(&server);
+    let mut wire = Wire::with_small_buffer(&server);
     wire.send("GET /app/big HTTP/1.1\r\nHost: test\r\n\r\n".repeat(4));
     let mut taken = 0;
     let start = Instant::now();

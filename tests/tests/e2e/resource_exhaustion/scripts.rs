@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tests::{Answer, Database, Repository, Server, TOKEN, until};
+use tests::{Database, Repository, Response, Server, TOKEN, until};
 
 use super::{MIB, OVERHEAD, bytes_held};
 
-fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Answer {
+fn api(server: &Server, method: &str, path: &str, body: Option<&str>) -> Response {
     let bearer = format!("Bearer {TOKEN}");
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
     server.request(method, &format!("/-/api/v1{path}"), &headers, body.map(str::as_bytes))

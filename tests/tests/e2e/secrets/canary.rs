@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tests::{Database, Pushed, Server, TOKEN, on_both_databases, until};
+use tests::{CommandOutput, Database, Server, TOKEN, on_both_databases, until};
 
 use super::{app, secrets};
 
@@ -52,7 +52,7 @@ fn assert_no_canary_below(folder: &Path) {
 
 fn secret_values_never_leave_the_server(database: Database) {
     let server = Server::start(database);
-    let output = |pushed: Pushed| assert_no_canary("what a program prints", pushed.text.as_bytes());
+    let output = |pushed: CommandOutput| assert_no_canary("what a program prints", pushed.text.as_bytes());
     let url = server.git_url("hello");
     let repository = app();
     repository.write(
@@ -115,10 +115,10 @@ fn secret_values_never_leave_the_server(database: Database) {
     assert_no_canary("the log", server.log().as_bytes());
     assert_no_canary_below(server.data_dir());
     let backup = server.data_dir().join("backup");
-    let made = server.verb(&["backup", backup.to_str().expect("a path")]).output().expect("the binary");
+    let made = server.command(&["backup", backup.to_str().expect("a path")]).output().expect("the binary");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert_no_canary("the backup", &std::fs::read(&backup).expect("a backup"));
-    if server.database.is_outside_the_data_folder() {
+    if server.database.is_external() {
         for table in
             ["secrets", "preview_secrets", "audit", "deploys", "schedule_runs", "apps", "executions", "logs"]
         {

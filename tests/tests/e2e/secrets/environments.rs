@@ -75,7 +75,7 @@ fn preview_of_earlier_version_reads_production_secrets_until_next_push(database:
     }
     repository.push(&url, &["main", "main:try"]).succeeded();
     // The state after the migration.
-    server.alter(&["UPDATE refs SET production_secrets = true WHERE name = 'refs/heads/try'"]);
+    server.execute_sql(&["UPDATE refs SET production_secrets = true WHERE name = 'refs/heads/try'"]);
     secrets(&server, &["set", "API_KEY"], "tangerine-2").succeeded().says("try reads it anew as deploy");
     assert_eq!(server.get("/hello@try/").body, "\"tangerine-2\"");
     let status = || api(&server, TOKEN, "GET", "status", None).body;

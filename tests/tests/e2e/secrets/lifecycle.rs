@@ -54,7 +54,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
     assert_eq!((of("secret.set"), of("secret.unset")), (4, 1), "{acts:?}");
     assert!(acts.iter().any(|act| act["action"] == "secret.set" && act["deploy"] == 3), "{acts:?}");
 
-    if !server.database.is_outside_the_data_folder() {
+    if !server.database.is_external() {
         server.kill();
         server.restart();
         until("it is served", || (server.get("/hello/").body == "\"Hello 13 false\"").then_some(()));

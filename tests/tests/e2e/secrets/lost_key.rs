@@ -17,12 +17,12 @@ fn restored_app_recovers_with_new_key(database: Database) {
     app().push(&server.git_url("hello"), &["main"]).succeeded();
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("all");
-    let made = server.verb(&["backup"]).arg(&file).output().expect("picloud");
+    let made = server.command(&["backup"]).arg(&file).output().expect("picloud");
     assert!(made.status.success(), "{made:?}");
     server.stop();
     let key = server.data_dir().join("secret-key");
     let _ = fs::remove_file(&key);
-    let restored = server.verb(&["restore", "--replace"]).arg(&file).output().expect("picloud");
+    let restored = server.command(&["restore", "--replace"]).arg(&file).output().expect("picloud");
     assert!(restored.status.success(), "{restored:?}");
     // On PostgreSQL this empties the data folder.
     server.restart();

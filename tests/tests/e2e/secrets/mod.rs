@@ -11,10 +11,10 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use tests::server::picloud;
-use tests::{Pushed, Repository, Server, TOKEN};
+use tests::{CommandOutput, Repository, Server, TOKEN};
 
 /// Runs `picloud secrets ...` for the app `hello`, with a value on standard input.
-fn secrets(server: &Server, arguments: &[&str], value: &str) -> Pushed {
+fn secrets(server: &Server, arguments: &[&str], value: &str) -> CommandOutput {
     let mut process = Command::new(picloud())
         .arg("secrets")
         .args(arguments)
@@ -29,7 +29,7 @@ fn secrets(server: &Server, arguments: &[&str], value: &str) -> Pushed {
     process.stdin.take().expect("a pipe").write_all(value.as_bytes()).ok();
     let output = process.wait_with_output().expect("the process exits");
     let text = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
-    Pushed { accepted: output.status.success(), text }
+    CommandOutput { accepted: output.status.success(), text }
 }
 
 /// An app that returns the length of its secret, and logs it.

@@ -65,7 +65,7 @@ fn database_outage_is_reported_from_memory() {
         text.starts_with("1 problem.\n") && text.contains("\n  apps      1 live, from memory\n"),
         "{text}"
     );
-    postgres.start_again();
+    postgres.restart();
     assert_healthy(&server.address, "PostgreSQL was down", Instant::now());
     assert!(status(&server.address, &[]).1.contains("\n  apps      1, of which 1 are live\n"));
 }

@@ -91,8 +91,8 @@ fn failures_are_reported_until_resolved(database: Database) {
 
 /// Makes a backup with a wrong clock.
 fn back_up(server: &Server, file: &Path, offset: &str) {
-    let mut command = server.verb(&["backup", "--replace"]);
-    let output = clock::set_off(command.arg(file), offset).output().expect("picloud");
+    let mut command = server.command(&["backup", "--replace"]);
+    let output = clock::with_clock_offset(command.arg(file), offset).output().expect("picloud");
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !text.contains("warning"), "{text}");
 }
@@ -142,7 +142,7 @@ fn clock_skew_is_reported_by_every_node() {
         .args(["serve", "--listen", "127.0.0.1:0", "--node-name", "late", "--data-dir"])
         .arg(folder.path());
     command.env("DATABASE_URL", server.database.url().unwrap()).env("PICLOUD_ADMIN_TOKEN", TOKEN);
-    clock::set_off(&mut command, "-60s");
+    clock::with_clock_offset(&mut command, "-60s");
     let late = Node::spawn(command);
     for address in [&server.address, &late.1] {
         let skew = until("the clock skew is reported", || problem(address, "clock_skew"));
@@ -163,7 +163,7 @@ fn clock_behind_database_is_reported() {
     let mut command = Command::new(picloud());
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(server.data_dir());
     command.env_remove("DATABASE_URL").env("PICLOUD_ADMIN_TOKEN", TOKEN);
-    clock::set_off(&mut command, "-2h");
+    clock::with_clock_offset(&mut command, "-2h");
     let node = Node::spawn(command);
     let behind = problem(&node.1, "clock_skew").expect("a problem");
     assert!(behind.contains(" is behind the latest entry in the database, of 20"), "{behind}");
