@@ -1,6 +1,6 @@
 //! Computes which objects are reachable, so that garbage collection can delete the others.
 //!
-//! Commits, trees and tags are read in batches of pool size. An object id takes about 40 bytes.
+//! Commits, trees and tags are read in batches of bounded size. An object id takes about 40 bytes.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ const AT_ONCE_MAX: usize = 1000;
 /// The most bytes of streams that are read at once, with delta bases, unless a single object takes more.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// The set of objects that are reachable from chunk roots, roots included. Delta bases are not reachable as such.
+/// The set of objects that are reachable from some roots, roots included. Delta bases are not reachable as such.
 #[derive(Debug)]
 pub struct Reachability {
     reached: HashSet<ObjectId>,
@@ -53,14 +53,14 @@ impl Reachability {
 
     async fn add_all<R: Repository>(&mut self, repository: &R, ids: &[ObjectId]) -> Result<(), ReadError> {
         for chunk in ids.chunks(AT_ONCE_MAX) {
-            for (id, known) in repository.object_info(chunk).await? {
-                self.add(id, known.kind);
+            for (id, info) in repository.object_info(chunk).await? {
+                self.add(id, info.kind);
             }
         }
         Ok(())
     }
 
-    /// Reads first batch of objects; `false` when the walk is complete. After an error the set is incomplete and must be
+    /// Reads one batch of objects; `false` when the walk is complete. After an error the set is incomplete and must be
     /// discarded.
     ///
     /// # Errors
@@ -75,11 +75,11 @@ impl Reachability {
         };
         self.at_once = (self.at_once * 2).min(AT_ONCE_MAX);
         let mut left: HashSet<ObjectId> = batch.iter().copied().collect();
-        let mut named = ObjectRef::default();
+        let mut refs = BatchRefs::default();
         content::reconstruct(&objects, &repository.memory(), |object, content| {
             // Delta bases are read along with the batch.
             if left.remove(&object.id) {
-                Ok(named.add(object, content, &self.shallow)?)
+                Ok(refs.add(object, content, &self.shallow)?)
             } else {
                 Ok::<_, ReadError>(())
             }
@@ -89,10 +89,10 @@ impl Reachability {
             return Err(ReadError::Missing(first));
         }
         self.unread.extend(left);
-        for (id, kind) in named.known {
+        for (id, kind) in refs.typed {
             self.add(id, kind);
         }
-        self.add_all(repository, &named.of_any_kind).await?;
+        self.add_all(repository, &refs.tag_targets).await?;
         Ok(true)
     }
 
@@ -124,26 +124,26 @@ impl Reachability {
 /// The repository cannot be read, or the object is corrupt.
 pub async fn undeltified<R: Repository>(repository: &R, id: ObjectId) -> Result<Option<Object>, ReadError> {
     let objects = repository.objects_and_bases(&[id]).await?;
-    let mut undeltified_object = None;
+    let mut found = None;
     content::reconstruct(&objects, &repository.memory(), |object, content| {
         if object.id == id {
             let (size, zlib) = (content.len() as u64, compress(content));
-            undeltified_object = Some(Object { id, kind: object.kind, base: None, depth: 0, size, zlib });
+            found = Some(Object { id, kind: object.kind, base: None, depth: 0, size, zlib });
         }
         Ok::<_, ReadError>(())
     })?;
-    Ok(undeltified_object)
+    Ok(found)
 }
 
 /// The objects that a batch refers to.
 #[derive(Default)]
-struct ObjectRef {
-    known: Vec<(ObjectId, Kind)>,
+struct BatchRefs {
+    typed: Vec<(ObjectId, Kind)>,
     /// Targets of tags.
-    of_any_kind: Vec<ObjectId>,
+    tag_targets: Vec<ObjectId>,
 }
 
-impl ObjectRef {
+impl BatchRefs {
     /// Adds the references of an object. The parents of shallow commits are not stored and skipped.
     fn add(
         &mut self,
@@ -154,12 +154,12 @@ impl ObjectRef {
         match object.kind {
             Kind::Commit => {
                 let commit = parse::commit(object.id, content)?;
-                self.known.push((commit.tree, Kind::Tree));
+                self.typed.push((commit.tree, Kind::Tree));
                 let parents = commit.parents.into_iter().filter(|_| !shallow.contains(&object.id));
-                self.known.extend(parents.map(|parent| (parent, Kind::Commit)));
+                self.typed.extend(parents.map(|parent| (parent, Kind::Commit)));
             }
-            Kind::Tree => parse::tree(object.id, content, |id, kind| self.known.push((id, kind)))?,
-            Kind::Tag => self.of_any_kind.push(parse::tag(object.id, content)?),
+            Kind::Tree => parse::tree(object.id, content, |id, kind| self.typed.push((id, kind)))?,
+            Kind::Tag => self.tag_targets.push(parse::tag(object.id, content)?),
             Kind::Blob => {}
         }
         Ok(())

@@ -37,7 +37,7 @@ impl Accepted {
         block_on(QuarantineView::new(repository, &pack).each(&ids, |id, kind, content| {
             objects.push(DecodedObject { id, kind, content: content.to_vec() });
         }))
-        .expect("what was just received is whole");
+        .expect("received objects are complete");
         assert_eq!(objects.len(), ids.len(), "an object cannot be built");
         let fine = commands.iter().filter(|judged| judged.result.is_ok()).map(|judged| &judged.command);
         let moved = fine.clone().map(|command| command.name.clone()).collect();
@@ -62,10 +62,10 @@ impl Accepted {
         let after = self.applied_to(repository);
         let mut seen = HashSet::new();
         for object in &self.objects {
-            assert!(seen.insert(object.id), "{object:?} is there twice");
+            assert!(seen.insert(object.id), "{object:?} is duplicated");
             let content = &object.content;
             assert_eq!(object.id, wire::name(object.kind, content), "an object with another one's name");
-            assert!(repository.get(&object.id).is_none(), "{object:?} was there before");
+            assert!(repository.get(&object.id).is_none(), "{object:?} existed before");
             let without_parents = after.current_shallow().contains(&object.id);
             for (id, kind) in names(object.kind, content) {
                 match after.get(&id) {
@@ -171,11 +171,11 @@ pub fn check_clone(repository: &MemoryRepository) {
         // Only the parents of shallow commits and submodule commits can be missing.
         let Some(object) = repository.get(&id) else { continue };
         if reached.insert(id) {
-            let content = repository.content(&id).expect("the content of what is there");
+            let content = repository.content(&id).expect("the content of a stored object");
             todo.extend(names(object.kind, content).into_iter().map(|(id, _)| id));
         }
     }
-    assert_eq!(fetched, reached, "a clone has other objects than the refs reach");
+    assert_eq!(fetched, reached, "a clone has other objects than those reachable from refs");
 }
 
 /// Checks the response to a fetch, and returns the objects of its pack.

@@ -149,7 +149,7 @@ impl Recipe {
                 self.defect = self
                     .defect
                     .take()
-                    .or_else(|| (!body.is_empty()).then(|| "bytes behind the pack".to_owned()));
+                    .or_else(|| (!body.is_empty()).then(|| "bytes after the pack".to_owned()));
             }
             head => {
                 if let Some(entry) = self.entry(head, word(1), number(1), body, repository) {
@@ -213,7 +213,7 @@ impl Recipe {
             let target = self.filled(kind, body, repository);
             (wire::delta(&content, &target), Some(target))
         };
-        self.defect = self.defect.take().or_else(|| target.is_none().then(|| "a damaged delta".to_owned()));
+        self.defect = self.defect.take().or_else(|| target.is_none().then(|| "a corrupt delta".to_owned()));
         let number = if matches!(base, Base::Entry(_)) { 6 } else { 7 };
         Some(Entry::new(number, base, delta, target.map(|target| resolved(kind, target))))
     }

@@ -202,7 +202,7 @@ fn gitmodules_results_match_git() {
     let contents: Vec<_> = of_urls.into_iter().chain(others).map(String::into_bytes).collect();
     let verdicts = compare_with_fsck(BlobToFsck::Gitmodules, ".gitmodules", &contents);
     for expected in ["fine", "gitmodulesName", "gitmodulesUrl", "gitmodulesPath", "gitmodulesUpdate"] {
-        assert!(verdicts.iter().any(|verdict| verdict == expected), "git never says {expected}");
+        assert!(verdicts.iter().any(|verdict| verdict == expected), "git never reports {expected}");
     }
 }
 

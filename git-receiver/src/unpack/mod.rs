@@ -3,7 +3,7 @@
 //! store. Between the steps the caller reads from the repository: the delta bases of a thin pack, and which objects exist
 //! already.
 //!
-//! The pack stays in memory or in its file. Besides it, memory holds a pool cache of inflated deltas ([`entries`]), the
+//! The pack stays in memory or in its file. Besides it, memory holds a bounded cache of inflated deltas ([`entries`]), the
 //! contents that are being reconstructed, and some hundred bytes per object. All functions block: they inflate and hash, on
 //! as many threads as there are cores.
 

@@ -1,6 +1,6 @@
 //! Applies the deltas of a pack; every resulting object is hashed and checked.
 //!
-//! Threads share the queue: each takes the next base, an undeltified object of the pack or an object of the repository, and
+//! Threads share the work: each takes the next base, an undeltified object of the pack or an object of the repository, and
 //! resolves all deltas that descend from it. No thread ever waits for a base.
 
 use std::collections::HashSet;
@@ -39,7 +39,7 @@ pub(crate) fn resolve(
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let threads = (deltas / DELTAS_PER_THREAD_MIN).clamp(1, cores.min(THREADS_MAX));
     let indexed = thread::scope(|scope| {
-        // If the system does not start more threads, the existing ones do all the queue.
+        // If the system does not start more threads, the existing ones do all the work.
         let start = |_| thread::Builder::new().spawn_scoped(scope, || queue.run()).ok();
         let others: Vec<_> = (1..threads).map_while(start).collect();
         let mut indexed = vec![queue.run()];
@@ -66,7 +66,7 @@ struct ResolvedBase {
     depth: u32,
 }
 
-/// The queue, shared by all threads.
+/// The work, shared by all threads.
 struct DeltaQueue<'a> {
     entries: &'a Entries,
     shallow: &'a HashSet<ObjectId>,
@@ -143,7 +143,7 @@ impl<'a> DeltaQueue<'a> {
             || !equal_range(&self.on_id, &found.id).is_empty()
     }
 
-    /// The queue of one thread.
+    /// The work of one thread.
     fn run(&self) -> Result<PackIndex, UnpackError> {
         let mut indexed = PackIndex::of(&self.entries.memory);
         let mut reader = StreamReader::new();

@@ -57,7 +57,7 @@ pub(crate) fn scan(
         let mut large_objects = PackIndex::of(memory);
         let mut sink = |entry, kind, content: &[u8]| {
             if content.len() > BATCH_BYTES {
-                // A queue of large_objects contents would exhaust the memory.
+                // A queue of large contents would exhaust the memory.
                 return large_objects.add(entry, kind, content, 0, shallow).map(|_| ());
             }
             // The index thread stopped at an error, which is reported below.

@@ -113,7 +113,7 @@ fn thin_pack_has_delta_bases_in_the_repository() {
     let thin = pack(&[entry(7, delta.len(), id.as_slice(), &delta)]);
     assert!(matches!(unpack(&thin), Err(UnpackError::Unresolved(1))));
     let unpacked = unpack_for(&thin, &[(b"base", 4)], &small_limits()).unwrap();
-    assert_eq!(contents(&unpacked, &[stored(b"base")]), [b"base+1"], "the base is no part of the push");
+    assert_eq!(contents(&unpacked, &[stored(b"base")]), [b"base+1"], "the base is not part of the push");
     let object = unpacked.object(0).unwrap();
     assert_eq!((object.base, object.depth, object.size), (Some(id), 5, delta.len() as u64));
 }
@@ -256,7 +256,7 @@ fn corrupt_packs_are_rejected() {
     for at in 0..good.len() {
         let mut damaged = good.to_vec();
         damaged[at] ^= 0x10;
-        assert!(unpack(&damaged.into()).is_err(), "damaged at {at}");
+        assert!(unpack(&damaged.into()).is_err(), "corrupted at {at}");
     }
     let trailing = [good.as_ref(), b"x"].concat();
     assert!(matches!(unpack(&trailing.into()), Err(UnpackError::Trailing)));

@@ -90,7 +90,7 @@ async fn thin_pack_has_deltas_against_client_objects() {
             assert_eq!(bases(&received(pack, Some(first)).unwrap())[&second], Some(first));
         } else {
             let bases = bases(&without_base.unwrap());
-            assert_eq!((bases.len(), bases[&second]), (3, None), "a client that takes no thin pack");
+            assert_eq!((bases.len(), bases[&second]), (3, None), "a client without thin-pack");
         }
     }
 }
@@ -230,7 +230,7 @@ async fn every_delta_base_precedes_its_deltas() {
             assert_eq!(order.len(), 3 * commits, "{format:?}");
             assert_eq!(order.iter().collect::<HashSet<_>>().len(), order.len());
             let deltas = bases(&received(pack, None).unwrap()).values().flatten().count();
-            assert_eq!(deltas, commits - 1, "they are sent as they are stored");
+            assert_eq!(deltas, commits - 1, "deltas are sent as stored");
         }
     }
 }

@@ -61,7 +61,7 @@ fn push_declined_by_pre_receive_stores_nothing() {
         let hook = host.path("app.git/hooks/pre-receive");
         fs::write(&hook, "#!/no/such/program\n").expect("a hook");
         host.git("work", &["push", "origin", "main"]).fails(&["cannot exec", "(pre-receive hook declined)"]);
-        fs::set_permissions(&hook, fs::Permissions::from_mode(0o644)).expect("it may not run");
+        fs::set_permissions(&hook, fs::Permissions::from_mode(0o644)).expect("set permissions");
         host.git("work", &["push", "-q", "origin", "main"]).ok();
         assert!(host.path("app.git/ran").exists());
     });

@@ -67,7 +67,7 @@ pub(crate) fn program() -> PathBuf {
 }
 
 pub(crate) fn run(command: &mut Command) -> CommandOutput {
-    let output = command.output().expect("it runs");
+    let output = command.output().expect("spawn");
     let text = [output.stdout, output.stderr].concat();
     CommandOutput { text: String::from_utf8_lossy(&text).into_owned(), success: output.status.success() }
 }
@@ -90,8 +90,8 @@ impl Host {
                 .spawn()
                 .expect("the host starts");
             let mut line = String::new();
-            let output = server.stdout.take().expect("its output");
-            BufReader::new(output).read_line(&mut line).expect("its address");
+            let output = server.stdout.take().expect("stdout");
+            BufReader::new(output).read_line(&mut line).expect("the address line");
             let address = line.trim().strip_prefix("listening on ").expect("an address").to_owned();
             host.server = Some((server, address));
         }
@@ -175,7 +175,7 @@ impl Host {
     pub(crate) fn hook(&self, name: &str, script: &str) {
         let path = self.path("app.git/hooks").join(name);
         fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("a hook");
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("it may run");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("set permissions");
     }
 
     pub(crate) fn objects(&self, below: &str) -> usize {

@@ -22,9 +22,9 @@ fn common_commits_are_found_in_several_rounds() {
                 );
             }
             let mut import = host.git_command(version, &["fast-import", "--quiet"]);
-            let mut import = import.stdin(Stdio::piped()).spawn().expect("it starts");
-            import.stdin.take().expect("its input").write_all(own.as_bytes()).expect("it is taken");
-            assert!(import.wait().expect("its end").success());
+            let mut import = import.stdin(Stdio::piped()).spawn().expect("spawn");
+            import.stdin.take().expect("stdin").write_all(own.as_bytes()).expect("write");
+            assert!(import.wait().expect("exit status").success());
             let new = host.commit("work", &format!("while {version} was busy"));
             host.git("work", &["push", "-q", "origin", "main"]).ok();
             let before = host.objects(version);
@@ -42,7 +42,7 @@ fn common_commits_are_found_in_several_rounds() {
             };
             let unknown = heard("NAK");
             assert!(unknown > 2, "{unknown} rounds without a commit in common");
-            assert!(heard("ACK") > 0, "nothing was found");
+            assert!(heard("ACK") > 0, "no commit was acknowledged");
         }
     });
 }

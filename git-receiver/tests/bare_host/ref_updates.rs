@@ -126,13 +126,13 @@ fn corrupt_ref_can_be_deleted_but_fails_a_clone() {
         host.git("work", &["push", "-q", "origin", "main", "main:side"]).ok();
         let object = host.path("app.git/objects").join(&gone[..2]).join(&gone[2..]);
         let aside = host.path("aside");
-        fs::rename(&object, &aside).expect("it is set aside");
+        fs::rename(&object, &aside).expect("rename");
         host.git("", &["clone", "-q", &host.url(), "clone"]).fails(&[]);
         let output = host.git("work", &["push", "origin", "--delete", "side"]).ok();
         assert!(output.contains("remote: warning: allowing deletion of corrupt ref"), "{output}");
         host.has_no("side");
         fs::create_dir_all(object.parent().expect("a dir")).expect("a dir");
-        fs::rename(&aside, &object).expect("it is back");
+        fs::rename(&aside, &object).expect("rename back");
     });
 }
 

@@ -39,8 +39,8 @@ fn client_that_keeps_its_side_open_gets_a_report() {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .expect("it starts");
-    let mut input = service.stdin.take().expect("its input");
+        .expect("spawn");
+    let mut input = service.stdin.take().expect("stdin");
     let line = format!("{} {new} refs/heads/main\0 report-status", "0".repeat(40));
     write!(input, "{:04x}{line}0000", line.len() + 4).expect("a command");
     let pack = host
@@ -49,20 +49,20 @@ fn client_that_keeps_its_side_open_gets_a_report() {
         .args(["-c", "git rev-list --objects --all | git pack-objects --stdout -q"])
         .output()
         .expect("a pack");
-    input.write_all(&pack.stdout).expect("it is taken");
-    input.flush().expect("it is taken");
-    let mut stdout = service.stdout.take().expect("its output");
+    input.write_all(&pack.stdout).expect("write");
+    input.flush().expect("write");
+    let mut stdout = service.stdout.take().expect("stdout");
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut output = String::new();
         stdout.read_to_string(&mut output).map(|_| sender.send(output))
     });
     let output = receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_else(|_| {
-        service.kill().expect("its end");
+        service.kill().expect("exit status");
         panic!("it waits for the end of the input");
     });
     assert!(output.ends_with("unpack ok\n0017ok refs/heads/main\n0000"), "{output}");
-    assert!(service.wait().expect("its end").success());
+    assert!(service.wait().expect("exit status").success());
     drop(input);
     assert_eq!(host.id("app.git", "main"), new);
     host.fsck();
@@ -73,33 +73,33 @@ fn http_responses_have_the_headers_git_expects() {
     let host = Host::start(Transport::Http);
     let (_, address) = host.server.as_ref().expect("a server");
     let authority = address.trim_start_matches("http://").trim_end_matches('/');
-    let ask = |head: &str, body: &str| {
+    let request = |head: &str, body: &str| {
         let mut stream = TcpStream::connect(authority).expect("a connection");
         let length = body.len();
         let headers = format!("Host: x\r\nConnection: close\r\nContent-Length: {length}");
         write!(stream, "{head} HTTP/1.1\r\n{headers}\r\n\r\n{body}").expect("a request");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("an answer");
-        answer
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
+        response
     };
-    let refs = ask("GET /app.git/info/refs?service=git-upload-pack", "");
+    let refs = request("GET /app.git/info/refs?service=git-upload-pack", "");
     assert!(refs.starts_with("HTTP/1.1 200 "), "{refs}");
     assert!(refs.contains("content-type: application/x-git-upload-pack-advertisement\r\n"), "{refs}");
     assert!(refs.contains("cache-control: no-cache, max-age=0, must-revalidate\r\n"), "{refs}");
     assert!(refs.contains("001e# service=git-upload-pack\n0000"), "{refs}");
-    let probe = ask("POST /app.git/git-receive-pack", "0000");
+    let probe = request("POST /app.git/git-receive-pack", "0000");
     assert!(probe.starts_with("HTTP/1.1 200 ") && probe.ends_with("\r\n\r\n"), "{probe}");
     assert!(probe.contains("content-type: application/x-git-receive-pack-result\r\n"), "{probe}");
     for nowhere in
         ["/none.git/info/refs?service=git-upload-pack", "/../app.git/info/refs", "/app.git/HEAD", "/"]
     {
-        assert!(ask(&format!("GET {nowhere}"), "").starts_with("HTTP/1.1 404 "), "{nowhere}");
+        assert!(request(&format!("GET {nowhere}"), "").starts_with("HTTP/1.1 404 "), "{nowhere}");
     }
     assert!(
-        ask("GET /app.git/info/refs", "").starts_with("HTTP/1.1 403 "),
-        "the dumb protocol is not spoken"
+        request("GET /app.git/info/refs", "").starts_with("HTTP/1.1 403 "),
+        "the dumb HTTP protocol is not supported"
     );
-    assert!(ask("POST /app.git/git-receive-pack", "what?").starts_with("HTTP/1.1 400 "));
+    assert!(request("POST /app.git/git-receive-pack", "what?").starts_with("HTTP/1.1 400 "));
 }
 
 #[test]

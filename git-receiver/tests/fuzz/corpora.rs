@@ -228,7 +228,7 @@ fn recorder(dir: &Path, service: &str, record: &Path) -> String {
 }
 
 #[test]
-#[ignore = "writes the corpora anew"]
+#[ignore = "regenerates the corpora"]
 fn regenerate_corpora() {
     let dir = tempfile::tempdir().expect("a dir");
     let git_dir = dir.path().join("base.git");
@@ -340,7 +340,7 @@ fn recipe(objects: &[DecodedObject]) -> Vec<u8> {
         let ready = waiting.iter().position(|(id, _, content)| {
             !waiting.iter().any(|(other, ..)| other != id && names(content, other))
         });
-        let (id, kind, mut content) = waiting.remove(ready.expect("objects name each other in no circle"));
+        let (id, kind, mut content) = waiting.remove(ready.expect("references have no cycle"));
         for (id, word) in &known {
             content = replaced(&content, id.as_slice(), word.as_bytes());
             content = replaced(&content, id.to_string().as_bytes(), word.as_bytes());

@@ -73,7 +73,7 @@ fn run_corpus(target: Target, mutations: usize) {
             accepted.push((input, push));
         }
     }
-    assert!(accepted.len() > mutations / 50, "mutations are refused before they get anywhere");
+    assert!(accepted.len() > mutations / 50, "too few mutations are accepted to reach deep code");
     real_git::assert_git_accepts(&accepted);
 }
 

@@ -103,7 +103,7 @@ fn pack(repository: &MemoryRepository) -> Vec<u8> {
     let entries: Vec<Vec<u8>> = repository
         .all()
         .map(|object| {
-            assert_eq!(object.base, None, "git is given whole objects");
+            assert_eq!(object.base, None, "git gets undeltified objects");
             [wire::entry_head(wire::type_number(object.kind), object.size), object.zlib.to_vec()].concat()
         })
         .collect();
