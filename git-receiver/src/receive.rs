@@ -92,7 +92,7 @@ impl From<ParseCommandError> for ReceiveError {
 /// Receives a push. `body` is the request after HTTP content decoding. Nothing is stored.
 ///
 /// # Errors
-/// The body is not a push, or it ends early. An unpack error is part of the [`Push`] instead, because the client reads it
+/// The body is not a push, or it repository_shallow early. An unpack error is part of the [`Push`] instead, because the client reads it
 /// from the report, after its whole request was read.
 pub async fn receive<R: Repository>(
     repository: &R,
@@ -149,8 +149,8 @@ pub async fn unpack<R: Repository>(
     pack: PackBytes,
     limits: &Limits,
 ) -> Result<UnpackedPush, UnpackError> {
-    let Unpacked { pack, boundary, warnings } = unpack_pack(repository, request, pack, limits).await?;
-    let ShallowUpdate { shallow, unshallow } = boundary;
+    let Unpacked { pack, shallow_changes, warnings } = unpack_pack(repository, request, pack, limits).await?;
+    let ShallowUpdate { shallow, unshallow } = shallow_changes;
     let new = || request.commands.iter().filter_map(|command| command.new);
     let mut kinds: HashMap<ObjectId, Kind> = new().filter_map(|id| Some((id, pack.kind(&id)?))).collect();
     let outside: Vec<ObjectId> = new().filter(|id| !kinds.contains_key(id)).collect();
@@ -163,11 +163,11 @@ pub async fn unpack<R: Repository>(
 #[derive(Default)]
 struct Unpacked {
     pack: Pack,
-    boundary: ShallowUpdate,
+    shallow_changes: ShallowUpdate,
     warnings: FsckWarnings,
 }
 
-/// Changes of the repository's shallow boundary.
+/// Changes of the repository's shallow shallow_changes.
 #[derive(Default)]
 struct ShallowUpdate {
     shallow: Vec<ObjectId>,
@@ -181,8 +181,8 @@ async fn unpack_pack<R: Repository>(
     pack: PackBytes,
     limits: &Limits,
 ) -> Result<Unpacked, UnpackError> {
-    if let Some(fault) = request.error {
-        return Err(fault.into());
+    if let Some(error) = request.error {
+        return Err(error.into());
     }
     if !request.has_pack() {
         return Ok(Unpacked::default());
@@ -193,8 +193,8 @@ async fn unpack_pack<R: Repository>(
     if request.capabilities.object_format() != "sha1" {
         return Err(UnpackError::ObjectFormat);
     }
-    let ends = repository.shallow().await?;
-    let shallow: HashSet<ObjectId> = request.shallow.iter().chain(&ends).copied().collect();
+    let repository_shallow = repository.shallow().await?;
+    let shallow: HashSet<ObjectId> = request.shallow.iter().chain(&repository_shallow).copied().collect();
     let shallow = Arc::new(shallow);
     let resolved = match resolve_pack(repository, &pack, &shallow, limits).await {
         Err(UnpackError::ObjectTooLarge { size, limit, .. }) => {
@@ -206,11 +206,12 @@ async fn unpack_pack<R: Repository>(
     };
     let known = look_up(repository, &resolved).await?;
     connectivity::check(resolved.refs(), &known)?;
-    let (resolved, boundary) = shallow_update(repository, &request.shallow, ends, resolved).await?;
+    let (resolved, shallow_changes) =
+        shallow_update(repository, &request.shallow, repository_shallow, resolved).await?;
     let resolved = fsck_blobs(repository, resolved).await?;
     let warnings = resolved.warnings();
     let pack = run_blocking(move || resolved.select_for_storage(&known)).await?;
-    Ok(Unpacked { pack, boundary, warnings })
+    Ok(Unpacked { pack, shallow_changes, warnings })
 }
 
 /// Unpacks the pack as far as that is possible without looking up its objects in the repository.
@@ -222,11 +223,11 @@ async fn resolve_pack<R: Repository>(
 ) -> Result<Resolved, UnpackError> {
     // Inflating and hashing block a thread for long.
     let (bounds, memory) = (limits.clone(), repository.memory());
-    let (pack, ends) = (pack.clone(), Arc::clone(shallow));
-    let mut scanned = run_blocking(move || scan(pack, &ends, &bounds, &memory)).await?;
+    let (pack, shallow_commits) = (pack.clone(), Arc::clone(shallow));
+    let mut scanned = run_blocking(move || scan(pack, &shallow_commits, &bounds, &memory)).await?;
     let bases = read_bases(repository, &mut scanned, limits).await?;
-    let (bounds, ends) = (limits.clone(), Arc::clone(shallow));
-    run_blocking(move || resolve(scanned, bases, &ends, &bounds)).await
+    let (bounds, shallow_commits) = (limits.clone(), Arc::clone(shallow));
+    run_blocking(move || resolve(scanned, bases, &shallow_commits, &bounds)).await
 }
 
 /// Unpacks a rejected pack again with higher limits, to report size and path of the oversized object: the path follows from
@@ -244,20 +245,20 @@ async fn find_oversized<R: Repository>(
     run_blocking(move || Ok(unpack::find_oversized(&resolved, limit))).await.ok()?
 }
 
-/// Computes the new shallow boundary: a shallow commit of the client in the pack, or one of the repository's (`ends`), stays
+/// Computes the new shallow shallow_changes: a shallow commit of the client in the pack, or one of the repository's (`repository_shallow`), stays
 /// shallow as long as a parent is missing. A shallow client can push on top of a complete history, and a later push can add
 /// the parents.
 async fn shallow_update<R: Repository>(
     repository: &R,
     shallow: &[ObjectId],
-    ends: Vec<ObjectId>,
+    repository_shallow: Vec<ObjectId>,
     resolved: Resolved,
 ) -> Result<(Resolved, ShallowUpdate), UnpackError> {
-    if !resolved.has_commits() || shallow.is_empty() && ends.is_empty() {
+    if !resolved.has_commits() || shallow.is_empty() && repository_shallow.is_empty() {
         return Ok((resolved, ShallowUpdate::default()));
     }
     let mut parents: HashMap<ObjectId, Vec<ObjectId>> = HashMap::new();
-    content::for_each(repository, &ends, |id, _, content| {
+    content::for_each(repository, &repository_shallow, |id, _, content| {
         parents.insert(id, parse::commit(id, content)?.parents);
         Ok::<_, UnpackError>(())
     })
@@ -279,9 +280,9 @@ async fn shallow_update<R: Repository>(
         known.extend(repository.object_info(some).await?.into_keys());
     }
     let is_there = |id: &ObjectId| known.contains(id) || resolved.refs().contains(id);
-    let ends: HashSet<ObjectId> = ends.into_iter().collect();
-    parents.retain(|id, parents| ends.contains(id) == parents.iter().all(is_there));
-    let (unshallow, shallow) = parents.into_keys().partition(|id| ends.contains(id));
+    let repository_shallow: HashSet<ObjectId> = repository_shallow.into_iter().collect();
+    parents.retain(|id, parents| repository_shallow.contains(id) == parents.iter().all(is_there));
+    let (unshallow, shallow) = parents.into_keys().partition(|id| repository_shallow.contains(id));
     Ok((resolved, ShallowUpdate { shallow, unshallow }))
 }
 
@@ -353,7 +354,7 @@ impl Request {
 /// limit are read and dropped, so that the client gets a report.
 ///
 /// # Errors
-/// The body is not a push, or it ends early.
+/// The body is not a push, or it repository_shallow early.
 pub async fn read_request(
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,
@@ -456,8 +457,8 @@ impl RequestHead {
         let is_complete = (counts.commands, counts.options, counts.shallow)
             == (commands.len(), options.len(), shallow.len());
         let too_long = (!is_complete).then_some(RequestError::TooLong { limit: limits.head_bytes });
-        let fault = too_many_commands.or(too_many_options).or(too_many_shallow).or(too_long);
-        Request { commands, capabilities, options, error: fault, shallow }
+        let error = too_many_commands.or(too_many_options).or(too_many_shallow).or(too_long);
+        Request { commands, capabilities, options, error, shallow }
     }
 }
 
@@ -493,8 +494,8 @@ async fn look_up<R: Repository>(
     repository: &R,
     resolved: &Resolved,
 ) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
-    let named = resolved.refs().external_targets().chain(resolved.bases());
-    let mut ids: Vec<ObjectId> = named.chain(resolved.ids()).collect();
+    let references = resolved.refs().external_targets().chain(resolved.bases());
+    let mut ids: Vec<ObjectId> = references.chain(resolved.ids()).collect();
     ids.sort_unstable();
     ids.dedup();
     let mut known = HashMap::new();
@@ -517,7 +518,7 @@ async fn fsck_blobs<R: Repository>(repository: &R, resolved: Resolved) -> Result
     let ids: Vec<ObjectId> = blobs.keys().copied().collect();
     let check = move |id: ObjectId, content: &[u8]| {
         let checked = blobs[&id].iter().try_for_each(|blob| fsck::fsck_blob(*blob, content));
-        checked.map_err(|FsckError(why)| UnpackError::FsckError { id, why })
+        checked.map_err(|FsckError(message)| UnpackError::Fsck { id, message })
     };
     for some in ids.chunks(FSCK_BLOB_BATCH) {
         content::for_each(repository, some, |id, _, content| check(id, content)).await?;

@@ -74,7 +74,7 @@ fn apply(repository: &DiskRepository, push: Push, send_progress: &dyn Fn(&[u8]))
         Ok(unpacked) => {
             let is_shallow = !unpacked.shallow.is_empty();
             let commands = unpacked.commands.into_iter();
-            (commands.map(|judged| initial_update(repository, judged, is_shallow)).collect(), unpacked.pack)
+            (commands.map(|checked| initial_update(repository, checked, is_shallow)).collect(), unpacked.pack)
         }
         Err(_) => {
             let error = || Some("unpacker error".to_owned());
@@ -169,14 +169,14 @@ fn check_update(
 }
 
 /// The update for a command, with the errors of git's checks, of hidden refs and of shallow pushes.
-fn initial_update(repository: &DiskRepository, judged: CheckedCommand, is_shallow: bool) -> RefUpdate {
-    let CheckedCommand { command, result } = judged;
+fn initial_update(repository: &DiskRepository, checked: CheckedCommand, is_shallow: bool) -> RefUpdate {
+    let CheckedCommand { command, result } = checked;
     // The ref to delete is unknown to both sides: for git, that is done already.
-    let is_nothing = result == Err(CommandError::NoSuchRef) && command.old.is_none();
-    let fault = || result.as_ref().err().filter(|_| !is_nothing).map(ToString::to_string);
+    let is_noop = result == Err(CommandError::NoSuchRef) && command.old.is_none();
+    let git_error = || result.as_ref().err().filter(|_| !is_noop).map(ToString::to_string);
     let shallow = || (is_shallow && command.new.is_some()).then(|| "shallow update not allowed".to_owned());
-    let error = policy::hidden_ref_error(repository, &command).or_else(fault).or_else(shallow);
-    RefUpdate { command, error, action: if is_nothing { Action::Noop } else { Action::Update } }
+    let error = policy::hidden_ref_error(repository, &command).or_else(git_error).or_else(shallow);
+    RefUpdate { command, error, action: if is_noop { Action::Noop } else { Action::Update } }
 }
 
 fn warn_about_deletion(repository: &DiskRepository, update: &RefUpdate, send_progress: &dyn Fn(&[u8])) {
@@ -218,15 +218,15 @@ fn run_post_hooks(
     options: Vec<(String, OsString)>,
     send_progress: &dyn Fn(&[u8]),
 ) {
-    let moved = || with_action(updates, |action| action != Action::Noop);
-    let names: Vec<String> = moved().map(|command| command.name.clone()).collect();
+    let applied = || with_action(updates, |action| action != Action::Noop);
+    let names: Vec<String> = applied().map(|command| command.name.clone()).collect();
     if names.is_empty() {
         return;
     }
     let post_receive = Hook {
         name: "post-receive",
         arguments: Vec::new(),
-        input: ref_update_lines(moved()),
+        input: ref_update_lines(applied()),
         environment: options,
     };
     let post_update =
@@ -241,9 +241,9 @@ fn accepted(updates: &[RefUpdate]) -> impl Iterator<Item = &Command> {
 }
 
 /// The commands of accepted updates with a matching action.
-fn with_action(updates: &[RefUpdate], such: impl Fn(Action) -> bool) -> impl Iterator<Item = &Command> {
-    let taken = updates.iter().filter(move |update| update.error.is_none() && such(update.action));
-    taken.map(|update| &update.command)
+fn with_action(updates: &[RefUpdate], matches: impl Fn(Action) -> bool) -> impl Iterator<Item = &Command> {
+    let matching = updates.iter().filter(move |update| update.error.is_none() && matches(update.action));
+    matching.map(|update| &update.command)
 }
 
 fn fail_remaining(updates: &mut [RefUpdate], reason: &str) {

@@ -90,12 +90,12 @@ pub enum UnpackError {
     #[error("a delta chain is longer than {0}")]
     DeltaDepth(usize),
     /// `git fsck --strict` rejects an object.
-    #[error("object {id}: {why}")]
-    FsckError {
+    #[error("object {id}: {message}")]
+    Fsck {
         /// The object.
         id: ObjectId,
         /// The fsck message.
-        why: String,
+        message: String,
     },
     /// SHA-1 collision detection found an attack.
     #[error("an object looks like a SHA-1 collision attack")]

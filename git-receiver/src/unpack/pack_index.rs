@@ -85,8 +85,8 @@ impl PackIndex {
         shallow: &HashSet<ObjectId>,
     ) -> Result<ObjectId, UnpackError> {
         let id = super::name(kind, content)?;
-        let FsckReport { refs, warnings } =
-            fsck::fsck_object(kind, content).map_err(|FsckError(why)| UnpackError::FsckError { id, why })?;
+        let FsckReport { refs, warnings } = fsck::fsck_object(kind, content)
+            .map_err(|FsckError(message)| UnpackError::Fsck { id, message })?;
         warnings.into_iter().for_each(|warning| self.warnings.add(id, warning));
         // Most entries of a tree are in the previous version of the tree too, so that only new references count.
         let new = self.refs.add(id, kind, refs, shallow.contains(&id));

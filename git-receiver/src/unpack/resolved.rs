@@ -79,8 +79,8 @@ impl Resolved {
         mut each: impl FnMut(ObjectId, &[u8]) -> Result<(), UnpackError>,
     ) -> Result<(), UnpackError> {
         let entries = self.entries_by_id();
-        let there = ids.iter().filter_map(|id| Some((*id, *entries.get(id)?)));
-        for (id, entry) in there {
+        let entries_of_ids = ids.iter().filter_map(|id| Some((*id, *entries.get(id)?)));
+        for (id, entry) in entries_of_ids {
             each(id, &self.reconstruct(entry, &entries)?.bytes)?;
         }
         Ok(())
@@ -92,9 +92,9 @@ impl Resolved {
         self,
         known: &HashMap<ObjectId, ObjectInfo>,
     ) -> Result<Pack, UnpackError> {
-        let mut names = vec![ObjectId::null(gix_hash::Kind::Sha1); self.entries.list.len()];
+        let mut ids = vec![ObjectId::null(gix_hash::Kind::Sha1); self.entries.list.len()];
         for found in &self.index.objects {
-            names[found.entry as usize] = found.id;
+            ids[found.entry as usize] = found.id;
         }
         // Of duplicates, the one with the shortest delta chain is kept. Its base has an even shorter chain, so that no
         // object depends on itself, and in this order a base precedes its deltas.
@@ -110,7 +110,7 @@ impl Resolved {
             let at = &self.entries.list[entry as usize];
             let base = match at.kind {
                 EntryKind::Undeltified(_) => None,
-                EntryKind::OfsDelta(offset) => self.entries.index_at(offset).map(|base| names[base]),
+                EntryKind::OfsDelta(offset) => self.entries.index_at(offset).map(|base| ids[base]),
                 EntryKind::RefDelta(base) => Some(base),
             };
             let depth = base.map_or(0, |base| {

@@ -67,16 +67,16 @@ pub(crate) fn scan(
         let _ = sender.send(batch);
         drop(sender);
         let undeltified = index_thread.join().unwrap_or(Err(UnpackError::Panicked));
-        let computed = match checksum_thread {
+        let verified = match checksum_thread {
             Ok(checksum_thread) => checksum_thread.join().unwrap_or(Err(UnpackError::Panicked)),
             Err(_) => checksum(&bytes),
         };
         match (entries, undeltified) {
             (Ok(entries), Ok(mut undeltified)) => {
                 undeltified.append(large_objects);
-                computed.map(|()| Scanned { entries, undeltified })
+                verified.map(|()| Scanned { entries, undeltified })
             }
-            (Err(UnpackError::Panicked), Err(fault)) | (Err(fault), _) | (_, Err(fault)) => Err(fault),
+            (Err(UnpackError::Panicked), Err(error)) | (Err(error), _) | (_, Err(error)) => Err(error),
         }
     })
 }
@@ -107,9 +107,9 @@ fn checksum(bytes: &PackBytes) -> Result<(), UnpackError> {
         hasher.update(piece);
         at += piece.len() as u64;
     }
-    let computed = hasher.try_finalize().map_err(|_| UnpackError::Collision)?;
+    let verified = hasher.try_finalize().map_err(|_| UnpackError::Collision)?;
     let declared = bytes.read(end, bytes.length(), &mut buffer)?;
-    if computed.as_slice() == declared { Ok(()) } else { Err(UnpackError::Checksum) }
+    if verified.as_slice() == declared { Ok(()) } else { Err(UnpackError::Checksum) }
 }
 
 /// The inflated bytes of a pack so far, and their limits.

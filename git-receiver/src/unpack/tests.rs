@@ -207,7 +207,7 @@ fn pack_in_file_equals_pack_in_memory() {
     assert!(matches!(selected(Bytes::from(damaged).into()), Err(UnpackError::Checksum)));
     let bad = [&b"100644 .git\0"[..], &[7; 20]].concat();
     entries.push(entry(2, bad.len(), &[], &bad));
-    assert!(matches!(selected(pack(&entries).into()), Err(UnpackError::FsckError { .. })));
+    assert!(matches!(selected(pack(&entries).into()), Err(UnpackError::Fsck { .. })));
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn delta_cycles_and_long_chains_are_rejected() {
 fn fsck_error_fails_the_pack() {
     let tree = [&b"100644 .git\0"[..], &[7; 20]].concat();
     let pack = pack(&[entry(2, tree.len(), &[], &tree)]);
-    assert!(matches!(unpack(&pack), Err(UnpackError::FsckError { .. })));
+    assert!(matches!(unpack(&pack), Err(UnpackError::Fsck { .. })));
 }
 
 proptest::proptest! {

@@ -158,10 +158,8 @@ impl Negotiation {
             match word {
                 "multi_ack" if self.ack_mode == AckMode::First => self.ack_mode = AckMode::Multi,
                 "multi_ack_detailed" => self.ack_mode = AckMode::MultiDetailed,
-                "side-sideband-64k" => self.sideband = Some(pack_writer::Sideband::Large),
-                "side-sideband" if self.sideband.is_none() => {
-                    self.sideband = Some(pack_writer::Sideband::Small)
-                }
+                "side-band-64k" => self.sideband = Some(pack_writer::Sideband::Large),
+                "side-band" if self.sideband.is_none() => self.sideband = Some(pack_writer::Sideband::Small),
                 "include-tag" => self.fetch.include_tag = true,
                 "deepen-relative" => self.fetch.depth.get_or_insert_default().relative = true,
                 word => drop(self.fetch.format.take(word)),

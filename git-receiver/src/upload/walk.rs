@@ -86,16 +86,22 @@ pub(super) async fn select<R: Repository>(
     }
     let client_has = tree_contents(&trees, history.client_trees, &Arc::default()).await?;
     // Released once the selection has its own reservation.
-    let (client_has, _had_held) = (Arc::new(client_has.seen), client_has.reservation);
+    let (client_has, _client_reservation) = (Arc::new(client_has.seen), client_has.reservation);
     let new_trees = roots.trees.into_iter().chain(history.new_trees).collect();
-    let files = tree_contents(&trees, new_trees, &client_has).await?;
-    objects.extend(files.order);
+    let new_objects = tree_contents(&trees, new_trees, &client_has).await?;
+    objects.extend(new_objects.order);
     let mut reservation = Reservation::new(&repository.memory());
     reservation.try_resize((objects.len() + client_has.len()) as u64 * SELECTED_OBJECT_BYTES)?;
     let mut seen = HashSet::with_capacity(objects.len());
     objects.retain(|id| seen.insert(*id));
     let client_has = Arc::unwrap_or_clone(client_has);
-    Ok(Selection { objects, client_has, read: files.read, reservation, shallow_info: history.shallow_info })
+    Ok(Selection {
+        objects,
+        client_has,
+        read: new_objects.read,
+        reservation,
+        shallow_info: history.shallow_info,
+    })
 }
 
 /// The wants, peeled.
@@ -171,14 +177,14 @@ impl HistoryWalk {
         let mut history = Self::default();
         let mut our_frontier = frontier(&mut commits, &starts).await?;
         let mut client_frontier = frontier(&mut commits, &request.common).await?;
-        while let Some((our_youngest, _)) = our_frontier.last().copied() {
+        while let Some((our_newest, _)) = our_frontier.last().copied() {
             let first = ObjectId::null(gix_hash::Kind::Sha1);
-            let now = match client_frontier.last() {
-                Some((youngest, _)) => our_frontier.split_off(&(youngest.saturating_add(1), first)),
+            let batch = match client_frontier.last() {
+                Some((newest, _)) => our_frontier.split_off(&(newest.saturating_add(1), first)),
                 None => std::mem::take(&mut our_frontier),
             };
             let mut next = Vec::new();
-            for (_, id) in &now {
+            for (_, id) in &batch {
                 let Some(commit) = commits.get(id) else { continue };
                 order.push(*id);
                 // A shallow commit of this repository becomes shallow at the client too.
@@ -206,7 +212,7 @@ impl HistoryWalk {
                 }
             }
             our_frontier.append(&mut frontier(&mut commits, &next).await?);
-            let back = client_frontier.split_off(&(our_youngest, first));
+            let back = client_frontier.split_off(&(our_newest, first));
             let back = back.iter().map(|(_, id)| id).filter(|id| !client_shallow.contains(*id));
             let below = back.filter_map(|id| commits.get(id)).flat_map(|commit| &commit.parents);
             let below: Vec<ObjectId> = below.filter(|id| client_has.insert(**id)).copied().collect();

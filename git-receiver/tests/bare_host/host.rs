@@ -60,7 +60,7 @@ impl CommandOutput {
 /// The example in the target directory of the test. `cargo test --test bare_host` does not build it.
 pub(crate) fn program() -> PathBuf {
     let test = std::env::current_exe().expect("the test's path");
-    let target = test.parent().and_then(Path::parent).expect("the target dir");
+    let target = test.parent().and_then(Path::parent).expect("the target directory");
     let program = target.join("examples/bare-host");
     assert!(program.is_file(), "build it with `cargo build -p git-receiver --examples`");
     program
@@ -74,7 +74,7 @@ pub(crate) fn run(command: &mut Command) -> CommandOutput {
 
 impl Host {
     pub(crate) fn start(transport: Transport) -> Self {
-        let dir = tempfile::tempdir().expect("a dir");
+        let dir = tempfile::tempdir().expect("a directory");
         let mut host = Self { transport, dir, server: None };
         host.git("", &["init", "-q", "--bare", "-b", "main", "app.git"]).ok();
         // The receiver always accepts push options, git only if configured.

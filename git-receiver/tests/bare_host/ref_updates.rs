@@ -131,7 +131,7 @@ fn corrupt_ref_can_be_deleted_but_fails_a_clone() {
         let output = host.git("work", &["push", "origin", "--delete", "side"]).ok();
         assert!(output.contains("remote: warning: allowing deletion of corrupt ref"), "{output}");
         host.has_no("side");
-        fs::create_dir_all(object.parent().expect("a dir")).expect("a dir");
+        fs::create_dir_all(object.parent().expect("a directory")).expect("a directory");
         fs::rename(&aside, &object).expect("rename back");
     });
 }

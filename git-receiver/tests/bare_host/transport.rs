@@ -59,7 +59,7 @@ fn client_that_keeps_its_side_open_gets_a_report() {
     });
     let output = receiver.recv_timeout(std::time::Duration::from_secs(60)).unwrap_or_else(|_| {
         service.kill().expect("exit status");
-        panic!("it waits for the end of the input");
+        panic!("it waits for the end of its input");
     });
     assert!(output.ends_with("unpack ok\n0017ok refs/heads/main\n0000"), "{output}");
     assert!(service.wait().expect("exit status").success());
@@ -125,7 +125,7 @@ fn repository_is_found_by_short_name_and_gitdir_file() {
     on_every_transport(|host| {
         host.create_work_tree("work");
         host.git("work", &["push", "-q", "origin", "main"]).ok();
-        fs::create_dir(host.path("linked")).expect("a dir");
+        fs::create_dir(host.path("linked")).expect("a directory");
         fs::write(host.path("linked/.git"), "gitdir: ../app.git\n").expect("a file");
         for name in ["app", "linked"] {
             let clone = format!("clone-of-{name}");

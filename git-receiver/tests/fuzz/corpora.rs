@@ -16,7 +16,7 @@ const PUSHES: &[(&str, &str, &[&str])] = &[
     ("change", "echo more >>README.md; git commit -qam 'A change'", &["HEAD:main"]),
     (
         "branch-and-tag",
-        "mkdir -p a/b; echo 1 >a/b/c; git add a; git commit -qm 'A dir'; git tag -am 'A tag' v2",
+        "mkdir -p a/b; echo 1 >a/b/c; git add a; git commit -qm 'A folder'; git tag -am 'A tag' v2",
         &["HEAD:refs/heads/topic", "v2"],
     ),
     (
@@ -157,9 +157,9 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-dot-git-ntfs", "tree\n40000 git~1\0{r3}"),
     ("refused-dot-git-backslash", "tree\n100644 a\\.git\0{r0}"),
     ("refused-modules-link", "tree\n120000 .gitmodules\0{r0}"),
-    ("refused-modules-dir", "tree\n40000 .gitmodules\0{r3}"),
+    ("refused-modules-folder", "tree\n40000 .gitmodules\0{r3}"),
     ("refused-modules-submodule", "tree\n160000 gitmod~1\0bbbbbbbbbbbbbbbbbbbb"),
-    ("refused-attributes-dir", "tree\n40000 .gitattributes\0{r3}"),
+    ("refused-attributes-folder", "tree\n40000 .gitattributes\0{r3}"),
     ("refused-dots", "tree\n40000 ..\0{r3}"),
     ("refused-slash", "tree\n100644 a/b\0{r0}"),
     ("refused-order", "tree\n100644 b\0{r0}100644 a\0{r0}"),
@@ -170,7 +170,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("refused-cut-tree", "tree\n100644 a\0{r0}100644"),
     ("accepted-mode-padded", "tree\n0100644 a\0{r0}040000 b\0{r3}"),
     ("accepted-mode-of-no-type", "tree\n0 a\0bbbbbbbbbbbbbbbbbbbb140000 b\0{r3}"),
-    ("accepted-mode-of-a-dir", "tree\n40755 a\0{r3}"),
+    ("accepted-mode-of-a-folder", "tree\n40755 a\0{r3}"),
     ("accepted-submodule-of-nothing", "tree\n160000 a\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"),
     ("accepted-nul", "commit\ntree {r3}\nBY\nmess\0age"),
     ("refused-mode", "tree\n100684 a\0{r0}"),
@@ -193,8 +193,8 @@ const OBJECTS: &[(&str, &str)] = &[
 /// The directory of a corpus without its generated files. Files found by fuzzing are kept.
 fn empty_corpus(target: Target) -> PathBuf {
     let dir = super::dir().join("corpus").join(target.name());
-    fs::create_dir_all(&dir).expect("a dir");
-    for entry in fs::read_dir(&dir).expect("a dir") {
+    fs::create_dir_all(&dir).expect("a directory");
+    for entry in fs::read_dir(&dir).expect("a directory") {
         let path = entry.expect("a file").path();
         let name = path.file_name().expect("a name").to_string_lossy();
         if name.starts_with("accepted-") || name.starts_with("refused-") {
@@ -230,9 +230,9 @@ fn recorder(dir: &Path, service: &str, record: &Path) -> String {
 #[test]
 #[ignore = "regenerates the corpora"]
 fn regenerate_corpora() {
-    let dir = tempfile::tempdir().expect("a dir");
+    let dir = tempfile::tempdir().expect("a directory");
     let git_dir = dir.path().join("base.git");
-    fs::create_dir(&git_dir).expect("a dir");
+    fs::create_dir(&git_dir).expect("a directory");
     repository(&git_dir, base());
     let (requests, packs) = (empty_corpus(Target::Request), empty_corpus(Target::Pack));
     for (name, before, what) in PUSHES {

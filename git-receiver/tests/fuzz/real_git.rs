@@ -50,7 +50,7 @@ const WARNINGS: [&str; 4] = ["zeroPaddedFilemode", "nullSha1", "nulInCommit", "l
 /// Collects everything that was accepted in one repository: `git index-pack --strict` must accept the objects, `git fsck
 /// --strict` must report nothing, and the refs can be created.
 pub(crate) fn assert_git_accepts(accepted: &[(Vec<u8>, Box<Accepted>)]) {
-    let dir = tempfile::tempdir().expect("a dir");
+    let dir = tempfile::tempdir().expect("a directory");
     let mut all = base().clone();
     for (_, push) in accepted {
         // The refs of different inputs get distinct names below.
