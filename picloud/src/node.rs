@@ -255,7 +255,7 @@ impl Node {
         };
         let tokens = Tokens::new(store.clone(), admin.clone(), clock.clone());
         let authenticator = Authenticator::new(tokens.clone());
-        let limits_of_connections = ConnectionLimits {
+        let connection_limits = ConnectionLimits {
             max_connections: connections_for_memory(
                 table.memory().usage().total_bytes,
                 connections_for_files(open_files(), settings.connections.max_connections),
@@ -341,7 +341,7 @@ impl Node {
             store,
             schedule_hold,
             listener,
-            limits: limits_of_connections,
+            limits: connection_limits,
             shutdown,
             edge,
             role: settings.role,

@@ -202,7 +202,11 @@ impl Edge {
             HandledBy::Other(handler) => self.numbers.answered(*handler, status),
         }
         if !span.is_disabled() {
-            request_span::finish(&span, &handled_by, &response);
+            let live = match &handled_by {
+                HandledBy::App(live) => Some(&**live),
+                HandledBy::Other(_) => None,
+            };
+            request_span::finish(&span, status, live);
         }
         if let Some((method, path)) = dev_event {
             let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);

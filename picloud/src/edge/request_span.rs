@@ -1,12 +1,11 @@
 //! The trace span of a request.
 
-use axum::http::{Request, Response};
+use axum::http::Request;
 use hyper::body::Incoming;
+use platform::live::Live;
 use tracing::Span;
 use tracing::field::Empty;
 
-use super::HandledBy;
-use super::response_body::ResponseBody;
 use crate::traces::TARGET;
 
 /// Starts the span of a request. Probes and scrapes get none.
@@ -27,10 +26,10 @@ pub(super) fn start(request: &Request<Incoming>) -> Span {
     )
 }
 
-/// Records the response in the span.
-pub(super) fn finish(span: &Span, handled_by: &HandledBy, response: &Response<ResponseBody>) {
-    span.record("http.response.status_code", response.status().as_u16());
-    if let HandledBy::App(live) = handled_by {
+/// Records the status of the response in the span, and the app that responded.
+pub(super) fn finish(span: &Span, status: u16, live: Option<&Live>) {
+    span.record("http.response.status_code", status);
+    if let Some(live) = live {
         span.record("app", live.revision.app().as_str());
         span.record("deploy", live.deploy);
     }
