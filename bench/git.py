@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures the git server side by side with git's own, and writes the table of bench/README.md.
+"""Compares the git server with git, and writes the table in bench/README.md.
 
-Every row is a ratio to its reference in the same run: git index-pack for taking in a pack, git http-backend behind nginx for
-pushes and clones. Everything runs on loopback, in a temporary folder; the large repository is made once and kept in target/bench.
+Each row is a ratio to its reference in the same run: git index-pack for packs, git http-backend behind nginx for pushes and
+clones. Everything runs on loopback in a temporary directory; the large repository is generated once and kept in target/bench.
 """
 
 import os
@@ -15,12 +15,12 @@ import tempfile
 from pathlib import Path
 
 import page
-from node import GIT_ENVIRONMENT, Picloud, git, repository, said
-from process import KEPT, RELEASE, Server, free_port, nginx, run
+from node import GIT_ENVIRONMENT, Picloud, git, repository, git_output
+from process import CACHE, RELEASE, Server, free_port, nginx, run
 
 INGEST = RELEASE / "examples" / "ingest"
 
-# About 190,000 objects: each commit changes one file in a folder, so it brings a commit, three trees and a blob.
+# About 190,000 objects: each commit changes one file in a directory, which adds a commit, three trees and a blob.
 LARGE_COMMITS = 38_000
 LARGE_FILES = 400
 
@@ -28,19 +28,19 @@ SMALL_PUSHES = 30
 PUSHES_IN_A_ROW = int(os.environ.get("BENCH_PUSHES", "1000"))
 ROUNDS = 3
 
-# Limits that let the large repository in.
+# Limits for the large repository.
 LARGE = ["--push-bytes", "1GiB", "--push-objects", "1000000", "--inflated-bytes", "16GiB"]
 
 
 class HttpBackend:
-    """git http-backend behind nginx, with two processes of fcgiwrap between them."""
+    """git http-backend behind nginx, with two fcgiwrap processes."""
 
     def __init__(self, folder):
         self.repositories = folder / "repositories"
         self.repositories.mkdir()
         self.port = free_port()
         sock = folder / "fcgi.sock"
-        backend = Path(said(folder, "--exec-path")) / "git-http-backend"
+        backend = Path(git_output(folder, "--exec-path")) / "git-http-backend"
         configuration = folder / "nginx.conf"
         configuration.write_text(
             f"""
@@ -71,14 +71,14 @@ class HttpBackend:
             }}
             """
         )
-        # fcgiwrap ends its children with itself when its group is ended.
+        # A signal to its process group ends fcgiwrap and its children.
         self.fcgi = subprocess.Popen(
             ["fcgiwrap", "-c", "2", "-s", f"unix:{sock}"], env=GIT_ENVIRONMENT, start_new_session=True
         )
         try:
             self.nginx = Server([nginx(), "-c", configuration, "-p", folder], self.port, folder / "nginx.out")
         except BaseException:
-            self.end_fcgi()
+            self.stop_fcgi()
             raise
 
     def url(self, name):
@@ -87,7 +87,7 @@ class HttpBackend:
             git(self.repositories, "init", "-q", "--bare", "-b", "main", repository)
         return f"http://127.0.0.1:{self.port}/{name}.git"
 
-    def end_fcgi(self):
+    def stop_fcgi(self):
         os.killpg(self.fcgi.pid, signal.SIGTERM)
         self.fcgi.wait()
 
@@ -96,20 +96,20 @@ class HttpBackend:
 
     def __exit__(self, *_):
         self.nginx.stop()
-        self.end_fcgi()
+        self.stop_fcgi()
 
 
 def large_repository():
-    """A bare repository of about 190,000 objects in one pack, made by git fast-import, the same every time."""
-    repository = KEPT / "large.git"
+    """A bare repository of about 190,000 objects in one pack, generated deterministically by git fast-import."""
+    repository = CACHE / "large.git"
     if repository.exists():
         return repository
-    KEPT.mkdir(parents=True, exist_ok=True)
-    making = KEPT / "large.making"
-    shutil.rmtree(making, ignore_errors=True)
-    git(KEPT, "init", "-q", "--bare", "-b", "main", making)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    partial = CACHE / "large.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    git(CACHE, "init", "-q", "--bare", "-b", "main", partial)
     importer = subprocess.Popen(
-        ["git", "-C", str(making), "fast-import", "--quiet", "--depth=50"], env=GIT_ENVIRONMENT, stdin=subprocess.PIPE
+        ["git", "-C", str(partial), "fast-import", "--quiet", "--depth=50"], env=GIT_ENVIRONMENT, stdin=subprocess.PIPE
     )
     write = importer.stdin.write
     manifest = b'sdk = "1.1"\n\n[[functions]]\nname = "main"\nscript = "main.rhai"\n'
@@ -125,14 +125,14 @@ def large_repository():
         write(b"M 644 inline notes/%02d/%03d.md\ndata %d\n%s\n" % (file % 20, file, len(lines), lines))
     importer.stdin.close()
     if importer.wait() != 0:
-        sys.exit("git fast-import failed")
-    git(making, "repack", "-adfq", "--depth=50", "--window=10")
-    making.rename(repository)
+        sys.exit("error: git fast-import failed")
+    git(partial, "repack", "-adfq", "--depth=50", "--window=10")
+    partial.rename(repository)
     return repository
 
 
 def small_repository(folder):
-    """A working copy of twenty scripts with a manifest that names them."""
+    """A working copy of twenty scripts with a route each."""
     routes = "".join(f'\n[[routes]]\npath = "/r{number}"\nscript = "r{number}.rhai"\n' for number in range(20))
     scripts = {f"r{number}.rhai": f"#{{ number: {number}, path: ctx.request.path }}\n" for number in range(20)}
     return repository(folder, {"picloud.toml": 'sdk = "1.1"\n' + routes, **scripts})
@@ -140,7 +140,7 @@ def small_repository(folder):
 
 def ingest(large, scratch):
     pack = next((large / "objects" / "pack").glob("*.pack"))
-    tip = said(large, "rev-parse", "main")
+    tip = git_output(large, "rev-parse", "main")
     ours, theirs = [], []
     for number in range(ROUNDS):
         target = scratch / f"index-{number}.git"
@@ -149,37 +149,37 @@ def ingest(large, scratch):
             theirs.append(git(target, "index-pack", "--stdin", "--fix-thin", stdin=stream))
         ours.append(run([INGEST, pack, tip], env=GIT_ENVIRONMENT))
         shutil.rmtree(target)
-    seconds = [statistics.median(took for took, _ in side) for side in (ours, theirs)]
+    seconds = [statistics.median(elapsed for elapsed, _ in side) for side in (ours, theirs)]
     memory = max(memory for _, memory in ours)
-    count = said(large, "count-objects", "-v").split("in-pack: ")[1].split()[0]
+    count = git_output(large, "count-objects", "-v").split("in-pack: ")[1].split()[0]
     return [
-        (f"take in a pack of {count} objects", "git index-pack --stdin --fix-thin", seconds[0] / seconds[1], "≤ 0.8",
+        (f"index a pack of {count} objects", "git index-pack --stdin --fix-thin", seconds[0] / seconds[1], "≤ 0.8",
          f"{seconds[0]:.2f} s / {seconds[1]:.2f} s"),
-        ("the same, memory", "256 MiB", memory / 256, "≤ 1", f"{memory:.0f} MiB resident"),
+        ("its peak memory", "256 MiB", memory / 256, "≤ 1", f"{memory:.0f} MiB resident"),
     ]
 
 
 def pushes(node, backend, scratch):
-    """One-file changes, pushed to both in turn; then rollbacks by pushing the commit before."""
+    """One-file changes, pushed to both servers in turn; then rollbacks by pushing the previous commit."""
     work = small_repository(scratch / "small")
     urls = [node.url("small"), backend.url("small")]
     first, _ = git(work, "push", "-q", urls[0], "main")
     git(work, "push", "-q", urls[1], "main")
-    took = [[], []]
+    elapsed = [[], []]
     back = []
     for number in range(SMALL_PUSHES):
         (work / "r0.rhai").write_text(f"#{{ change: {number}, path: ctx.request.path }}\n")
         git(work, "commit", "-qam", f"change {number}")
         for side in (0, 1) if number % 2 else (1, 0):
-            took[side].append(git(work, "push", "-q", urls[side], "main")[0])
+            elapsed[side].append(git(work, "push", "-q", urls[side], "main")[0])
         back.append(git(work, "push", "-qf", urls[0], "HEAD~1:main")[0])
         git(work, "push", "-q", urls[0], "main")
-    ours, theirs, rollback = (statistics.median(side) for side in (*took, back))
+    ours, theirs, rollback = (statistics.median(side) for side in (*elapsed, back))
     return [
         ("push a one-file change, until live", "git http-backend behind nginx", ours / theirs, "≤ 0.75",
          f"{ours * 1000:.1f} ms / {theirs * 1000:.1f} ms"),
-        ("roll back, until live", "the first push", rollback / first, "0.3 of the server's part",
-         f"{rollback * 1000:.1f} ms / {first * 1000:.1f} ms, most of both git's own"),
+        ("roll back, until live", "the first push", rollback / first, "0.3 of the server time",
+         f"{rollback * 1000:.1f} ms / {first * 1000:.1f} ms, mostly the git client"),
     ]
 
 
@@ -188,39 +188,39 @@ def clones(node, backend, large, scratch):
     reference = backend.url("large")
     shutil.rmtree(backend.repositories / "large.git")
     shutil.copytree(large, backend.repositories / "large.git")
-    took = [[], []]
+    elapsed = [[], []]
     for number in range(ROUNDS):
         for side, url in enumerate([node.url("large"), reference]):
             target = scratch / "clone"
-            took[side].append(run(["git", "clone", "-q", "--bare", url, target], env=GIT_ENVIRONMENT)[0])
+            elapsed[side].append(run(["git", "clone", "-q", "--bare", url, target], env=GIT_ENVIRONMENT)[0])
             shutil.rmtree(target)
-    ours, theirs = (statistics.median(side) for side in took)
+    ours, theirs = (statistics.median(side) for side in elapsed)
     return [
-        ("clone that repository", "git http-backend behind nginx", ours / theirs, "≤ 1.5", f"{ours:.2f} s / {theirs:.2f} s"),
+        ("clone the large repository", "git http-backend behind nginx", ours / theirs, "≤ 1.5", f"{ours:.2f} s / {theirs:.2f} s"),
     ]
 
 
 def many_pushes(scratch):
-    """Pushes in a row: is the last as fast as the tenth, and what is stored against what git keeps after its gc."""
+    """Consecutive pushes: the time of the last ones compared with early ones, and the size of the database compared with git gc."""
     work = small_repository(scratch / "many")
     with Picloud(scratch / "alone") as node:
         url = node.url("many")
-        took = []
+        elapsed = []
         for number in range(PUSHES_IN_A_ROW):
             (work / f"r{number % 20}.rhai").write_text(f"#{{ change: {number}, path: ctx.request.path }}\n")
             git(work, "commit", "-qam", f"change {number}")
-            took.append(git(work, "push", "-q", url, "main")[0])
-    # The database as a stopped node leaves it, with the history of the deploys, which git does not have.
+            elapsed.append(git(work, "push", "-q", url, "main")[0])
+    # The database after shutdown. It also has the deploy history, which git does not have.
     whole = node.bytes_stored()
     bare = scratch / "many.git"
     git(scratch, "clone", "-q", "--bare", work, bare)
     git(bare, "gc", "-q", "--prune=now")
     kept = sum(file.stat().st_size for file in (bare / "objects").rglob("*") if file.is_file())
-    early, late = statistics.median(took[5:15]), statistics.median(took[-10:])
+    early, late = statistics.median(elapsed[5:15]), statistics.median(elapsed[-10:])
     return [
         (f"push {PUSHES_IN_A_ROW} of {PUSHES_IN_A_ROW}", "push 10", late / early, "≤ 1.1",
          f"{late * 1000:.1f} ms / {early * 1000:.1f} ms"),
-        (f"the whole database after {PUSHES_IN_A_ROW} pushes", "a bare repository's objects after git gc", whole / kept, "≤ 2",
+        (f"the database after {PUSHES_IN_A_ROW} pushes", "a bare repository's objects after git gc", whole / kept, "≤ 2",
          f"{whole / 1e6:.2f} MB / {kept / 1e6:.2f} MB"),
     ]
 

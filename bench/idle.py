@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measures what a node costs that nobody asks anything: memory by the number of its apps, CPU by the number of its schedules."""
+"""Measures idle nodes: memory by number of apps, CPU by number of schedules."""
 
 import http.client
 import sys
@@ -17,15 +17,15 @@ MORE_MIB_MAX = 64
 SCHEDULES = 100
 CPU_PERCENT_MAX = 0.1
 MINUTE = 60
-# What a node needed for its start or for the last requests has ended by then: threads go after ten seconds without work.
+# Seconds until a node is idle after startup or requests: idle threads exit after ten seconds.
 SETTLE = 15
 
 MANIFEST = 'sdk = "1.1"\n\n[[routes]]\npath = "/greet/{name}"\nmethods = ["GET"]\nscript = "greet.rhai"\n'
 
 
 def apps(scratch, count):
-    """Pushes `count` apps to a node and starts another on what it leaves; gives back the memory when it is idle, when
-    each app has then been asked once, and the seconds that the start takes."""
+    """Pushes `count` apps, then restarts the node. Returns its idle memory, its memory after one request to each app, and its
+    startup time in seconds."""
     folder = scratch / f"apps-{count}"
     work = repository(
         scratch / f"work-{count}",
@@ -34,24 +34,24 @@ def apps(scratch, count):
     with Picloud(folder) as node:
         for number in range(count):
             git(work, "push", "-q", node.url(f"app-{number}"), "main")
-    began = time.monotonic()
+    started_at = time.monotonic()
     with Picloud(folder) as node:
-        took = time.monotonic() - began
+        elapsed = time.monotonic() - started_at
         time.sleep(SETTLE)
         idle = node.memory()
         connection = http.client.HTTPConnection("127.0.0.1", node.port, timeout=10)
         for number in range(count):
             connection.request("GET", f"/app-{number}/greet/Ann")
-            answer = connection.getresponse()
-            if (answer.status, answer.read()) != (200, b'{"message":"Hello, Ann"}'):
-                sys.exit(f"app {number} of {count} answers {answer.status}")
+            response = connection.getresponse()
+            if (response.status, response.read()) != (200, b'{"message":"Hello, Ann"}'):
+                sys.exit(f"error: app {number} of {count}: unexpected status {response.status}")
         connection.close()
         time.sleep(SETTLE)
-        return idle, node.memory(), took
+        return idle, node.memory(), elapsed
 
 
 def scheduled(count):
-    """A manifest with schedules that are due once a day, none of them within the next two hours."""
+    """A manifest with daily schedules, none of them due within the next two hours."""
     hour = datetime.now(timezone.utc).hour
     schedules = (
         f'\n[[schedules]]\nname = "job-{number}"\ncron = "{number * 7 % 60} {(hour + 3 + number % 18) % 24} * * *"\n'
@@ -62,7 +62,7 @@ def scheduled(count):
 
 
 def used(node):
-    """The nanoseconds that a node's threads have run, and how often they were woken (proc(5))."""
+    """CPU time of a node's threads in nanoseconds, and their voluntary context switches (proc(5))."""
     tasks = list(Path(f"/proc/{node.process.pid}/task").iterdir())
     ran = sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
     woken = sum(
@@ -75,8 +75,7 @@ def used(node):
 
 
 def minute(scratch):
-    """The CPU that two idle nodes use in the same minute, in percent of a core, and how often they wake: with schedules, and
-    with none."""
+    """CPU usage of two idle nodes in the same minute, in percent of a core, and their wakeups: with and without schedules."""
     nodes = []
     try:
         for count in (SCHEDULES, 0):

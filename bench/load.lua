@@ -1,9 +1,9 @@
--- For wrk: asks for one address over and over, and ends with one line that a program can read.
+-- For wrk: requests one URL repeatedly, and prints one machine-readable line at the end.
 --
 --     wrk ... -s load.lua URL -- [BODY [PAUSE]]
 --
--- A body that is not empty is sent by POST, as JSON. With a pause, in milliseconds, each connection rests about so long before a
--- request: half as long at the least, half as long again at the most.
+-- A non-empty body is sent by POST as JSON. PAUSE is the average delay of a connection before each request in milliseconds,
+-- uniformly distributed from half to one and a half times this.
 
 function init(arguments)
     local body, pause = arguments[1] or "", tonumber(arguments[2])

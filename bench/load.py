@@ -1,4 +1,4 @@
-"""Load by wrk, on connections that stay open, from a core of its own."""
+"""Load from wrk on keep-alive connections, pinned to its own core."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from process import CLIENT_CORE, ROOT, output, pinned
 
 SCRIPT = ROOT / "bench" / "load.lua"
 
-# Few enough for any server to answer at once, enough to keep it busy all the time.
+# Few enough for immediate responses, enough to saturate the server.
 CONNECTIONS = 32
 
 
@@ -16,24 +16,24 @@ def command(url, seconds, script=SCRIPT, arguments=()):
     return ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url, "--", *arguments]
 
 
-def measured(text):
-    """The figures in what wrk has printed: requests, seconds, p50 and p99 in milliseconds, and what failed."""
+def parse_result(text):
+    """Parses the output of load.lua: requests, seconds, p50 and p99 in milliseconds, and failures."""
     for line in text.splitlines():
         if line.startswith("measured "):
             return json.loads(line.removeprefix("measured "))
-    sys.exit(f"wrk does not say what it measured:\n{text}")
+    sys.exit(f"error: no result in the output of wrk:\n{text}")
 
 
 def load(name, url, seconds, body=None):
-    """Asks one server as fast as it answers; every answer must be a good one."""
+    """Puts a server under full load; exits if a request fails."""
     arguments = [] if body is None else [body]
-    figures = measured(output(command(url, seconds, arguments=arguments), preexec_fn=pinned(CLIENT_CORE)))
+    figures = parse_result(output(command(url, seconds, arguments=arguments), preexec_fn=pinned(CLIENT_CORE)))
     if figures["wrong"] or figures["broken"] or not figures["requests"]:
-        sys.exit(f"{name} failed under load: {figures}")
+        sys.exit(f"error: {name} failed under load: {figures}")
     return figures
 
 
 def version():
-    # It prints its version with a usage and calls that a failure.
-    said = subprocess.run(["wrk", "-v"], capture_output=True, text=True)
-    return " ".join((said.stdout + said.stderr).split()[:2])
+    # wrk -v prints the version with the usage, and exits with an error.
+    completed = subprocess.run(["wrk", "-v"], capture_output=True, text=True)
+    return " ".join((completed.stdout + completed.stderr).split()[:2])

@@ -1,4 +1,4 @@
-"""A PiCloud node, and the real git that pushes to it."""
+"""A PiCloud node, and git as its client."""
 
 import http.client
 import json
@@ -28,14 +28,14 @@ def git(folder, *arguments, **options):
     return run(["git", "-C", folder, *arguments], env=GIT_ENVIRONMENT, **options)
 
 
-def said(folder, *arguments):
+def git_output(folder, *arguments):
     return subprocess.run(
         ["git", "-C", folder, *arguments], env=GIT_ENVIRONMENT, check=True, capture_output=True, text=True
     ).stdout.strip()
 
 
 class Picloud(Server):
-    """A node on the embedded database in `folder`, which may be one that another node has left, or on a PostgreSQL."""
+    """A node with SQLite in `folder`, new or existing, or with PostgreSQL."""
 
     def __init__(self, folder, *flags, core=None, database=None):
         self.data = folder
@@ -54,7 +54,7 @@ class Picloud(Server):
 
 
 def repository(folder, files):
-    """A working copy with one commit of `files`, texts by their paths."""
+    """A working copy with one commit of `files`, a map from path to text."""
     folder.mkdir()
     git(folder, "init", "-q", "-b", "main")
     for path, text in files.items():
@@ -64,33 +64,33 @@ def repository(folder, files):
     return folder
 
 
-def ask(port, path, body=None):
-    """One request, by POST where there is a body; gives back status, headers and body."""
+def request(port, path, body=None):
+    """Sends a GET request, or a POST request with a body. Returns status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         headers = {} if body is None else {"Content-Type": "application/json"}
         connection.request("GET" if body is None else "POST", path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.headers, answer.read()
+        response = connection.getresponse()
+        return response.status, response.headers, response.read()
     finally:
         connection.close()
 
 
 def expect(name, port, path, wanted, body=None):
-    """Ends the run where the answer is not 200 with `wanted`: bytes as they are, or anything else as JSON."""
-    status, headers, answer = ask(port, path, body)
+    """Exits unless the response is 200 with the body `wanted`: bytes, or a JSON value."""
+    status, headers, content = request(port, path, body)
     if isinstance(wanted, bytes):
-        right = answer == wanted
+        matches = content == wanted
     else:
-        right = headers.get_content_type() == "application/json" and json.loads(answer or b"null") == wanted
-    if status != 200 or not right:
-        sys.exit(f"{name} answers {path} with {status}, {answer[:200]!r}")
+        matches = headers.get_content_type() == "application/json" and json.loads(content or b"null") == wanted
+    if status != 200 or not matches:
+        sys.exit(f"error: {name}: unexpected response for {path}: {status}, {content[:200]!r}")
 
 
-def await_ready(port):
-    """Waits until a node does its whole work."""
+def wait_until_ready(port):
+    """Waits until the node is ready."""
     for _ in range(400):
-        if ask(port, "/-/health/ready")[0] == 200:
+        if request(port, "/-/health/ready")[0] == 200:
             return
         time.sleep(0.025)
-    sys.exit("the node does not become ready")
+    sys.exit("error: the node is not ready")

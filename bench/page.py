@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The tables of what was measured, and bench/README.md, where each part has its own sections.
+"""The result tables in bench/README.md, one section per benchmark.
 
-Run by itself it prints all rows of the page as one table.
+As a program, prints the rows of all sections as one table.
 """
 
 import datetime
@@ -14,7 +14,7 @@ from process import ROOT
 
 PAGE = ROOT / "bench" / "README.md"
 
-# The sections in the order of the page.
+# The sections in order.
 SECTIONS = [
     "Git",
     "Hello",
@@ -27,18 +27,18 @@ SECTIONS = [
     "Idle nodes",
 ]
 
-HEADER = ["what", "reference", "ratio", "to reach", "measured"]
+HEADER = ["benchmark", "reference", "ratio", "target", "measured"]
 
 
-def row(what, reference, ratio, reach, measured):
-    """A row of ratios. The ratio is bold where it misses what is to be reached, written as `≤ 1.3` or `≥ 0.85`."""
+def row(benchmark, reference, ratio, target, measured):
+    """A row with a ratio, in bold if it misses the target, such as `≤ 1.3` or `≥ 0.85`."""
     shown = f"{ratio:.0f}" if ratio == 0 or ratio >= 1000 else f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.4f}"
-    bound = re.match(r"([≤≥]) ([\d.]+)$", reach)
+    bound = re.match(r"([≤≥]) ([\d.]+)$", target)
     if bound:
         limit = float(bound[2])
-        held = ratio <= limit if bound[1] == "≤" else ratio >= limit
-        shown = shown if held else f"**{shown}**"
-    return [what, reference, shown, reach, measured]
+        met = ratio <= limit if bound[1] == "≤" else ratio >= limit
+        shown = shown if met else f"**{shown}**"
+    return [benchmark, reference, shown, target, measured]
 
 
 def table(rows, header=HEADER):
@@ -47,7 +47,7 @@ def table(rows, header=HEADER):
 
 
 def write(section, command, versions, *parts):
-    """Prints what was measured and puts it into its section of the page, in place of what was there."""
+    """Prints the results, and replaces the section in the page."""
     by = ", ".join([f"`{command}`", str(datetime.date.today()), *commit(), machine(), *versions])
     text = "\n\n".join([f"{by}.", *parts])
     print(f"\n## {section}\n\n{text}", flush=True)
@@ -59,7 +59,7 @@ def write(section, command, versions, *parts):
 
 
 def commit():
-    """The commit that was measured, where this is a repository; the page itself may have changed since."""
+    """The measured commit, if this is a repository. Changes of the page itself do not count."""
 
     def git(*arguments):
         return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True)
@@ -68,11 +68,11 @@ def commit():
     if found.returncode != 0:
         return []
     changed = git("diff", "--quiet", "HEAD", "--", ".", f":(exclude){PAGE.relative_to(ROOT)}").returncode
-    return [f"commit {found.stdout.strip()}{' and changes' if changed else ''}"]
+    return [f"commit {found.stdout.strip()}{' with changes' if changed else ''}"]
 
 
 def machine():
-    """The processor, as far as the kernel tells its name."""
+    """The processor and its cores."""
     with open("/proc/cpuinfo") as file:
         names = [line.split(":")[1].strip() for line in file if line.startswith(("model name", "Model"))]
     name = f"{names[0]}, " if names else ""
@@ -83,7 +83,7 @@ def main():
     rows, header = [], None
     for line in PAGE.read_text().splitlines():
         cells = line.removeprefix("| ").removesuffix(" |").split(" | ") if line.startswith("| ") else None
-        # The first line of a table is its header; the one below it, of dashes, is no row.
+        # A table starts with its header and a line of dashes.
         if cells is None or header is None:
             header = cells
         elif header == HEADER and set(cells) != {"---"}:

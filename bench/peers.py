@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Measures three endpoints of PiCloud side by side with its peers: bench/peers.py [hello] [echo] [fib]
+"""Compares three endpoints of PiCloud with other servers: bench/peers.py [hello] [echo] [fib]
 
-Each server has one core, wrk the other. The servers take turns, several rounds of them, so that noise hits all alike. What
-counts is requests per second of CPU that the server used, all its processes together.
+Each server has one core, wrk the other. The servers take turns in several rounds, so that noise affects all equally. The main
+result is requests per second of CPU time, of all processes of a server.
 """
 
 import json
@@ -19,7 +19,7 @@ import load
 import page
 from node import Picloud, expect, git, repository
 from process import (
-    KEPT, RELEASE, ROOT, SERVER_CORE, Server, Watch, disturbance, free_port, in_peace, need_two_cores, nginx, output,
+    CACHE, RELEASE, ROOT, SERVER_CORE, Server, NoiseMonitor, noise_note, free_port, retry_if_noisy, need_two_cores, nginx, output,
 )
 
 ROUNDS = 9
@@ -27,10 +27,10 @@ SECONDS = 1
 WARM_UP = 2
 
 PICLOUD = "PiCloud"
-# The same server answering what needs no script.
+# The same server without a script.
 FIXED = "PiCloud, a fixed string"
 FIXED_PATH, FIXED_ANSWER = "/-/health/live", b"ok\n"
-# What the same costs compiled into a usual Rust server: shown, without a goal to be reached.
+# The same endpoints in compiled Rust; for comparison, without a target.
 AXUM = "bare axum"
 
 DOCUMENT = {
@@ -48,7 +48,7 @@ DOCUMENT = {
 }
 DOCUMENT["notes"] = "x" * (1024 - len(json.dumps(DOCUMENT, ensure_ascii=False).encode()))
 
-# Each endpoint: its section of the page, the path, the body, the answer.
+# Endpoints: section of the page, path, request body, response.
 ENDPOINTS = {
     "hello": ("Hello", "/hello/Ann", None, {"message": "Hello, Ann"}),
     "echo": ("JSON echo", "/echo", json.dumps(DOCUMENT, ensure_ascii=False).encode(), DOCUMENT),
@@ -56,15 +56,15 @@ ENDPOINTS = {
 }
 
 ABOUT = {
-    "hello": "`GET /hello/{name}` answers `{\"message\":\"Hello, Ann\"}`.",
-    "echo": "`POST /echo` parses a JSON document of 1 KiB and writes it out again.",
+    "hello": "`GET /hello/{name}` returns `{\"message\":\"Hello, Ann\"}`.",
+    "echo": "`POST /echo` parses a JSON document of 1 KiB and serializes it again.",
     "fib": "`GET /fib/20` computes the 20th Fibonacci number by recursion: 21,891 calls.",
 }
 
 
 def install():
-    """The peers from npm, at their pinned versions, into target/bench; gives back the folder with the programs."""
-    source, target = ROOT / "bench" / "peers", KEPT / "peers"
+    """Installs the pinned npm packages of the peers in target/bench. Returns the directory."""
+    source, target = ROOT / "bench" / "peers", CACHE / "peers"
     lock = (source / "package-lock.json").read_bytes()
     done = target / "installed.json"
     if not done.exists() or done.read_bytes() != lock:
@@ -78,13 +78,13 @@ def install():
 
 
 def program(folder, pattern):
-    """A program of the package that npm chose for this machine."""
+    """A program from the npm package for this platform."""
     found = sorted((folder / "node_modules").glob(pattern))
-    return found[0] if found else sys.exit(f"no {pattern} for this machine; is there a package for it?")
+    return found[0] if found else sys.exit(f"error: no package matches {pattern} on this platform")
 
 
 def start(scratch, stack):
-    """Starts all servers; gives back each by its name, with the path in front of its endpoints, and their versions."""
+    """Starts all servers. Returns them by name, each with its path prefix, and their versions."""
     folder = install()
     node = program(folder, "node-linux-*/bin/node")
     deno = program(folder, "@deno/linux-*/deno")
@@ -120,37 +120,37 @@ def start(scratch, stack):
         servers[name] = (serve(name, command(port), port), "")
 
     packages = json.loads((folder / "package.json").read_text())["dependencies"]
-    nginx_said = subprocess.run([nginx(), "-v"], capture_output=True, text=True).stderr
+    nginx_version = subprocess.run([nginx(), "-v"], capture_output=True, text=True).stderr
     versions = [
         output([RELEASE / "picloud", "--version"]),
         f"Bun {output([bun, '--version'])}",
         output([deno, "--version"]).split(" (")[0].replace("deno", "Deno"),
         f"Node {output([node, '--version']).lstrip('v')} with Fastify {packages['fastify']}",
         output([workerd, "--version"]),
-        nginx_said.strip().rpartition(" ")[2].replace("/", " "),
+        nginx_version.strip().rpartition(" ")[2].replace("/", " "),
         load.version(),
     ]
     return servers, versions
 
 
 def measure(servers, endpoint):
-    """Requests a second, by the clock and by CPU, and p99 in milliseconds: of each server the medians of the rounds."""
+    """Medians of each server: requests per second of wall-clock and of CPU time, p99 in milliseconds, and memory."""
     _, path, body, wanted = ENDPOINTS[endpoint]
     if endpoint != "hello":
         servers = {name: server for name, server in servers.items() if name != FIXED}
 
-    def ask(name, seconds):
+    def measure_one(name, seconds):
         server, prefix = servers[name]
         place = FIXED_PATH if prefix is None else prefix + path
         text = None if body is None else body.decode()
-        watch, before = Watch(server), server.cpu()
+        monitor, before = NoiseMonitor(server), server.cpu()
         figures = load.load(name, f"http://127.0.0.1:{server.port}{place}", seconds, text)
         used = max(server.cpu() - before, 0.001)
         return {
             "clock": figures["requests"] / figures["seconds"],
             "cpu": figures["requests"] / used,
             "p99": figures["p99"],
-            "others": watch.others(),
+            "others": monitor.others(),
         }
 
     for name, (server, prefix) in servers.items():
@@ -158,11 +158,11 @@ def measure(servers, endpoint):
             expect(name, server.port, FIXED_PATH, FIXED_ANSWER)
         else:
             expect(name, server.port, prefix + path, wanted, body)
-        ask(name, WARM_UP)
+        measure_one(name, WARM_UP)
     rounds = {name: [] for name in servers}
     for number in range(ROUNDS):
         for name in list(servers)[:: -1 if number % 2 else 1]:
-            rounds[name].append(in_peace(lambda: ask(name, SECONDS)))
+            rounds[name].append(retry_if_noisy(lambda: measure_one(name, SECONDS)))
     return {
         name: {key: statistics.median(figures[key] for figures in several) for key in several[0]}
         | {"memory": servers[name][0].memory()}
@@ -176,29 +176,29 @@ def report(endpoint, measured, versions):
     if FIXED in measured:
         fixed = measured[FIXED]
         rows += [
-            page.row(f"{endpoint}, requests a second", FIXED, ours["clock"] / fixed["clock"], "≥ 0.85",
+            page.row(f"{endpoint}, requests per second", FIXED, ours["clock"] / fixed["clock"], "≥ 0.85",
                      f"{ours['clock']:,.0f} / {fixed['clock']:,.0f}"),
             page.row(f"{endpoint}, p99", FIXED, ours["p99"] / fixed["p99"], "≤ 1.3",
                      f"{ours['p99']:.2f} ms / {fixed['p99']:.2f} ms"),
         ]
     peers = [name for name in measured if name not in (PICLOUD, FIXED)]
-    reach = "≥ 1" if endpoint == "hello" else "–"
+    target = "≥ 1" if endpoint == "hello" else "–"
     for name in peers:
         theirs = measured[name]
         rows.append(page.row(
-            f"{endpoint}, requests per second of CPU", name, ours["cpu"] / theirs["cpu"], "–" if name == AXUM else reach,
+            f"{endpoint}, requests per second of CPU", name, ours["cpu"] / theirs["cpu"], "–" if name == AXUM else target,
             f"{ours['cpu']:,.0f} / {theirs['cpu']:,.0f}"))
     ahead = sorted((name for name in peers if measured[name]["cpu"] > ours["cpu"]), key=lambda name: -measured[name]["cpu"])
-    loses = ", ".join(f"{name} ({measured[name]['cpu'] / ours['cpu']:.1f} times as many)" for name in ahead)
-    verdict = f"**PiCloud loses here** to {loses}." if ahead else "PiCloud is ahead of every one of them."
+    better = ", ".join(f"{name} ({measured[name]['cpu'] / ours['cpu']:.1f} times as many)" for name in ahead)
+    verdict = f"**PiCloud is behind** {better}." if ahead else "PiCloud is ahead of all of them."
     raw = [
         [name, f"{figures['clock']:,.0f}", f"{figures['cpu']:,.0f}", f"{figures['p99']:.2f} ms", f"{figures['memory']:.0f} MiB"]
         for name, figures in sorted(measured.items(), key=lambda item: -item[1]["cpu"])
     ]
     section = ENDPOINTS[endpoint][0]
     how = f"{ABOUT[endpoint]} {load.CONNECTIONS} connections, {ROUNDS} spans of {SECONDS} s each in turn, medians."
-    how += f" {disturbance(measured.values())}"
-    grid = page.table(raw, ["server", "requests a second", "requests per second of CPU", "p99", "memory, after the load"])
+    how += f" {noise_note(measured.values())}"
+    grid = page.table(raw, ["server", "requests per second", "requests per second of CPU", "p99", "memory after the load"])
     page.write(section, f"bench/peers.py {endpoint}", versions, how, page.table(rows), verdict, grid)
 
 

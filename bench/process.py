@@ -1,4 +1,4 @@
-"""Programs that run while something is measured: started, watched and ended."""
+"""Processes of the benchmarks: start, monitor, stop."""
 
 import os
 import shutil
@@ -12,45 +12,45 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 RELEASE = TARGET / "release"
-# What is made or installed once and used by later runs.
-KEPT = TARGET / "bench"
+# Generated and installed files that later runs reuse.
+CACHE = TARGET / "bench"
 
 CORES = sorted(os.sched_getaffinity(0))
-# What is measured has a core for itself; what asks it, and everything else, has the other.
+# The server under test has its own core; the load generator and everything else run on the other.
 SERVER_CORE, CLIENT_CORE = CORES[-1], CORES[0]
 
-# What other programs may use of a core without a measurement being made again, TRIES times in all.
-QUIET = 0.05
-TRIES = 3
+# A measurement is repeated, up to ATTEMPTS_MAX times, while other programs use more of a core than this.
+NOISE_MAX = 0.05
+ATTEMPTS_MAX = 3
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
-# A run that is told to stop ends what it started, as one that fails does.
+# On SIGTERM, exit like on an error, which stops all child processes.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))
 
 
 def need_two_cores():
     if len(CORES) < 2:
-        sys.exit("this needs two cores: one for the server, one for the load")
+        sys.exit("error: two cores are required, for the server and for the load")
 
 
 def run(command, **options):
-    """Runs a command that must succeed; gives back its seconds and the most memory it held, in MiB."""
+    """Runs a command. Returns its duration in seconds and its peak memory in MiB; exits if it fails."""
     options.setdefault("stdout", subprocess.DEVNULL)
     options.setdefault("stderr", subprocess.PIPE)
-    began = time.monotonic()
+    started_at = time.monotonic()
     process = subprocess.Popen([str(part) for part in command], **options)
     errors = process.stderr.read() if process.stderr else b""
     _, status, usage = os.wait4(process.pid, 0)
-    took = time.monotonic() - began
+    elapsed = time.monotonic() - started_at
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{errors.decode(errors='replace')}")
-    return took, usage.ru_maxrss / 1024
+    return elapsed, usage.ru_maxrss / 1024
 
 
 def output(command, **options):
-    """What a command that must succeed prints."""
+    """The output of a command; exits if it fails."""
     options.setdefault("stderr", subprocess.PIPE)
     done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, text=True, **options)
     if done.returncode != 0:
@@ -59,7 +59,7 @@ def output(command, **options):
 
 
 def pinned(core):
-    """For `preexec_fn`: the process and its children run on one core."""
+    """For `preexec_fn`: pins the process and its children to one core."""
     return lambda: os.sched_setaffinity(0, {core})
 
 
@@ -70,7 +70,7 @@ def free_port():
 
 
 class Server:
-    """A program that listens on a port of loopback, in a session of its own, with which all its children end."""
+    """A program that listens on a loopback port, in its own session, so that `stop` ends all its children."""
 
     def __init__(self, command, port, log, core=None, environment=None, folder=None):
         self.port = port
@@ -87,27 +87,27 @@ class Server:
                 preexec_fn=None if core is None else pinned(core),
             )
         try:
-            self.await_port()
+            self.wait_for_port()
         except BaseException:
             self.stop()
             raise
 
-    def await_port(self):
+    def wait_for_port(self):
         for _ in range(1200):
             if self.process.poll() is not None:
-                sys.exit(f"{self.process.args[0]} ended:\n{self.last_words()}")
+                sys.exit(f"{self.process.args[0]} exited:\n{self.log_tail()}")
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()
                 return
             except OSError:
                 time.sleep(0.025)
-        sys.exit(f"{self.process.args[0]} does not listen on port {self.port}:\n{self.last_words()}")
+        sys.exit(f"{self.process.args[0]} does not listen on port {self.port}:\n{self.log_tail()}")
 
-    def last_words(self):
+    def log_tail(self):
         return self.log.read_text(errors="replace")[-4000:]
 
     def processes(self):
-        """The ids of all its processes, each with the fields of its `stat` behind the name (proc(5))."""
+        """All its processes, each with the fields of `stat` after the name (proc(5))."""
         for entry in Path("/proc").iterdir():
             if entry.name.isdigit():
                 try:
@@ -118,11 +118,11 @@ class Server:
                     yield entry, fields
 
     def cpu(self):
-        """The seconds of CPU that it has used, in user mode and in the kernel."""
+        """CPU time in seconds, user and system."""
         return sum(int(fields[11]) + int(fields[12]) for _, fields in self.processes()) / TICKS
 
     def memory(self):
-        """The MiB that it holds in memory; what several processes share counts in parts (PSS)."""
+        """Resident memory in MiB; shared pages count proportionally (PSS)."""
         kilobytes = 0
         for entry, _ in self.processes():
             for line in (entry / "smaps_rollup").read_text().splitlines():
@@ -140,7 +140,7 @@ class Server:
             except subprocess.TimeoutExpired:
                 continue
             break
-        # What outlives its parent goes with the session.
+        # Children that outlived their parent.
         try:
             os.killpg(self.process.pid, signal.SIGKILL)
         except ProcessLookupError:
@@ -153,15 +153,15 @@ class Server:
         self.stop()
 
 
-class Watch:
-    """Watches what other programs use of the two cores while `server` is measured."""
+class NoiseMonitor:
+    """Monitors the CPU usage of other programs while `server` is measured."""
 
     def __init__(self, server):
         self.server = server
-        self.began, self.before = time.monotonic(), self.counted()
+        self.started_at, self.before = time.monotonic(), self.busy_seconds()
 
-    def counted(self):
-        """The seconds that the cores were busy, less those of the server, of this program and of what it has run."""
+    def busy_seconds(self):
+        """CPU time of both cores in seconds, without that of the server, this program and its children."""
         ticks = 0
         with open("/proc/stat") as file:
             for line in file:
@@ -173,25 +173,25 @@ class Watch:
         return ticks / TICKS - self.server.cpu() - sum(own[:4])
 
     def others(self):
-        """Their share of one core."""
-        return max(self.counted() - self.before, 0) / (time.monotonic() - self.began)
+        """The CPU usage of other programs, as a fraction of one core."""
+        return max(self.busy_seconds() - self.before, 0) / (time.monotonic() - self.started_at)
 
 
-def in_peace(measure):
-    """Measures again while other programs disturb, which `measure` says as `others`; the quietest try counts."""
-    tries = [measure()]
-    while tries[-1]["others"] > QUIET and len(tries) < TRIES:
-        tries.append(measure())
-    return min(tries, key=lambda figures: figures["others"])
+def retry_if_noisy(measure):
+    """Repeats a measurement while other programs use too much CPU (`others` in its result); returns the quietest one."""
+    attempts = [measure()]
+    while attempts[-1]["others"] > NOISE_MAX and len(attempts) < ATTEMPTS_MAX:
+        attempts.append(measure())
+    return min(attempts, key=lambda figures: figures["others"])
 
 
-def disturbance(figures):
-    """How much other programs have disturbed what counted, in words."""
+def noise_note(figures):
+    """A sentence about the CPU usage of other programs."""
     most = max(each["others"] for each in figures)
-    again = "; measure again on a quiet machine" if most > QUIET else ""
+    again = "; repeat on an idle machine" if most > NOISE_MAX else ""
     return f"Other programs used up to {most:.0%} of a core meanwhile{again}."
 
 
 def nginx():
-    """Debian keeps it where not every user's PATH leads."""
-    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or sys.exit("nginx is not installed")
+    """Debian installs nginx in /usr/sbin, which is not in every PATH."""
+    return shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") or sys.exit("error: nginx is not installed")

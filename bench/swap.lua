@@ -1,6 +1,6 @@
--- For wrk, while revisions are pushed: checks every answer against the revision that it says it comes from.
+-- For wrk during deploys: verifies that the body of every response belongs to the revision in its header.
 --
---     wrk ... -s swap.lua URL -- FILE        a line each revision: its commit, a space, the body that it answers
+--     wrk ... -s swap.lua URL -- FILE        a line per revision: commit, space, response body
 
 local threads = {}
 

@@ -1,4 +1,4 @@
-// The three endpoints for servers that call a function with a Request: Deno and workerd.
+// The three endpoints for servers with the fetch handler API: Deno and workerd.
 
 const fib = (n) => (n < 2 ? n : fib(n - 1) + fib(n - 2));
 

@@ -2,7 +2,7 @@ using Workerd = import "/workerd/workerd.capnp";
 
 const config :Workerd.Config = (
   services = [(name = "main", worker = .main)],
-  # The address is given on the command line.
+  # The command line sets the address.
   sockets = [(name = "http", address = "127.0.0.1:0", http = (), service = "main")],
 );
 
