@@ -105,7 +105,7 @@ def main():
     rows = [
         page.row(f"memory of an idle node with {APPS:,} apps", more, (many[0] - one[0]) / MORE_MIB_MAX, "≤ 1",
                  f"{many[0]:.1f} MiB, {many[0] - one[0]:.1f} MiB more than {one[0]:.1f} MiB"),
-        page.row("the same, when each app was asked once", more, (many[1] - one[1]) / MORE_MIB_MAX, "≤ 1",
+        page.row("the same, after one request to each app", more, (many[1] - one[1]) / MORE_MIB_MAX, "≤ 1",
                  f"{many[1]:.1f} MiB, {many[1] - one[1]:.1f} MiB more than {one[1]:.1f} MiB"),
         page.row(f"start of a node with {APPS:,} apps", "with one app", many[2] / one[2], "–",
                  f"{many[2] * 1000:.0f} ms / {one[2] * 1000:.0f} ms"),

@@ -116,11 +116,13 @@ impl Ceiling {
         Self { executions: Limits::UNBOUNDED, schedules: usize::MAX, schedule_runs: u32::MAX, app: None };
 
     /// The help for a manifest that requests too much: the `flag` that raises the limit to `requested`.
-    pub(crate) fn help(&self, flag: &str, asked: &str) -> String {
+    pub(crate) fn help(&self, flag: &str, requested: &str) -> String {
         match &self.app {
-            Some(app) => format!("an admin raises it with  picloud apps limits {app} --{flag} {asked}"),
+            Some(app) => {
+                format!("an admin can raise it with  picloud apps limits {app} --{flag} {requested}")
+            }
             None => format!(
-                "checked against the defaults; a server grants more after  picloud apps limits APP --{flag} {asked}"
+                "checked against the default limits; an admin can raise them with  picloud apps limits APP --{flag} {requested}"
             ),
         }
     }

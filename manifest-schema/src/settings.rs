@@ -77,7 +77,7 @@ fn written(value: &DeValue<'_>) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Vec<String> {
+    fn errors(text: &str) -> Vec<String> {
         let diagnostics = read("a.conf", text.as_bytes()).unwrap_err();
         let span = |diagnostic: &Diagnostic| {
             diagnostic.span.as_ref().map_or((0, 0), |span| (span.line, span.column))
@@ -100,10 +100,10 @@ mod tests {
 
     #[test]
     fn invalid_setting_is_reported_with_its_span() {
-        assert_eq!(told("a = 1\nb = "), ["(2, 5) string values must be quoted, expected literal string"]);
-        assert_eq!(told("a = 1.5"), ["(1, 5) `a` must be a string, a number, true or false"]);
-        assert_eq!(told("[a]\nb = 1"), ["(1, 1) `a` must be a string, a number, true or false"]);
-        assert_eq!(told("a = 1\na = 2").len(), 1);
-        assert_eq!(told(&"#".repeat(SETTINGS_MAX + 1)), ["(0, 0) the file is larger than 64 KiB"]);
+        assert_eq!(errors("a = 1\nb = "), ["(2, 5) string values must be quoted, expected literal string"]);
+        assert_eq!(errors("a = 1.5"), ["(1, 5) `a` must be a string, a number, true or false"]);
+        assert_eq!(errors("[a]\nb = 1"), ["(1, 1) `a` must be a string, a number, true or false"]);
+        assert_eq!(errors("a = 1\na = 2").len(), 1);
+        assert_eq!(errors(&"#".repeat(SETTINGS_MAX + 1)), ["(0, 0) the file is larger than 64 KiB"]);
     }
 }

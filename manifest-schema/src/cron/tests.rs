@@ -70,8 +70,9 @@ fn either_day_returns_both_fields() {
     assert_eq!(either("0 30 9 22-28 3 fri"), Some(Some("0 30 9 * 3 fri#4".to_owned())));
     assert_eq!(either("0 0 1-7 * MON-FRI"), Some(None));
     assert_eq!(either("0 0 13 * FRI"), Some(None));
-    for alone in ["0 0 1-7 * *", "0 0 * * MON", "0 0 */2 * MON", "0 0 13 * */5", "@monthly", "* * * * *"] {
-        assert_eq!(either(alone), None, "{alone}");
+    for expression in ["0 0 1-7 * *", "0 0 * * MON", "0 0 */2 * MON", "0 0 13 * */5", "@monthly", "* * * * *"]
+    {
+        assert_eq!(either(expression), None, "{expression}");
     }
 }
 

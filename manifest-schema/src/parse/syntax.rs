@@ -22,7 +22,7 @@ pub(super) fn explain(line: &str, at: usize) -> Option<Explanation> {
     comment(written).or_else(|| lookalike(written)).or_else(|| header(written)).or_else(|| entry(written, at))
 }
 
-fn write(code: &str) -> Option<String> {
+fn write_help(code: &str) -> Option<String> {
     Some(format!("write `{code}`"))
 }
 
@@ -34,7 +34,7 @@ fn comment(line: &str) -> Option<Explanation> {
     Some(Explanation {
         range: start..line.len(),
         message: "a comment begins with `#`".to_owned(),
-        help: write(&format!("# {}", rest.trim_end_matches("*/").trim())),
+        help: write_help(&format!("# {}", rest.trim_end_matches("*/").trim())),
     })
 }
 
@@ -48,7 +48,7 @@ fn lookalike(line: &str) -> Option<Explanation> {
             (None, '#') => break,
             (None, '"' | '\'') => string = Some((at, c)),
             // A closed string can contain any character.
-            (Some((opened, mark)), c) if c == mark => {
+            (Some((opened, quote_mark)), c) if c == quote_mark => {
                 found.retain(|(.., within)| *within != Some(opened));
                 string = None;
             }
@@ -68,10 +68,13 @@ fn lookalike(line: &str) -> Option<Explanation> {
             let end = value_end(line, start);
             let value = &line[start..end];
             let inner = value.trim_matches(|c: char| matches!(c, '"' | '\'') || is_quote(c));
-            let meant = if value.contains(',') { replaced(value) } else { in_quotes(inner) };
-            (start..end, format!("`{c}` ({code}) is not a TOML quotation mark"), write(&meant))
+            let replacement =
+                if value.contains(',') { with_ascii_quotes(value) } else { in_quotation_marks(inner) };
+            (start..end, format!("`{c}` ({code}) is not a TOML quotation mark"), write_help(&replacement))
         }
-        Lookalike::Text(meant) => (here, format!("`{c}` ({code}) is not a TOML character"), write(&meant)),
+        Lookalike::Text(replacement) => {
+            (here, format!("`{c}` ({code}) is not a TOML character"), write_help(&replacement))
+        }
         Lookalike::Blank(name) => {
             let help = if is_invisible(c) { "leave it out" } else { "write a space" };
             (here, format!("{code} ({name}) is not TOML whitespace"), Some(help.to_owned()))
@@ -85,7 +88,7 @@ fn is_quote(c: char) -> bool {
 }
 
 /// `text` with ASCII quotation marks.
-fn replaced(text: &str) -> String {
+fn with_ascii_quotes(text: &str) -> String {
     text.chars().map(|c| if is_quote(c) { '"' } else { c }).collect()
 }
 
@@ -104,7 +107,7 @@ fn header(line: &str) -> Option<Explanation> {
     (code != text).then(|| Explanation {
         range: start..line.len(),
         message: "the brackets of a table header do not match".to_owned(),
-        help: write(&code),
+        help: write_help(&code),
     })
 }
 
@@ -128,18 +131,18 @@ fn entry(line: &str, at: usize) -> Option<Explanation> {
             _ => format!("[{key}]"),
         };
         let message = "a table header is its name in brackets".to_owned();
-        return Some(Explanation { range: start..line.len(), message, help: write(&header) });
+        return Some(Explanation { range: start..line.len(), message, help: write_help(&header) });
     }
     if sign != "=" {
         // Without an operator, only a quotation mark or bracket tells a value from further words.
-        let meant = matches!(sign, ":" | ":=" | "==" | "=>" | "===")
+        let is_assignment = matches!(sign, ":" | ":=" | "==" | "=>" | "===")
             || sign.is_empty() && value.starts_with(['"', '\'', '[']);
         let (end, value) = (value_end(line, line.len() - value.len()), value);
         let value = &value[..value.len() - (line.len() - end)];
-        return (meant && !value.is_empty()).then(|| Explanation {
+        return (is_assignment && !value.is_empty()).then(|| Explanation {
             range: line.len() - indented.len()..end,
             message: format!("`{key}` must be set with `=`"),
-            help: write(&format!("{key} = {}", as_value(value))),
+            help: write_help(&format!("{key} = {}", to_toml_value(value))),
         });
     }
     let from = line.len() - value.len();
@@ -162,7 +165,11 @@ fn explain_value(line: &str, from: usize, at: usize) -> Option<Explanation> {
             None => {
                 let inner = value[1..].trim_end_matches([';', ',']).trim_end();
                 let message = "unterminated string".to_owned();
-                Some(Explanation { range: from..line.len(), message, help: write(&in_quotes(inner)) })
+                Some(Explanation {
+                    range: from..line.len(),
+                    message,
+                    help: write_help(&in_quotation_marks(inner)),
+                })
             }
             Some(_) if at < end && value.contains('\\') => {
                 let inner = value[1..end - from].trim_end_matches(quote);
@@ -171,7 +178,7 @@ fn explain_value(line: &str, from: usize, at: usize) -> Option<Explanation> {
                 Some(Explanation {
                     range: from..end,
                     message,
-                    help: write(&code).filter(|_| !inner.contains('\'')),
+                    help: write_help(&code).filter(|_| !inner.contains('\'')),
                 })
             }
             Some(_) => after_value(line, end),
@@ -184,25 +191,27 @@ fn explain_value(line: &str, from: usize, at: usize) -> Option<Explanation> {
         return None;
     }
     if let Some(explain) = after_value(line, end)
-        && toml_value(&line[from..end])
+        && is_toml_value(&line[from..end])
     {
         return Some(explain);
     }
     let word = line[from..end].trim();
     let (message, help) = match word.to_ascii_lowercase().as_str() {
         // No key of a manifest is a boolean, so this is a setting in `[env]`.
-        lower @ ("true" | "false") => ("a string needs quotation marks".to_owned(), write(&in_quotes(lower))),
+        lower @ ("true" | "false") => {
+            ("a string needs quotation marks".to_owned(), write_help(&in_quotation_marks(lower)))
+        }
         "null" | "nil" | "none" | "undefined" => {
             (format!("TOML has no `{word}`"), Some("remove the key".to_owned()))
         }
         _ => {
-            let quoted = in_quotes(word.trim_matches('`'));
+            let quoted = in_quotation_marks(word.trim_matches('`'));
             let is_list = matches!(
                 line[..from].trim_end_matches(['=', ' ']).trim_start(),
                 "methods" | "domains" | "required"
             );
             let code = if is_list { format!("[{quoted}]") } else { quoted };
-            ("a string needs quotation marks".to_owned(), write(&code))
+            ("a string needs quotation marks".to_owned(), write_help(&code))
         }
     };
     Some(Explanation { range: from..from + line[from..end].trim_end().len(), message, help })
@@ -216,7 +225,11 @@ fn item(line: &str, from: usize, at: usize) -> Option<Explanation> {
     {
         let next = &here[..length + 2];
         let message = "missing `,` between two items".to_owned();
-        return Some(Explanation { range: at..at + next.len(), message, help: write(&format!(", {next}")) });
+        return Some(Explanation {
+            range: at..at + next.len(),
+            message,
+            help: write_help(&format!(", {next}")),
+        });
     }
     let start = line.get(from..at.min(line.len()))?.rfind(['[', ','])? + from + 1;
     let start = line.len() - line[start..].trim_start().len();
@@ -224,10 +237,10 @@ fn item(line: &str, from: usize, at: usize) -> Option<Explanation> {
     let word = line[start..end].trim_end();
     let is_word = !word.is_empty()
         && word.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | '*'));
-    (is_word && !toml_value(word)).then(|| Explanation {
+    (is_word && !is_toml_value(word)).then(|| Explanation {
         range: start..start + word.len(),
         message: "a string needs quotation marks".to_owned(),
-        help: write(&in_quotes(word)),
+        help: write_help(&in_quotation_marks(word)),
     })
 }
 
@@ -240,7 +253,7 @@ fn after_value(line: &str, end: usize) -> Option<Explanation> {
         return Some(Explanation {
             range: start..line.len(),
             message,
-            help: write(&format!("# {}", comment.trim())),
+            help: write_help(&format!("# {}", comment.trim())),
         });
     }
     let sign = rest.chars().next().filter(|c| matches!(c, ';' | ','))?;
@@ -265,14 +278,14 @@ fn value_end(line: &str, from: usize) -> usize {
 }
 
 /// `value` if it is valid TOML, else in quotation marks.
-fn as_value(value: &str) -> String {
-    if toml_value(value) { value.to_owned() } else { in_quotes(value) }
+fn to_toml_value(value: &str) -> String {
+    if is_toml_value(value) { value.to_owned() } else { in_quotation_marks(value) }
 }
 
-fn toml_value(value: &str) -> bool {
+fn is_toml_value(value: &str) -> bool {
     toml::de::DeTable::parse(&format!("v = {value}")).is_ok()
 }
 
-fn in_quotes(text: &str) -> String {
+fn in_quotation_marks(text: &str) -> String {
     if text.contains(['"', '\\']) { format!("'{text}'") } else { format!("\"{text}\"") }
 }

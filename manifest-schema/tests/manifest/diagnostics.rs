@@ -267,7 +267,7 @@ fn routes_that_match_one_request_conflict() {
         [("/a", "/{x}"), ("/{x}", "/{*x}"), ("/a", "/a/"), ("/{x}/b", "/a/{x}"), ("/", "/{x}")]
     {
         let text = format!("sdk = \"1.1\"\n{}", routes(&[(one, get), (other, get)]));
-        assert!(read(text.as_bytes()).is_ok(), "{one} beside {other}");
+        assert!(read(text.as_bytes()).is_ok(), "{one} and {other}");
     }
 }
 
@@ -347,7 +347,7 @@ fn limits_have_units_and_a_ceiling() {
         "[limits]\ntimeout = \"2h\"\noperations = \"many\"\nmemory = \"64MB\"\nbody = 1.5\nconcurrency = []",
         &[
             "3:11 `timeout` is 2h, more than the 60s that a server grants by default \
-             | checked against the defaults; a server grants more after  picloud apps limits APP --timeout 2h",
+             | checked against the default limits; an admin can raise them with  picloud apps limits APP --timeout 2h",
             "4:14 `operations` must be an integer, not a string",
             "5:10 `memory` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not `64MB` | write `\"64MiB\"`",
             "6:8 `body` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not a float",
@@ -411,18 +411,16 @@ fn limit_beyond_the_ceiling_names_the_flag_that_raises_it() {
         refused(Some("hello")),
         [
             "2:1 `schedules` has 2 entries, more than the 1 that the server grants the app \
-             | an admin raises it with  picloud apps limits hello --schedules 2",
+             | an admin can raise it with  picloud apps limits hello --schedules 2",
             "11:11 `timeout` is 90s, more than the 60s that the server grants the app \
-             | an admin raises it with  picloud apps limits hello --timeout 90s",
+             | an admin can raise it with  picloud apps limits hello --timeout 90s",
             "12:10 `memory` is 1GiB, more than the 256MiB that the server grants the app \
-             | an admin raises it with  picloud apps limits hello --script-memory 1GiB",
+             | an admin can raise it with  picloud apps limits hello --script-memory 1GiB",
         ]
     );
-    assert!(
-        refused(None)
-            .iter()
-            .all(|diagnostic| diagnostic.contains("checked against the defaults; a server grants more after")),
-    );
+    assert!(refused(None).iter().all(|diagnostic| {
+        diagnostic.contains("checked against the default limits; an admin can raise them with")
+    }),);
 }
 
 #[test]
@@ -448,7 +446,7 @@ fn total_run_rate_is_limited_at_the_first_schedule_that_exceeds_it() {
         refused(&crons, 67),
         [
             "13:8 the schedules together run up to 70 times a minute, more than the 67 that the server grants the app \
-          | run some of them less often; an admin raises it with  picloud apps limits hello --schedule-runs 70"
+          | run some of them less often; an admin can raise it with  picloud apps limits hello --schedule-runs 70"
         ]
     );
     assert!(refused(&crons, 0)[0].starts_with("5:8 "), "{:?}", refused(&crons, 0));

@@ -20,8 +20,8 @@ fn as_json(manifest: &str) -> Value {
 }
 
 fn schema_errors(validator: &Validator, manifest: &str) -> Vec<String> {
-    let told = |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
-    validator.iter_errors(&as_json(manifest)).map(told).collect()
+    let describe = |error: jsonschema::ValidationError<'_>| format!("{}: {error}", error.instance_path());
+    validator.iter_errors(&as_json(manifest)).map(describe).collect()
 }
 
 fn is_accepted(manifest: &str) -> bool {

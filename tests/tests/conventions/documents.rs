@@ -102,10 +102,10 @@ fn commands_in_sentences_are_tested() {
 
 #[test]
 fn quoted_messages_exist_in_the_program() {
-    let (messages, words) = (messages(&read(DOCUMENT)), program_strings());
+    let (messages, strings) = (messages(&read(DOCUMENT)), program_strings());
     assert!(messages.len() > 7, "{messages:?}");
     for message in messages {
-        assert!(words.contains(&message), "{DOCUMENT} quotes `{message}`, which is not in the program");
+        assert!(strings.contains(&message), "{DOCUMENT} quotes `{message}`, which is not in the program");
     }
 }
 

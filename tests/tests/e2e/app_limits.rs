@@ -36,9 +36,9 @@ fn push_above_app_limit_names_the_command_that_raises_it(database: Database) {
         .push(&url, &["main"])
         .refused()
         .says("`schedules` has 2 entries, more than the 1 that the server grants the app")
-        .says("an admin raises it with  picloud apps limits hello --schedules 2")
+        .says("an admin can raise it with  picloud apps limits hello --schedules 2")
         .says("`timeout` is 90s, more than the 20s that the server grants the app")
-        .says("an admin raises it with  picloud apps limits hello --timeout 90s");
+        .says("an admin can raise it with  picloud apps limits hello --timeout 90s");
     cli(&server, &["apps", "create", "hello"]).succeeded();
     cli(&server, &["apps", "limits", "hello", "--schedules", "2"])
         .succeeded()
