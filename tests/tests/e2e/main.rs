@@ -43,6 +43,7 @@ mod restore;
 mod rollback;
 mod schedules;
 mod secrets;
+mod session;
 mod shallow_clones;
 mod shutdown;
 mod startup_failures;
