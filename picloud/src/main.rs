@@ -60,7 +60,7 @@ static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 const MISUSE: u8 = 2;
 
 fn main() -> ExitCode {
-    runtime::CountingAllocator::keep_little();
+    runtime::CountingAllocator::set_purge_delay();
     match run() {
         Ok(code) => code,
         // Help and versions are asked for that way too.

@@ -17,7 +17,7 @@ use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
 use platform::live::{Branch, KnownBranches, LiveTable};
 use platform::memory::MemoryBudget;
-use runtime::{AppIdentity, Revision, Routed, Source};
+use runtime::{AppIdentity, Revision, RouteOutcome, Source};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -87,7 +87,7 @@ impl Lookups {
     fn measure(&self) -> Outcome<f64> {
         let began = Instant::now();
         for path in &self.paths {
-            let Routed::Script(_) = black_box(self.revision.route("GET", path)) else {
+            let RouteOutcome::Script(_) = black_box(self.revision.route("GET", path)) else {
                 return Err(format!("{path} leads nowhere").into());
             };
         }

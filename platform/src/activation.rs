@@ -321,7 +321,7 @@ impl Activation {
                 }
                 // Values are compared, not their generation: a database that was set back has others of the same one.
                 match self.secrets_of(app, *environment, &mut secrets).await? {
-                    Ok(opened) if revision.has_values_of(opened) => {
+                    Ok(opened) if revision.matches_secrets(opened) => {
                         built.extend((!is_limited_so).then_some((on, revision)));
                     }
                     Ok(opened) => built.push((on, revision.with_secrets(opened))),

@@ -171,9 +171,9 @@ async fn read_manifest(
 
 /// What comes of `work`, and how many bytes of memory that takes.
 pub(crate) fn measured<T>(work: impl FnOnce() -> T) -> (T, u64) {
-    let before = CountingAllocator::held();
+    let before = CountingAllocator::allocated_bytes();
     let done = work();
-    (done, u64::try_from(CountingAllocator::held() - before).unwrap_or(0))
+    (done, u64::try_from(CountingAllocator::allocated_bytes() - before).unwrap_or(0))
 }
 
 /// Why a revision cannot be prepared to be served.

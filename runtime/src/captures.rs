@@ -1,16 +1,16 @@
-//! Variables that closures capture, and the cycles that come of them.
+//! Variables that closures capture, and the reference cycles they can create.
 //!
-//! Rhai moves a captured variable into a shared cell, which the closure then holds. A closure that is put into a variable that it
-//! captured makes a cycle (`let f = || list; list += f`), and reference counts never free a cycle. So the runtime makes the cells
-//! itself, remembers them for as long as the run goes on, and empties those that are left when it is over.
+//! Rhai moves a captured variable into a shared cell, which the closure then holds. A closure stored in a variable
+//! that it captured creates a cycle (`let f = || list; list += f`), which reference counting never frees. So the
+//! runtime creates the cells itself, records them during the execution, and clears the remaining ones at its end.
 //!
-//! Caught errors are looked for in the same way, since SDK 1.3: Rhai has its own words for them, and what a script reads of them is
-//! put into ours first ([`crate::caught::retell`]).
+//! Caught errors are found in the same way, since SDK 1.3: Rhai's messages are translated before a script reads them
+//! ([`crate::caught_error::translate`]).
 //!
-//! Rhai asks the engine's variable resolver about a variable before it moves it into a cell (`Stmt::Share`), and before every
-//! ordinary read too, which must not share anything. The two are told apart by where the name stands in memory: without an
-//! interner of strings, each place in a script has its own. Constants are left to Rhai: what is in their cells never changes, so
-//! no cycle consists of them alone.
+//! Rhai calls the engine's variable resolver before it moves a variable into a cell (`Stmt::Share`), but also before
+//! every ordinary read, which must not share the variable. The address of the name distinguishes the two: without a
+//! string interner, each use in a script has its own. Constants are left to Rhai: their cells never change, so a
+//! cycle never consists of constants only.
 
 use std::sync::{Arc, PoisonError, RwLock, TryLockError, Weak};
 
@@ -18,64 +18,66 @@ use rhai::{AST, ASTNode, Dynamic, Expr, Scope, Stmt};
 
 use crate::run_context;
 
-/// A cell that closures and the scope of a run share.
+/// A cell shared by closures and the scope of an execution.
 type Cell = RwLock<Dynamic>;
 
-/// How many cells are remembered before those that are gone are looked for the first time.
-const CELLS_UNSORTED: usize = 256;
+/// The number of recorded cells before dropped ones are removed for the first time.
+const PRUNE_MIN: usize = 256;
 
-/// The places in a script where a variable is captured, and where one is read that holds what was caught.
+/// The uses in a script where a variable is captured or a caught error is read.
 #[derive(Clone, Default)]
 pub(crate) struct Captures {
-    /// Where those names stand, in order; `None`: there are none.
-    places: Option<Arc<[(usize, Place)]>>,
-    /// A bit for each of them, so that most reads need not look for theirs.
+    /// The addresses of those names, sorted; `None` if there are none.
+    uses: Option<Arc<[(usize, VariableUse)]>>,
+    /// One bit per address, so that most reads need no lookup.
     pub(crate) mask: u64,
 }
 
-/// What a name stands for at a place.
+/// How a script uses a variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Place {
-    /// A variable is moved into a cell there (`Stmt::Share`).
+pub(crate) enum VariableUse {
+    /// The variable is moved into a cell (`Stmt::Share`).
     Captured,
-    /// What a `catch` has caught is read there.
+    /// The error of a `catch` is read.
     Caught,
 }
 
 impl Captures {
-    /// Those of a script; `with_caught`: with those where what was caught is read.
+    /// Finds the uses in a script; `with_caught` includes reads of caught errors.
     pub(crate) fn of(ast: &AST, with_caught: bool) -> Self {
-        let mut places = Vec::new();
+        let mut uses = Vec::new();
         ast.walk(&mut |path: &[ASTNode<'_>]| {
             match path.last() {
                 Some(ASTNode::Stmt(Stmt::Share(captured))) => {
-                    places.extend(captured.iter().map(|(name, _)| (place(&name.name), Place::Captured)));
+                    uses.extend(
+                        captured.iter().map(|(name, _)| (address(&name.name), VariableUse::Captured)),
+                    );
                 }
                 Some(ASTNode::Expr(Expr::Variable(variable, ..)))
-                    if with_caught && path.iter().any(|around| catches(around, &variable.1)) =>
+                    if with_caught && path.iter().any(|outer| catches(outer, &variable.1)) =>
                 {
-                    places.push((place(&variable.1), Place::Caught));
+                    uses.push((address(&variable.1), VariableUse::Caught));
                 }
                 _ => {}
             }
             true
         });
-        places.sort_unstable();
-        let mask = places.iter().fold(0, |mask, (place, _)| mask | bit(*place));
-        Self { places: (!places.is_empty()).then(|| places.into()), mask }
+        uses.sort_unstable();
+        let mask = uses.iter().fold(0, |mask, (address, _)| mask | bit(*address));
+        Self { uses: (!uses.is_empty()).then(|| uses.into()), mask }
     }
 
-    /// What `name` stands for, where it is anything.
-    pub(crate) fn at(&self, name: &str) -> Option<Place> {
-        let places = self.places.as_ref()?;
-        let found = places.binary_search_by_key(&place(name), |(place, _)| *place).ok()?;
-        places.get(found).map(|(_, what)| *what)
+    /// The use at the address of `name`, if there is one.
+    pub(crate) fn use_at(&self, name: &str) -> Option<VariableUse> {
+        let uses = self.uses.as_ref()?;
+        let found = uses.binary_search_by_key(&address(name), |(address, _)| *address).ok()?;
+        uses.get(found).map(|(_, what)| *what)
     }
 }
 
-/// Whether a statement around a variable of that name catches into one.
-fn catches(around: &ASTNode<'_>, name: &str) -> bool {
-    match around {
+/// Whether a statement catches its error into the variable `name`.
+fn catches(outer: &ASTNode<'_>, name: &str) -> bool {
+    match outer {
         ASTNode::Stmt(Stmt::TryCatch(parts, _)) => {
             matches!(&parts.expr, Expr::Variable(caught, ..) if caught.1 == name)
         }
@@ -83,21 +85,21 @@ fn catches(around: &ASTNode<'_>, name: &str) -> bool {
     }
 }
 
-/// Whether a variable may be captured where `name` stands, by the `mask` of the script's captures.
+/// Whether `name` can be a captured variable, by the `mask` of the script's captures.
 pub(crate) fn is_in_mask(mask: u64, name: &str) -> bool {
-    mask & bit(place(name)) != 0
+    mask & bit(address(name)) != 0
 }
 
-fn place(name: &str) -> usize {
+fn address(name: &str) -> usize {
     name.as_ptr().addr()
 }
 
-fn bit(place: usize) -> u64 {
-    // Blocks are aligned to 16 bytes, so that the lowest bits say nothing.
-    1 << ((place >> 4 ^ place >> 10) & 63)
+fn bit(address: usize) -> u64 {
+    // Allocations are aligned to 16 bytes, so the lowest bits carry no information.
+    1 << ((address >> 4 ^ address >> 10) & 63)
 }
 
-/// Moves a variable into a cell, where Rhai is about to do the same.
+/// Moves a variable into a cell, just before Rhai would.
 pub(crate) fn share(name: &str, scope: &mut Scope<'_>) {
     let Some(variable) = scope.get_mut(name) else { return };
     if !variable.is_shared() {
@@ -107,36 +109,36 @@ pub(crate) fn share(name: &str, scope: &mut Scope<'_>) {
     }
 }
 
-/// The cells of a run.
+/// The cells of an execution.
 pub(crate) struct Cells {
-    made: Vec<Weak<Cell>>,
-    /// How many there are when those that are gone are forgotten.
-    sort_at: usize,
+    cells: Vec<Weak<Cell>>,
+    /// The number of cells at which dropped ones are removed.
+    prune_at: usize,
 }
 
 impl Cells {
     pub(crate) const fn new() -> Self {
-        Self { made: Vec::new(), sort_at: CELLS_UNSORTED }
+        Self { cells: Vec::new(), prune_at: PRUNE_MIN }
     }
 
     pub(crate) fn remember(&mut self, cell: Weak<Cell>) {
-        if self.made.len() >= self.sort_at {
-            // A cell that is gone holds a block of memory until it is forgotten, which counts for the script.
-            self.made.retain(|cell| cell.strong_count() > 0);
-            self.sort_at = self.made.len() + (self.made.len() / 4).max(CELLS_UNSORTED);
+        if self.cells.len() >= self.prune_at {
+            // A dropped cell occupies memory until it is removed here, which counts for the script.
+            self.cells.retain(|cell| cell.strong_count() > 0);
+            self.prune_at = self.cells.len() + (self.cells.len() / 4).max(PRUNE_MIN);
         }
-        self.made.push(cell);
+        self.cells.push(cell);
     }
 
-    /// Empties the cells that are left. Each is emptied before anything of it is dropped: a long chain of closures that hold one
-    /// another would else be dropped by recursion.
-    pub(crate) fn empty(self) {
-        let contents: Vec<Dynamic> = self.made.iter().filter_map(|cell| take(&*cell.upgrade()?)).collect();
+    /// Clears the remaining cells. Each is cleared before any content is dropped, so that a long chain of closures is
+    /// not dropped recursively.
+    pub(crate) fn clear(self) {
+        let contents: Vec<Dynamic> = self.cells.iter().filter_map(|cell| take(&*cell.upgrade()?)).collect();
         drop(contents);
     }
 }
 
-/// What is in a cell; `None` where it is being used, which nothing is when a run is over.
+/// Takes the content of a cell; `None` if it is in use, which is impossible after an execution.
 fn take(cell: &Cell) -> Option<Dynamic> {
     match cell.try_write() {
         Ok(mut content) => Some(content.take()),
@@ -145,13 +147,13 @@ fn take(cell: &Cell) -> Option<Dynamic> {
     }
 }
 
-/// Empties the cells of the current run when it is dropped.
-pub(crate) struct EmptyCells;
+/// Clears the cells of the current execution when it is dropped.
+pub(crate) struct ClearCells;
 
-impl Drop for EmptyCells {
+impl Drop for ClearCells {
     fn drop(&mut self) {
         if let Some(cells) = run_context::take_cells() {
-            cells.empty();
+            cells.clear();
         }
     }
 }

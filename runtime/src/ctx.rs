@@ -1,21 +1,21 @@
-//! What a script sees as `ctx`, built from an invocation.
+//! Builds the `ctx` value of a script from an invocation.
 //!
-//! Only the parts that the script reads are built, a body in particular: it is parsed before the run when the script
-//! reads it, and not at all otherwise. `ctx.request` is there whatever started the script:
+//! Only the parts that the script reads are built. In particular, the body is parsed before the execution only if the
+//! script reads it. `ctx.request` exists for every trigger:
 //!
 //! | | HTTP | function | schedule |
 //! | --- | --- | --- | --- |
 //! | `path` | the path within the app, decoded | `""` | `""` |
-//! | `headers` | by lower-case name; a repeated one joined by `, ` (`cookie` by `; `) | `#{}` | `#{}` |
-//! | `params` | what the route captured | `#{}` | `#{}` |
-//! | `query` | decoded; of a repeated key the last value | `#{}` | `#{}` |
-//! | `rest` | what `{*rest}` captured, `()` without one | `()` | `()` |
-//! | `body` | by content type, see below | the payload, which is JSON | `()` |
+//! | `headers` | by lower-case name; repeated ones joined by `, ` (`cookie` by `; `) | `#{}` | `#{}` |
+//! | `params` | the captures of the route | `#{}` | `#{}` |
+//! | `query` | decoded; the last value of a repeated key | `#{}` | `#{}` |
+//! | `rest` | the value of `{*rest}`, else `()` | `()` | `()` |
+//! | `body` | by content type, see below | the JSON payload | `()` |
 //!
-//! An empty body is `()`. `application/json` and every `+json` type are parsed; what does not parse is the client's
-//! mistake and ends the execution as [`FailureKind::InvalidJson`] before the script begins. `text/*`, forms
-//! (`application/x-www-form-urlencoded`), XML and JavaScript are strings, in UTF-8 with U+FFFD for what is not, or in
-//! Latin-1 where the type says so. All else is a blob.
+//! An empty body is `()`. `application/json` and every `+json` type are parsed; invalid JSON is an error of the
+//! client and fails the execution with [`FailureKind::InvalidJson`] before the script starts. `text/*`, forms
+//! (`application/x-www-form-urlencoded`), XML and JavaScript are strings, decoded as UTF-8 with U+FFFD for invalid
+//! bytes, or as Latin-1 if the content type says so. Anything else is a blob.
 
 use bytes::Bytes;
 use rhai::{Dynamic, Map};
@@ -28,10 +28,10 @@ use crate::revision::{Revision, ScriptEntry};
 use crate::sdk::{Property, RequestProperty, Settings};
 use crate::{json, percent};
 
-/// Builds `ctx` for one run.
+/// Builds `ctx` for one execution.
 ///
 /// # Errors
-/// The script reads the body, and the body is not the JSON that it is said to be.
+/// The script reads the body, and the body is not valid JSON although its content type is JSON.
 pub(crate) fn build(
     revision: &Revision,
     entry: &ScriptEntry,
@@ -115,7 +115,7 @@ fn params(http: &HttpRequest) -> Map {
 
 fn headers(http: &HttpRequest) -> Map {
     let mut headers = Map::new();
-    http.headers.each(&mut |name, value| {
+    http.headers.for_each(&mut |name, value| {
         let name = name.to_ascii_lowercase();
         let value = String::from_utf8_lossy(value);
         // RFC 9110 section 5.3, and RFC 9113 section 8.2.3 for cookies.
@@ -140,10 +140,10 @@ fn query(raw: &str) -> Map {
 }
 
 fn content_type(http: &HttpRequest) -> &str {
-    http.headers.first("content-type").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
+    http.headers.get("content-type").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
 }
 
-/// What a body is to a script.
+/// How a script sees a body.
 enum BodyKind {
     Json,
     Utf8,
@@ -181,7 +181,7 @@ fn body(content_type: &str, body: &Bytes) -> Result<Dynamic, Failure> {
     }
     Ok(match body_kind(content_type) {
         BodyKind::Json => json::read(body).map_err(|error| {
-            Failure::new(FailureKind::InvalidJson, format!("the body is not JSON: {error}"))
+            Failure::new(FailureKind::InvalidJson, format!("the body is not valid JSON: {error}"))
         })?,
         BodyKind::Utf8 => String::from_utf8_lossy(body).into_owned().into(),
         BodyKind::Latin1 => body.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn of_repeated_query_keys_the_last_counts() {
+    fn last_value_of_repeated_query_key_wins() {
         let query = query("a=1&b=x+y%21&a=2&c&&=e&d=1=2");
         assert_eq!((text(&query, "a"), text(&query, "b")), ("2".into(), "x y!".into()));
         assert_eq!(
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_by_its_content_type() {
+    fn body_is_parsed_by_its_content_type() {
         let read = |content_type, bytes: &'static [u8]| body(content_type, &Bytes::from_static(bytes));
         assert!(read("application/problem+json; charset=utf-8", b"[1]").unwrap().is_array());
         assert_eq!(read("application/json", b"{").unwrap_err().kind, FailureKind::InvalidJson);

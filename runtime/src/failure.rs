@@ -1,49 +1,49 @@
-//! Why a run has no answer.
+//! Why an execution has no response.
 
 use std::fmt;
 
 use manifest_schema::name::ScriptPath;
 
-/// Why a run has no answer: for the execution's record, never for the client.
+/// Why an execution has no response. It is recorded, and never sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{}{}: {message}", kind.as_str(), AtPlace(place.as_ref()))]
+#[error("{}{}: {message}", kind.as_str(), AtLocation(location.as_ref()))]
 pub struct Failure {
-    /// What kind of failure it is.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// What happened, in one line.
+    /// The message, in one line.
     pub message: String,
-    /// Where in which script, if it is known.
-    pub place: Option<FailurePlace>,
+    /// The location in the script, if known.
+    pub location: Option<SourceLocation>,
 }
 
 /// The kinds of failure, recorded by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// The script threw, or did what cannot be done.
+    /// The script threw, or an operation failed.
     Script,
-    /// The script's value is no response.
+    /// The script's value is not a valid response.
     InvalidResponse,
-    /// The request's body says that it is JSON and is not, and the script wants to read it. The client's mistake.
+    /// The body is declared as JSON but is not valid JSON, and the script reads it. The client's error.
     InvalidJson,
-    /// The script took longer than its time.
+    /// The script exceeded its time limit.
     Timeout,
-    /// The script ran more operations than it may.
+    /// The script exceeded its operation limit.
     Operations,
-    /// The script held more memory than it may.
+    /// The script exceeded its memory limit.
     Memory,
-    /// The node had no memory for the script: others hold it, or the app has its share.
+    /// The node had no memory for the script, or the app reached its share.
     NodeMemory,
-    /// Functions called one another deeper than they may.
+    /// Function calls were nested too deep.
     Depth,
-    /// A string, an array or a map grew larger than it may.
+    /// A string, an array or a map exceeded its maximum size.
     Size,
-    /// The run was stopped from outside: the client left, or the server stops.
+    /// The execution was cancelled: the client disconnected or the server shut down.
     Stopped,
-    /// The engine itself failed; the run was ended.
+    /// The engine panicked.
     Panic,
-    /// The script does not compile, or is not there.
+    /// The script does not compile, or does not exist.
     Compile,
-    /// Earlier runs of the script lost so much memory that it is not run any more.
+    /// Earlier executions of the script leaked too much memory, so it is no longer executed.
     Quarantined,
 }
 
@@ -65,7 +65,7 @@ impl FailureKind {
         Self::Quarantined,
     ];
 
-    /// Whether a limit was reached.
+    /// Whether the failure is a reached limit.
     pub fn is_limit(self) -> bool {
         matches!(
             self,
@@ -73,7 +73,7 @@ impl FailureKind {
         )
     }
 
-    /// The kind's name in records.
+    /// The name of the kind in records.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Script => "script_error",
@@ -92,7 +92,7 @@ impl FailureKind {
         }
     }
 
-    /// What a request whose script failed so is answered with.
+    /// The HTTP status of a response for this failure.
     pub fn http_status(self) -> u16 {
         match self {
             Self::Timeout => 504,
@@ -109,36 +109,36 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// A place in a script.
+/// A location in a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FailurePlace {
+pub struct SourceLocation {
     /// The script.
     pub script: ScriptPath,
-    /// The line, counted from 1.
+    /// The line, from 1.
     pub line: usize,
-    /// The column in characters, counted from 1.
+    /// The column in characters, from 1.
     pub column: usize,
 }
 
 /// `greet.rhai:3:1`
-impl fmt::Display for FailurePlace {
+impl fmt::Display for SourceLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.script, self.line, self.column)
     }
 }
 
 impl Failure {
-    /// A failure without a place.
+    /// A failure without a location.
     pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), place: None }
+        Self { kind, message: message.into(), location: None }
     }
 }
 
-struct AtPlace<'a>(Option<&'a FailurePlace>);
+struct AtLocation<'a>(Option<&'a SourceLocation>);
 
-impl fmt::Display for AtPlace<'_> {
+impl fmt::Display for AtLocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |place| write!(f, " at {place}"))
+        self.0.map_or(Ok(()), |location| write!(f, " at {location}"))
     }
 }
 
@@ -147,10 +147,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_names_kind_place_and_message() {
+    fn failure_displays_kind_location_and_message() {
         let script = ScriptPath::new("greet.rhai").unwrap();
-        let place = Some(FailurePlace { script, line: 3, column: 1 });
-        let failure = Failure { place, ..Failure::new(FailureKind::Script, "no such name") };
+        let location = Some(SourceLocation { script, line: 3, column: 1 });
+        let failure = Failure { location, ..Failure::new(FailureKind::Script, "no such name") };
         assert_eq!(failure.to_string(), "script_error at greet.rhai:3:1: no such name");
         assert_eq!(Failure::new(FailureKind::Timeout, "5s").to_string(), "timeout: 5s");
     }

@@ -1,13 +1,14 @@
-//! The door from a run to everything outside it.
+//! The interface between an execution and everything outside it.
 //!
-//! A script reaches the outside through calls of a [`Host`] only, the same whether it runs inline, on the thread of the request
-//! that it answers, or on a thread of its own. A host call is answered at once ([`HostCall::Ready`]) or has to wait
-//! ([`HostCall::Pending`]). What happens then is the business of the runtime:
+//! A script reaches the outside only through the calls of a [`Host`], whether it runs inline on the thread of its
+//! request or on a thread of its own. A host call returns a value at once ([`HostCall::Ready`]) or has to wait
+//! ([`HostCall::Pending`]). The runtime handles a pending call:
 //!
-//! - an inline pass ends ([`crate::Pass`]); its caller waits, and runs the script again from its beginning
-//! - a run on a thread of its own waits there, by [`Host::wait`], and makes the call again
+//! - an inline pass stops ([`crate::InlineOutcome::Blocked`]); its caller waits and then runs the script again from
+//!   the start
+//! - an execution on its own thread waits in [`Host::wait`] and repeats the call
 //!
-//! A script cannot tell either from a call that is answered at once, as long as the host gives every pass the same answers.
+//! A script cannot distinguish these cases, provided that the host returns the same values in every pass.
 
 use std::fmt;
 use std::pin::Pin;
@@ -16,53 +17,53 @@ use std::time::Duration;
 
 use crate::log_line::LogLine;
 
-/// What a run reaches outside.
+/// The outside of an execution.
 pub trait Host: Send + Sync {
-    /// Takes one line of the script's log.
+    /// Receives one log line of the script.
     fn log(&self, line: LogLine) -> HostCall<()>;
 
-    /// Waits on the run's own thread until `pending` is over or `stop` is set, and returns how long that took. A host that was
-    /// lent a CPU permit gives it back meanwhile. Never called in an inline pass.
+    /// Waits on the thread of the execution until `pending` completes or `stop` is set, and returns the time waited.
+    /// A host that lent a CPU permit takes it back while waiting. Never called in an inline pass.
     fn wait(&self, pending: Pending, stop: &AtomicBool) -> Duration;
 
-    /// Called every [`crate::YIELD_EVERY`] by a run that computes on a thread of its own: lets others compute if any wait, and
-    /// returns how long that took.
+    /// Called every [`crate::YIELD_INTERVAL`] by an execution that computes on its own thread. Lets waiting
+    /// executions compute and returns the time waited.
     fn yield_cpu(&self, stop: &AtomicBool) -> Duration {
         let _ = stop;
         Duration::ZERO
     }
 
-    /// Holds `bytes` of the node's memory for the run in all, no less than before. It is asked before the run holds more than that, in
-    /// steps of a mebibyte; not for the first [`crate::MEMORY_FREE`].
+    /// Reserves `bytes` of the node's memory for the execution in total, never less than before. Called before the
+    /// execution uses more, in steps of one mebibyte. The first [`crate::UNRESERVED_MEMORY_MAX`] need no reservation.
     ///
     /// # Errors
-    /// The node has no room for them. The run ends.
-    fn grow_memory(&self, bytes: u64) -> Result<(), NoMemory> {
+    /// The node has no memory left. The execution fails.
+    fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let _ = bytes;
         Ok(())
     }
 
-    /// Notes that the run has lost so many bytes for good.
-    fn note_lost(&self, bytes: u64) {
+    /// Records that the execution leaked `bytes`.
+    fn note_leaked(&self, bytes: u64) {
         let _ = bytes;
     }
 }
 
-/// Why the node has no memory for a run or a compilation, in a sentence.
+/// Why the node has no memory for an execution or a compilation.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NoMemory(pub String);
+pub struct OutOfMemoryError(pub String);
 
-/// How a host answers a call.
-#[must_use = "a pending call has to be waited for"]
+/// The result of a host call.
+#[must_use = "a pending call must be awaited"]
 pub enum HostCall<T> {
-    /// At once.
+    /// The value.
     Ready(T),
-    /// Once this is over, where the call has to be made again.
+    /// Completes when the call can be repeated.
     Pending(Pending),
 }
 
-/// What a host call waits for.
+/// A future that a host call waits for.
 pub type Pending = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl<T: fmt::Debug> fmt::Debug for HostCall<T> {

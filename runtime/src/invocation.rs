@@ -1,4 +1,4 @@
-//! What a script is called with.
+//! The input of an execution.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,11 +14,11 @@ use uuid::Uuid;
 pub struct Invocation {
     /// The script.
     pub script: ScriptPath,
-    /// The id of this run.
+    /// The id of this execution.
     pub execution_id: Uuid,
     /// The id of the incoming request, kept across function calls.
     pub request_id: Uuid,
-    /// What started it.
+    /// What started the script.
     pub trigger: Trigger,
 }
 
@@ -27,24 +27,24 @@ pub struct Invocation {
 pub enum Trigger {
     /// A request to one of the app's routes.
     Http(HttpRequest),
-    /// A call by name.
+    /// A function call by name.
     Function {
         /// The function.
         name: JobName,
-        /// What it is called with: JSON, or nothing.
+        /// The JSON payload; may be empty.
         payload: Bytes,
     },
-    /// A schedule that is due.
+    /// A due schedule.
     Scheduled {
         /// The schedule.
         name: JobName,
-        /// When it was due, as RFC 3339 has it.
-        due: String,
+        /// The due time, in RFC 3339.
+        due_at: String,
     },
 }
 
 impl Trigger {
-    /// The bytes of the body or payload.
+    /// The length of the body or payload.
     pub(crate) fn bytes(&self) -> usize {
         match self {
             Self::Http(request) => request.body.len(),
@@ -63,21 +63,21 @@ impl Trigger {
     }
 }
 
-/// The headers of a request, which are read where a script asks for them.
+/// The headers of a request, read only when a script needs them.
 pub trait Headers: fmt::Debug + Send + Sync {
-    /// Shows each by its name, in whatever case, and its value; those of one name in the order in which they came.
-    fn each(&self, show: &mut dyn FnMut(&str, &[u8]));
-    /// The first value of a header, whatever the case of its name.
-    fn first(&self, name: &str) -> Option<&[u8]>;
+    /// Passes every name, in any case, and its value to `visit`; repeated headers in the order received.
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8]));
+    /// The first value of a header; the name is case-insensitive.
+    fn get(&self, name: &str) -> Option<&[u8]>;
 }
 
 impl Headers for Vec<(String, Vec<u8>)> {
-    fn each(&self, show: &mut dyn FnMut(&str, &[u8])) {
-        self.iter().for_each(|(name, value)| show(name, value));
+    fn for_each(&self, visit: &mut dyn FnMut(&str, &[u8])) {
+        self.iter().for_each(|(name, value)| visit(name, value));
     }
 
-    fn first(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(held, _)| held.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
+    fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter().find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_slice())
     }
 }
 
@@ -90,13 +90,13 @@ pub struct HttpRequest {
     pub path: String,
     /// The headers.
     pub headers: Arc<dyn Headers>,
-    /// What the route captured, by the names that it gave.
+    /// The route's captures by name.
     pub params: Vec<(Arc<str>, String)>,
-    /// The query as it was sent, without `?`.
+    /// The raw query, without `?`.
     pub query: String,
-    /// What `{*rest}` captured.
+    /// The value of `{*rest}`.
     pub rest: Option<String>,
-    /// The whole body.
+    /// The complete body.
     pub body: Bytes,
 }
 

@@ -1,17 +1,17 @@
-//! JSON to Rhai values and back (RFC 8259), both ways without a tree in between.
+//! Converts JSON to Rhai values and back (RFC 8259), without an intermediate tree.
 //!
 //! | JSON | Rhai |
 //! | --- | --- |
 //! | `null` | `()` |
 //! | `true`, `false` | bool |
 //! | a number without fraction and exponent, within 64 bits | integer |
-//! | any other number | float; whole numbers beyond 64 bits lose their last digits |
-//! | string | string; on the way out also a character |
+//! | any other number | float; integers beyond 64 bits lose precision |
+//! | string | string; a character is written as a string |
 //! | array | array |
-//! | object | map; of equal keys the last counts; keys come out sorted |
+//! | object | map; the last of duplicate keys wins; keys are written sorted |
 //!
-//! What has no JSON form is refused on the way out rather than changed: function pointers, blobs, ranges, `NaN` and the
-//! infinities. Nesting is bounded both ways, so that neither a body nor a value can exhaust the stack.
+//! Values without a JSON form are rejected, not changed: function pointers, blobs, ranges, `NaN` and the infinities.
+//! Nesting is limited in both directions, so that neither a body nor a value can exhaust the stack.
 
 use std::fmt;
 use std::io;
@@ -19,46 +19,46 @@ use std::io;
 use rhai::{Array, Dynamic, ImmutableString, Map};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::kind::kind_of;
 use crate::run_context;
-use crate::sdk::{AllSecrets, Settings};
+use crate::sdk::{AllSecretsError, Settings};
+use crate::type_name::type_name;
 
-/// How many arrays and maps may stand within one another: as many as serde_json reads.
+/// The maximum nesting of arrays and maps, the same as in serde_json.
 pub(crate) const DEPTH_MAX: usize = 127;
 
-/// What is set aside at first for a document, in bytes; most answers are shorter.
-const LENGTH_USUAL: usize = 128;
+/// The initial capacity of a document, in bytes; most responses are shorter.
+const INITIAL_CAPACITY: usize = 128;
 
-/// How many bytes of text are about as much work as looking at one value.
+/// The number of text bytes that cost as much as visiting one value.
 pub(crate) const BYTES_PER_STEP: usize = 16;
 
-/// Why a value has no JSON form.
+/// Why a value cannot be written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum JsonError {
-    /// A value of a type that JSON does not know.
-    #[error("{0} has no JSON form")]
+    /// A type without a JSON form.
+    #[error("{0} cannot be converted to JSON")]
     Type(&'static str),
     /// All secrets at once.
     #[error(transparent)]
-    Secrets(#[from] AllSecrets),
+    Secrets(#[from] AllSecretsError),
     /// `NaN` or an infinity.
-    #[error("the number {0} has no JSON form")]
+    #[error("the number {0} cannot be converted to JSON")]
     Number(String),
-    /// Too many arrays and maps within one another.
-    #[error("the value is nested deeper than {DEPTH_MAX} levels")]
+    /// Nested too deep.
+    #[error("the value is nested check_depth than {DEPTH_MAX} levels")]
     Depth,
-    /// Longer than it may be.
+    /// Too long.
     #[error("the JSON is longer than {0} bytes")]
     Length(usize),
-    /// Writing it reached a limit of the current run.
+    /// A limit of the current execution was reached.
     #[error("a limit was reached")]
-    Ended,
+    LimitReached,
 }
 
-/// Reads a document.
+/// Parses a document.
 ///
 /// # Errors
-/// It is not JSON, is nested too deeply, or reading it reached a limit of the current run.
+/// It is not JSON, is nested too deep, or a limit of the current execution was reached.
 pub(crate) fn read(document: &[u8]) -> Result<Dynamic, serde_json::Error> {
     serde_json::from_slice::<Value>(document).map(|value| value.0)
 }
@@ -66,7 +66,7 @@ pub(crate) fn read(document: &[u8]) -> Result<Dynamic, serde_json::Error> {
 /// Writes `value` as a document of at most `length_max` bytes.
 ///
 /// # Errors
-/// A part of it has no JSON form, it is too deep or too long, or writing it reached a limit of the current run.
+/// A part of it has no JSON form, it is too deep or too long, or a limit of the current execution was reached.
 pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonError> {
     let mut writer = Writer::new(length_max);
     writer.value(value, 0)?;
@@ -76,22 +76,22 @@ pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonE
 /// [`write()`] as text.
 ///
 /// # Errors
-/// As [`write()`].
+/// As for [`write()`].
 pub(crate) fn write_text(value: &Dynamic, length_max: usize) -> Result<String, JsonError> {
     write(value, length_max).map(text)
 }
 
-/// A map as text.
+/// Writes a map as text.
 ///
 /// # Errors
-/// As [`write()`].
+/// As for [`write()`].
 pub(crate) fn map_text(map: &Map, length_max: usize) -> Result<String, JsonError> {
     let mut writer = Writer::new(length_max);
     writer.map(map, 0)?;
     Ok(text(writer.out))
 }
 
-/// The writer only ever writes text, so nothing is replaced here.
+/// The writer only writes text, so nothing is replaced here.
 fn text(written: Vec<u8>) -> String {
     String::from_utf8(written).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
@@ -99,17 +99,17 @@ fn text(written: Vec<u8>) -> String {
 struct Writer {
     out: Vec<u8>,
     length_max: usize,
-    /// Why no more was written.
-    full: Option<JsonError>,
+    /// Why writing stopped.
+    error: Option<JsonError>,
 }
 
-/// What serializers write through: it takes nothing that is beyond the length or the run's limits.
+/// The output of the serializers; it accepts nothing beyond the length or the limits of the execution.
 impl io::Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match worked(bytes.len()).and_then(|()| self.raw(bytes)) {
+        match charge(bytes.len()).and_then(|()| self.raw(bytes)) {
             Ok(()) => Ok(bytes.len()),
             Err(why) => {
-                self.full = Some(why);
+                self.error = Some(why);
                 Err(io::ErrorKind::StorageFull.into())
             }
         }
@@ -122,10 +122,10 @@ impl io::Write for Writer {
 
 impl Writer {
     fn new(length_max: usize) -> Self {
-        Self { out: Vec::with_capacity(LENGTH_USUAL.min(length_max)), length_max, full: None }
+        Self { out: Vec::with_capacity(INITIAL_CAPACITY.min(length_max)), length_max, error: None }
     }
 
-    /// The kinds are asked for in the order of how often they are met.
+    /// Checks the types in the order of their frequency.
     fn value(&mut self, value: &Dynamic, depth: usize) -> Result<(), JsonError> {
         if let Some(text) = value.read_lock::<ImmutableString>() {
             self.text(&text)
@@ -136,10 +136,10 @@ impl Writer {
         } else if let Some(array) = value.read_lock::<Array>() {
             self.array(&array, depth)
         } else if let Ok(flag) = value.as_bool() {
-            worked(0)?;
+            charge(0)?;
             self.raw(if flag { b"true" } else { b"false" })
         } else if value.is::<()>() {
-            worked(0)?;
+            charge(0)?;
             self.raw(b"null")
         } else if let Ok(float) = value.as_float() {
             if !float.is_finite() {
@@ -151,13 +151,13 @@ impl Writer {
         } else if let Some(settings) = value.read_lock::<Settings>() {
             self.settings(&settings, depth)
         } else {
-            Err(JsonError::Type(kind_of(value)))
+            Err(JsonError::Type(type_name(value)))
         }
     }
 
     fn settings(&mut self, settings: &Settings, depth: usize) -> Result<(), JsonError> {
-        deeper(depth)?;
-        worked(0)?;
+        check_depth(depth)?;
+        charge(0)?;
         self.raw(b"{")?;
         for (index, (name, value)) in settings.entries()?.enumerate() {
             if index > 0 {
@@ -171,8 +171,8 @@ impl Writer {
     }
 
     fn array(&mut self, array: &Array, depth: usize) -> Result<(), JsonError> {
-        deeper(depth)?;
-        worked(0)?;
+        check_depth(depth)?;
+        charge(0)?;
         self.raw(b"[")?;
         for (index, item) in array.iter().enumerate() {
             if index > 0 {
@@ -184,8 +184,8 @@ impl Writer {
     }
 
     fn map(&mut self, map: &Map, depth: usize) -> Result<(), JsonError> {
-        deeper(depth)?;
-        worked(0)?;
+        check_depth(depth)?;
+        charge(0)?;
         self.raw(b"{")?;
         for (index, (key, item)) in map.iter().enumerate() {
             if index > 0 {
@@ -199,18 +199,18 @@ impl Writer {
     }
 
     fn text(&mut self, text: &str) -> Result<(), JsonError> {
-        // Looked at without a branch for each byte, which takes a fraction of the time.
+        // Without a branch per byte, which takes a fraction of the time.
         let escaped = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
         if text.bytes().fold(false, |any, byte| any | escaped(byte)) {
             return self.scalar(text);
         }
-        worked(text.len())?;
+        charge(text.len())?;
         self.raw(b"\"")?;
         self.raw(text.as_bytes())?;
         self.raw(b"\"")
     }
 
-    /// Writes a piece of JSON whose work was noted.
+    /// Writes a piece of JSON that is already charged.
     fn raw(&mut self, json: &[u8]) -> Result<(), JsonError> {
         if json.len() > self.length_max - self.out.len() {
             return Err(JsonError::Length(self.length_max));
@@ -220,25 +220,25 @@ impl Writer {
     }
 
     fn scalar<T: serde::Serialize + ?Sized>(&mut self, scalar: &T) -> Result<(), JsonError> {
-        // Strings, characters and finite numbers serialize without fail; only the writer may refuse them.
-        serde_json::to_writer(&mut *self, scalar).map_err(|_| self.why_full())
+        // Strings, characters and finite numbers always serialize; only the writer can fail.
+        serde_json::to_writer(&mut *self, scalar).map_err(|_| self.take_error())
     }
 
-    fn why_full(&mut self) -> JsonError {
-        self.full.take().unwrap_or(JsonError::Length(self.length_max))
+    fn take_error(&mut self) -> JsonError {
+        self.error.take().unwrap_or(JsonError::Length(self.length_max))
     }
 }
 
-/// Notes the work of a value of as many bytes.
-fn worked(bytes: usize) -> Result<(), JsonError> {
-    run_context::worked(1 + bytes / BYTES_PER_STEP).map_or(Ok(()), |_| Err(JsonError::Ended))
+/// Charges the work of a value of this length.
+fn charge(bytes: usize) -> Result<(), JsonError> {
+    run_context::charge(1 + bytes / BYTES_PER_STEP).map_or(Ok(()), |_| Err(JsonError::LimitReached))
 }
 
-fn deeper(depth: usize) -> Result<(), JsonError> {
+fn check_depth(depth: usize) -> Result<(), JsonError> {
     if depth >= DEPTH_MAX { Err(JsonError::Depth) } else { Ok(()) }
 }
 
-/// A value while it is read.
+/// A parsed value.
 struct Value(Dynamic);
 
 impl<'de> Deserialize<'de> for Value {
@@ -303,10 +303,10 @@ impl<'de> Visitor<'de> for Reader {
 }
 
 fn within_limits<E: serde::de::Error>() -> Result<(), E> {
-    run_context::worked(1).map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
+    run_context::charge(1).map_or(Ok(()), |_| Err(E::custom("a limit was reached")))
 }
 
-/// A key in the form that Rhai's maps hold.
+/// A key in the representation of Rhai's maps.
 struct Key(rhai::Identifier);
 
 impl<'de> Deserialize<'de> for Key {
@@ -333,12 +333,12 @@ mod tests {
     use proptest::prelude::*;
     use rhai::FnPtr;
 
-    fn there_and_back(document: &str) -> String {
+    fn round_trip(document: &str) -> String {
         write_text(&read(document.as_bytes()).unwrap(), usize::MAX).unwrap()
     }
 
     #[test]
-    fn every_kind_comes_back_as_it_was() {
+    fn every_type_round_trips() {
         for document in [
             "null",
             "true",
@@ -355,33 +355,33 @@ mod tests {
             "9223372036854775807",
             "-9223372036854775808",
         ] {
-            assert_eq!(there_and_back(document), document);
+            assert_eq!(round_trip(document), document);
         }
     }
 
     #[test]
-    fn whole_numbers_beyond_64_bits_become_floats() {
-        assert_eq!(there_and_back("9223372036854775808"), "9.223372036854776e+18");
-        assert_eq!(there_and_back("123456789012345678901234567890"), "1.2345678901234568e+29");
+    fn integers_beyond_64_bits_become_floats() {
+        assert_eq!(round_trip("9223372036854775808"), "9.223372036854776e+18");
+        assert_eq!(round_trip("123456789012345678901234567890"), "1.2345678901234568e+29");
         assert!(read(b"1e999").is_err());
     }
 
     #[test]
-    fn of_equal_keys_the_last_counts() {
-        assert_eq!(there_and_back(r#"{"b":1,"a":2,"b":3}"#), r#"{"a":2,"b":3}"#);
+    fn last_of_duplicate_keys_wins() {
+        assert_eq!(round_trip(r#"{"b":1,"a":2,"b":3}"#), r#"{"a":2,"b":3}"#);
     }
 
     #[test]
-    fn lone_surrogates_and_other_broken_documents_are_refused() {
+    fn invalid_documents_are_rejected() {
         for document in [r#""\ud800""#, "", "{", "[1,]", "nul", "1 2", "'a'", "{a:1}", "NaN", "\"\u{1}\""] {
             assert!(read(document.as_bytes()).is_err(), "{document}");
         }
     }
 
     #[test]
-    fn nesting_is_bounded_both_ways() {
+    fn nesting_is_limited_both_ways() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(there_and_back(&nested(DEPTH_MAX)), nested(DEPTH_MAX));
+        assert_eq!(round_trip(&nested(DEPTH_MAX)), nested(DEPTH_MAX));
         assert!(read(nested(DEPTH_MAX + 1).as_bytes()).is_err());
         let mut value = Dynamic::UNIT;
         for _ in 0..=DEPTH_MAX {
@@ -391,17 +391,17 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_json_form_is_refused() {
-        let refused = |value: Dynamic| write(&value, usize::MAX).unwrap_err().to_string();
-        assert_eq!(refused(f64::NAN.into()), "the number NaN has no JSON form");
-        assert_eq!(refused(f64::INFINITY.into()), "the number inf has no JSON form");
-        assert_eq!(refused(FnPtr::new("f").unwrap().into()), "a function has no JSON form");
-        assert_eq!(refused(Dynamic::from_blob(vec![1])), "a blob has no JSON form");
-        assert_eq!(refused(Dynamic::from(0..3_i64)), "a range has no JSON form");
+    fn values_without_json_form_are_rejected() {
+        let rejected = |value: Dynamic| write(&value, usize::MAX).unwrap_err().to_string();
+        assert_eq!(rejected(f64::NAN.into()), "the number NaN cannot be converted to JSON");
+        assert_eq!(rejected(f64::INFINITY.into()), "the number inf cannot be converted to JSON");
+        assert_eq!(rejected(FnPtr::new("f").unwrap().into()), "a function cannot be converted to JSON");
+        assert_eq!(rejected(Dynamic::from_blob(vec![1])), "a blob cannot be converted to JSON");
+        assert_eq!(rejected(Dynamic::from(0..3_i64)), "a range cannot be converted to JSON");
     }
 
     #[test]
-    fn a_document_is_no_longer_than_allowed() {
+    fn document_length_is_limited() {
         assert_eq!(write(&"x".repeat(100).into(), 50), Err(JsonError::Length(50)));
         let many: Array = vec![Dynamic::from(1_i64); 100];
         assert_eq!(write(&many.into(), 50), Err(JsonError::Length(50)));
@@ -426,15 +426,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_document_comes_back_equal(document in any_json()) {
+        fn any_document_round_trips(document in any_json()) {
             let text = document.to_string();
-            let back: serde_json::Value = serde_json::from_str(&there_and_back(&text)).unwrap();
+            let back: serde_json::Value = serde_json::from_str(&round_trip(&text)).unwrap();
             prop_assert_eq!(back, serde_json::from_str::<serde_json::Value>(&text).unwrap());
         }
 
-        /// A number is an integer where it is written as one and fits, else the float that it is nearest to, if there is one.
+        /// A number is an integer if it is written as one and fits, else the nearest float, if there is one.
         #[test]
-        fn any_number_is_what_it_says(
+        fn any_number_keeps_its_value(
             sign in "-?", whole in "(0|[1-9][0-9]{0,22})", fraction in "(\\.[0-9]{1,20})?", exponent in "([eE][+-]?[0-9]{1,3})?",
         ) {
             let text = format!("{sign}{whole}{fraction}{exponent}");
@@ -450,7 +450,7 @@ mod tests {
         }
 
         #[test]
-        fn any_escapes_are_the_text_that_they_stand_for_or_refused(
+        fn any_escapes_are_decoded_or_rejected(
             units in prop::collection::vec(prop_oneof![any::<u16>(), 0xd7f0..0xe010_u16], 0..8)
         ) {
             let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
@@ -462,7 +462,7 @@ mod tests {
         }
 
         #[test]
-        fn any_nesting_is_read_up_to_its_bound(shape in prop::collection::vec(any::<bool>(), 0..200)) {
+        fn any_nesting_is_parsed_up_to_the_limit(shape in prop::collection::vec(any::<bool>(), 0..200)) {
             let open: String = shape.iter().map(|array| if *array { "[" } else { "{\"a\":" }).collect();
             let close: String = shape.iter().rev().map(|array| if *array { "]" } else { "}" }).collect();
             let document = format!("{open}1{close}");
@@ -474,15 +474,15 @@ mod tests {
         }
 
         #[test]
-        fn of_any_equal_keys_the_last_counts(keys in prop::collection::vec("[ab]", 1..8)) {
+        fn last_of_any_duplicate_keys_wins(keys in prop::collection::vec("[ab]", 1..8)) {
             let members: Vec<_> = keys.iter().enumerate().map(|(index, key)| format!("\"{key}\":{index}")).collect();
             let last: std::collections::BTreeMap<_, _> = keys.iter().enumerate().map(|(index, key)| (key, index)).collect();
             let expected = serde_json::to_string(&last).unwrap();
-            prop_assert_eq!(there_and_back(&format!("{{{}}}", members.join(","))), expected);
+            prop_assert_eq!(round_trip(&format!("{{{}}}", members.join(","))), expected);
         }
 
         #[test]
-        fn any_bytes_are_read_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_are_parsed_or_rejected(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = read(&bytes);
         }
     }

@@ -1,47 +1,57 @@
-//! The Rhai sandbox, the SDK that scripts see, the checks of scripts, and one run from trigger to response.
+//! The Rhai sandbox, the script SDK, the script checks, and one execution from its trigger to its response.
 //!
-//! Plain and synchronous: no database, no HTTP library, no threads, and nothing is awaited. What a run reaches outside is one
-//! trait, [`Host`]. Layout, in the order of a run's journey:
+//! The crate is synchronous. It has no database, no HTTP library and no threads. A script reaches the outside only
+//! through the [`Host`] trait.
+//!
+//! # Layout
+//!
+//! In the order of an execution:
 //!
 //! - `revision`: one validated commit of an app, with its routes, scripts and secrets
-//! - `source`: a script's text, and what is compiled of it
-//! - `route`: from method and path to a script
-//! - `check`: a script's diagnostics, found without running it; what passes is a [`Script`]
-//! - `invocation`: what a script is called with
-//! - `run`: one execution, from an [`Invocation`] to an [`Execution`]
-//! - `run_context`: everything that belongs to the run on this thread
-//! - `host`: the door from a run to everything outside it
-//! - `meter` and `memory`: measure a run and end it at its limits
-//! - `captures`: variables that closures share, emptied when the run is over
-//! - `ctx`: what the script sees as `ctx`
-//! - `sandbox`: the engine of each SDK version and its bounds; `bounded` replaces what Rhai does not bound, and `parsing`
-//!   watches it parse
-//! - `sdk`: the names that scripts know, by version
+//! - `source`: the text of a script and the programs compiled from it
+//! - `route`: maps method and path to a script
+//! - `check`: static checks; a script that passes them is a [`Script`]
+//! - `invocation`: the input of an execution
+//! - `run`: executes a script, from an [`Invocation`] to an [`Execution`]
+//! - `run_context`: the state of the execution on the current thread
+//! - `host`: the interface to everything outside the execution
+//! - `meter` and `memory`: measure an execution and stop it at its limits
+//! - `captures`: shared variables of closures, cleared at the end of the execution
+//! - `ctx`: builds the `ctx` value of a script
+//! - `sandbox`: one Rhai engine per SDK version; `bounded` replaces native functions without limits, and
+//!   `token_mapper` watches the parser
+//! - `sdk`: the names of each SDK version
 //! - `json`: JSON to values and back
-//! - `kind`: what authors call the kinds of values
-//! - `answer`: from the script's value to a response
-//! - `failure`: why there is none; `script_error` has the words for what Rhai says, and `caught` for what a
-//!   script catches
+//! - `type_name`: type names in messages for authors
+//! - `response`: converts the value of a script to a response
+//! - `failure`: why an execution has no response; `script_error` and `caught_error` translate Rhai's errors
+//! - `secrets` and `log_line`: the secrets of an app, and one line of its log
 //!
-//! The path of a request: [`Revision::route`] -> [`run_inline`], or [`run()`] for what takes longer -> [`Answer`]. The path of
-//! a push: [`compile`] for each script -> [`Revision::new`].
+//! The path of a request: [`Revision::route`] -> [`run_inline`], or [`run()`] for a slow script -> [`Response`]. The
+//! path of a push: [`compile`] for each script -> [`Revision::new`].
+//!
+//! # Invariants
+//!
+//! - Nothing outside this crate calls Rhai, and only a [`Script`] that passed the sandbox checks is executed.
+//! - A limit that was reached cannot be caught or ignored by a script.
+//! - An execution never panics and leaves no value on its thread.
+//! - Scripts see only the names of the SDK version in their manifest.
+//! - Secrets are redacted in log lines and failures before they leave this crate.
 
-mod answer;
 mod bounded;
 mod captures;
-mod caught;
+mod caught_error;
 mod check;
 mod ctx;
 mod failure;
 mod host;
 mod invocation;
 mod json;
-mod kind;
 mod log_line;
 mod memory;
 mod meter;
-mod parsing;
 mod percent;
+mod response;
 mod revision;
 mod route;
 mod run;
@@ -51,21 +61,24 @@ mod script_error;
 mod sdk;
 mod secrets;
 mod source;
+mod token_mapper;
+mod type_name;
 
-pub use answer::Answer;
 pub use check::{
-    NotCompiled, Provided, Room, SOURCE_MAX, Script, Unbounded, compile, compile_within, functions, too_large,
+    CompileError, ManifestNames, MemoryBudget, SOURCE_MAX, Script, UnlimitedMemory, callable_functions,
+    compile, compile_within, script_too_large,
 };
-pub use failure::{Failure, FailureKind, FailurePlace};
-pub use host::{Host, HostCall, NoMemory, Pending};
+pub use failure::{Failure, FailureKind, SourceLocation};
+pub use host::{Host, HostCall, OutOfMemoryError, Pending};
 pub use invocation::{Headers, HttpRequest, Invocation, Trigger};
 pub use log_line::LogLine;
 pub use memory::CountingAllocator;
-pub use meter::{MEMORY_FREE, YIELD_EVERY};
+pub use meter::{UNRESERVED_MEMORY_MAX, YIELD_INTERVAL};
+pub use response::Response;
 pub use revision::{AppIdentity, Revision, RevisionError};
-pub use route::{Matched, RouteConflict, Routed, check_routes};
-pub use run::{Execution, Pass, STACK, run, run_inline};
+pub use route::{RouteConflict, RouteMatch, RouteOutcome, check_routes};
+pub use run::{Execution, InlineOutcome, STACK_SIZE, run, run_inline};
 pub use run_context::has_deep_stack;
-pub use sandbox::{Native, natives_of};
-pub use secrets::{SECRET_MIN, Secrets};
-pub use source::{Held, Program, Source};
+pub use sandbox::{NativeFunction, native_functions};
+pub use secrets::{SECRET_MIN_BYTES, Secrets};
+pub use source::{MemoryGuard, Program, Source};

@@ -4,19 +4,19 @@ use std::time::Duration;
 
 use manifest_schema::execution::LogLevel;
 
-/// One line that a script wrote.
+/// One log line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
-    /// How much it matters.
+    /// The level.
     pub level: LogLevel,
-    /// The message, as the script has it: it may hold any character.
+    /// The message as the script wrote it; it can contain any character.
     pub message: String,
-    /// The data as JSON, where there is any.
+    /// The data as JSON, if any.
     pub data: Option<String>,
-    /// The line of the script that wrote it, counted from 1.
+    /// The line of the call in the script, from 1.
     pub line: Option<usize>,
-    /// The column in characters, counted from 1.
+    /// The column of the call in characters, from 1.
     pub column: Option<usize>,
-    /// How long the run had gone on.
-    pub after: Duration,
+    /// The time since the start of the execution.
+    pub elapsed: Duration,
 }

@@ -1,9 +1,8 @@
-//! Counts what each thread holds, so that a script's memory can be limited while it runs.
+//! Counts the memory of each thread, so that the memory of a script can be limited while it runs.
 //!
-//! [`CountingAllocator`] is mimalloc with a tally for each thread: a run makes and frees some tens of small values, which
-//! takes mimalloc a fraction of the time that it takes the system's allocator. A run happens on one thread from its
-//! beginning to its end, so the difference between two readings on that thread is what the run holds. The binary installs
-//! it:
+//! [`CountingAllocator`] is mimalloc with counters per thread: an execution allocates and frees some tens of small
+//! values, which takes mimalloc a fraction of the time of the system allocator. An execution stays on one thread, so
+//! the difference of two readings on that thread is its memory. The binary installs the allocator:
 //!
 //! ```
 //! #[global_allocator]
@@ -11,7 +10,7 @@
 //! # fn main() {}
 //! ```
 //!
-//! Without it every reading is zero and the memory limit cannot trip; nothing else changes.
+//! Without it every reading is zero and the memory limit has no effect; nothing else changes.
 #![expect(
     unsafe_code,
     reason = "an allocator is unsafe to implement; it only forwards to mimalloc and the system, and counts"
@@ -31,81 +30,81 @@ use rhai::Dynamic;
 use crate::bounded::{ARRAY_MAX, STRING_MAX};
 
 unsafe extern "C" {
-    // Of mimalloc's own, whose bindings would bring a package of C's types.
+    // Functions of mimalloc. Its bindings would add a package of C types.
     safe fn mi_collect(force: bool);
     safe fn mi_option_set_default(option: c_int, value: c_long);
 }
 
-/// `mi_option_purge_delay`: how long freed memory is kept for the next one who wants some, in milliseconds.
+/// `mi_option_purge_delay`: how long freed memory is kept for reuse, in milliseconds.
 const PURGE_DELAY: c_int = 15;
 
-/// mimalloc 3 keeps it a second. By then as much again is freed as a node has, where large values come and go on many threads: each
-/// thread looks for memory in another place, so that one does not take what another one freed.
+/// The default of mimalloc 3 is one second. If large values come and go on many threads, as much memory as the node
+/// has is freed in that time, because each thread allocates from its own memory first.
 const PURGE_DELAY_MILLIS: c_long = 10;
 
-/// mimalloc, and mappings for what is large, with a tally for each thread.
+/// mimalloc, and mappings for large blocks, with counters per thread.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CountingAllocator;
 
 impl CountingAllocator {
-    /// How many bytes the calling thread has allocated and not freed; below zero where it frees what others allocated.
-    /// Zero when this is not the program's allocator.
-    pub fn held() -> i64 {
-        reading().bytes
+    /// The bytes that the calling thread allocated and did not free; negative if it frees memory of other threads.
+    /// Zero if this is not the global allocator.
+    pub fn allocated_bytes() -> i64 {
+        thread_memory().bytes
     }
 
-    /// Gives freed memory back to the system within milliseconds, as far as more is allocated meanwhile. To be called at the start.
-    /// `MIMALLOC_PURGE_DELAY` in the environment stands above it.
-    pub fn keep_little() {
+    /// Returns freed memory to the system within milliseconds, while allocations continue. Call it at the start.
+    /// `MIMALLOC_PURGE_DELAY` in the environment takes precedence.
+    pub fn set_purge_delay() {
         mi_option_set_default(PURGE_DELAY, PURGE_DELAY_MILLIS);
     }
 
-    /// Gives memory back to the system that was freed some time ago. mimalloc does so by itself only when more is
-    /// allocated, which on a node that has nothing to do is never. Each thread has to do it for what it holds itself: this one now, others
-    /// when they are about to sleep, by [`Self::give_back_before_sleep`].
-    pub fn give_back() {
-        ASKED.fetch_add(1, Ordering::Relaxed);
-        Self::give_back_before_sleep();
+    /// Returns freed memory to the system now. By default mimalloc only does so on allocations, which an idle node
+    /// never makes. Each thread must purge its own memory: this one now, the others before they sleep, in
+    /// [`Self::purge_if_requested`].
+    pub fn purge() {
+        PURGE_REQUESTS.fetch_add(1, Ordering::Relaxed);
+        Self::purge_if_requested();
     }
 
-    /// What [`Self::give_back`] asks of every thread, once.
-    pub fn give_back_before_sleep() {
-        let asked = ASKED.load(Ordering::Relaxed);
-        if GIVEN.replace(asked) != asked {
+    /// Purges the memory of this thread, once per call of [`Self::purge`].
+    pub fn purge_if_requested() {
+        let requests = PURGE_REQUESTS.load(Ordering::Relaxed);
+        if PURGES_DONE.replace(requests) != requests {
             mi_collect(false);
         }
     }
 }
 
-/// How often memory was to be given back.
-static ASKED: AtomicU64 = AtomicU64::new(0);
+/// The number of requested purges.
+static PURGE_REQUESTS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// As of which time this thread has given it back.
-    static GIVEN: Cell<u64> = const { Cell::new(0) };
+    /// The number of requests that this thread has seen.
+    static PURGES_DONE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What a thread has allocated less what it has freed. It is negative where a thread frees what another one allocated.
+/// The allocations of a thread minus its frees. Negative if the thread frees memory of other threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reading {
+pub(crate) struct ThreadMemory {
     /// Bytes.
     pub(crate) bytes: i64,
-    /// Separate allocations.
+    /// The number of allocations.
     pub(crate) blocks: i64,
 }
 
-struct Tally {
+struct ThreadCounters {
     bytes: Cell<i64>,
     blocks: Cell<i64>,
     peak: Cell<i64>,
-    /// A block was asked for that no value within its bounds takes.
+    /// Whether a block was allocated that is larger than any valid value.
     oversized: Cell<bool>,
 }
 
 thread_local! {
-    // Constant and without a destructor, so that reading it never allocates and works while a thread ends.
-    static TALLY: Tally = const {
-        Tally {
+    // Constant and without a destructor, so that access never allocates and works while a thread ends.
+    static COUNTERS: ThreadCounters = const {
+        ThreadCounters {
             bytes: Cell::new(0),
             blocks: Cell::new(0),
             peak: Cell::new(0),
@@ -114,58 +113,58 @@ thread_local! {
     };
 }
 
-/// What this thread holds now.
-pub(crate) fn reading() -> Reading {
-    TALLY.with(|tally| Reading { bytes: tally.bytes.get(), blocks: tally.blocks.get() })
+/// The memory of this thread.
+pub(crate) fn thread_memory() -> ThreadMemory {
+    COUNTERS.with(|counters| ThreadMemory { bytes: counters.bytes.get(), blocks: counters.blocks.get() })
 }
 
-/// Begins a new measurement of the peak; gives back the peak of the one around it, for [`end_peak`].
+/// Begins a measurement of the peak. Returns the peak of the outer measurement, for [`end_peak`].
 pub(crate) fn begin_peak() -> i64 {
-    TALLY.with(|tally| tally.peak.replace(tally.bytes.get()))
+    COUNTERS.with(|counters| counters.peak.replace(counters.bytes.get()))
 }
 
-/// The most bytes that this thread held since [`begin_peak`]; the measurement around it goes on.
+/// The peak of this thread since [`begin_peak`]. The outer measurement continues.
 pub(crate) fn end_peak(around: i64) -> i64 {
-    TALLY.with(|tally| {
-        let peak = tally.peak.get();
-        tally.peak.set(peak.max(around));
+    COUNTERS.with(|counters| {
+        let peak = counters.peak.get();
+        counters.peak.set(peak.max(around));
         peak
     })
 }
 
-/// Whether this thread was given a block since this was asked the last time that no value within its bounds takes.
+/// Whether this thread allocated a block since the last call that is larger than any valid value.
 ///
-/// Collections grow ahead, into blocks of up to twice what they hold. So a block of twice as many bytes as a string or a
-/// blob can have proves that one has more, and costs nothing to notice, however it came to be.
+/// Collections grow ahead, into blocks of up to twice their length. A block of twice the maximum length of a string
+/// or a blob therefore proves that one is too long, at no cost, whatever created it.
 pub(crate) fn take_oversized() -> bool {
-    TALLY.with(|tally| tally.oversized.replace(false))
+    COUNTERS.with(|counters| counters.oversized.replace(false))
 }
 
-/// Notes a block that is large, by what it is for: strings and blobs have no alignment to speak of, arrays that of their values.
+/// Records an oversized block, by its kind: strings and blobs have no alignment, arrays have that of their values.
 #[cold]
 fn note_oversized(size: usize, align: usize) {
     let most =
-        if align < ALIGNED_ANYWAY { STRING_MAX } else { ARRAY_MAX.saturating_mul(size_of::<Dynamic>()) };
+        if align < NATURAL_ALIGN { STRING_MAX } else { ARRAY_MAX.saturating_mul(size_of::<Dynamic>()) };
     if size >= 2 * most {
-        let _ = TALLY.try_with(|tally| tally.oversized.set(true));
+        let _ = COUNTERS.try_with(|counters| counters.oversized.set(true));
     }
 }
 
-/// Runs `work`, which belongs to the server and not to the script, without counting what it allocates.
+/// Runs `work`, which belongs to the server and not to the script, without counting its allocations.
 pub(crate) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
-    TALLY.with(|tally| {
-        let (bytes, blocks, peak) = (tally.bytes.get(), tally.blocks.get(), tally.peak.get());
-        let oversized = tally.oversized.get();
+    COUNTERS.with(|counters| {
+        let (bytes, blocks, peak) = (counters.bytes.get(), counters.blocks.get(), counters.peak.get());
+        let oversized = counters.oversized.get();
         let done = work();
-        tally.oversized.set(oversized);
-        tally.bytes.set(bytes);
-        tally.blocks.set(blocks);
-        tally.peak.set(peak);
+        counters.oversized.set(oversized);
+        counters.bytes.set(bytes);
+        counters.blocks.set(blocks);
+        counters.peak.set(peak);
         done
     })
 }
 
-/// Counts a block that was made, of that size and alignment.
+/// Counts a new block of this size and alignment.
 fn count_new(size: usize, align: usize) {
     count(size as i64, 1);
     if size >= 2 * STRING_MAX {
@@ -174,55 +173,56 @@ fn count_new(size: usize, align: usize) {
 }
 
 fn count(bytes: i64, blocks: i64) {
-    let _ = TALLY.try_with(|tally| {
-        let held = tally.bytes.get().wrapping_add(bytes);
-        tally.bytes.set(held);
-        tally.blocks.set(tally.blocks.get().wrapping_add(blocks));
-        if held > tally.peak.get() {
-            tally.peak.set(held);
+    let _ = COUNTERS.try_with(|counters| {
+        let held = counters.bytes.get().wrapping_add(bytes);
+        counters.bytes.set(held);
+        counters.blocks.set(counters.blocks.get().wrapping_add(blocks));
+        if held > counters.peak.get() {
+            counters.peak.set(held);
         }
     });
 }
 
-/// Every block that is as long as this, in bytes, is aligned to it: a machine word, as with any `malloc`.
-const ALIGNED_ANYWAY: usize = size_of::<usize>();
+/// The alignment of every block of at least this size, in bytes: a machine word, as with any `malloc`.
+const NATURAL_ALIGN: usize = size_of::<usize>();
 
-/// Whether mimalloc need not be told the alignment, for which it would take a longer way.
-fn is_aligned_anyway(size: usize, align: usize) -> bool {
-    align <= ALIGNED_ANYWAY && align <= size
+/// Whether mimalloc can use its faster path without an explicit alignment.
+fn is_naturally_aligned(size: usize, align: usize) -> bool {
+    align <= NATURAL_ALIGN && align <= size
 }
 
-fn small(size: usize, align: usize) -> *mut u8 {
-    let block = if is_aligned_anyway(size, align) {
-        // SAFETY: any size may be asked for.
+fn alloc_small(size: usize, align: usize) -> *mut u8 {
+    let block = if is_naturally_aligned(size, align) {
+        // SAFETY: any size is allowed.
         unsafe { mi_malloc(size) }
     } else {
-        // SAFETY: any size may be asked for; a layout's alignment is a power of two.
+        // SAFETY: any size is allowed; the alignment of a layout is a power of two.
         unsafe { mi_malloc_aligned(size, align) }
     };
     block.cast()
 }
 
-fn small_zeroed(size: usize, align: usize) -> *mut u8 {
-    let block = if is_aligned_anyway(size, align) {
-        // SAFETY: any size may be asked for.
+fn alloc_small_zeroed(size: usize, align: usize) -> *mut u8 {
+    let block = if is_naturally_aligned(size, align) {
+        // SAFETY: any size is allowed.
         unsafe { mi_zalloc(size) }
     } else {
-        // SAFETY: any size may be asked for; a layout's alignment is a power of two.
+        // SAFETY: any size is allowed; the alignment of a layout is a power of two.
         unsafe { mi_zalloc_aligned(size, align) }
     };
     block.cast()
 }
 
-// SAFETY: what is not large is forwarded to mimalloc with its arguments unchanged, save an alignment that each of its blocks of that
-// size has. What is large is a mapping of its own, or mimalloc's where `large` says so. The size says which it is, and a block is
-// given back with the size that it has. Counting touches only plain cells of the calling thread and neither allocates nor unwinds.
-// Sizes are at most `isize::MAX`, so casting them keeps their value.
+// SAFETY: a block that is not large is forwarded to mimalloc with unchanged arguments, except for an alignment that
+// each of its blocks of that size has. A large block is a mapping of its own, or belongs to mimalloc if `large`
+// reports so. The size decides between the two, and a block is freed with its own size. Counting only touches plain
+// cells of the calling thread, and neither allocates nor unwinds. Sizes are at most `isize::MAX`, so casts keep their
+// value.
 unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
         let block = if large::is_large(size, align) { large::map(size) } else { ptr::null_mut() };
-        let block = if block.is_null() { small(size, align) } else { block };
+        let block = if block.is_null() { alloc_small(size, align) } else { block };
         if !block.is_null() {
             count_new(size, align);
         }
@@ -232,7 +232,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
         let block = if large::is_large(size, align) { large::map(size) } else { ptr::null_mut() };
-        let block = if block.is_null() { small_zeroed(size, align) } else { block };
+        let block = if block.is_null() { alloc_small_zeroed(size, align) } else { block };
         if !block.is_null() {
             count_new(size, align);
         }
@@ -240,11 +240,11 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if large::is_large(layout.size(), layout.align()) && !large::is_small(block) {
-            // SAFETY: the caller gives back a block of this allocator and of this size, which is a mapping.
+        if large::is_large(layout.size(), layout.align()) && !large::is_from_mimalloc(block) {
+            // SAFETY: the caller frees a block of this allocator and of this size, which is a mapping.
             unsafe { large::unmap(block, layout.size()) };
         } else {
-            // SAFETY: the caller gives back a block of this allocator, which is one of mimalloc's.
+            // SAFETY: the caller frees a block of this allocator, which belongs to mimalloc.
             unsafe { mi_free(block.cast()) };
         }
         count(-(layout.size() as i64), -1);
@@ -254,15 +254,15 @@ unsafe impl GlobalAlloc for CountingAllocator {
         let align = layout.align();
         let (was_large, is_large) = (large::is_large(layout.size(), align), large::is_large(size, align));
         let resized = if !was_large && !is_large {
-            if is_aligned_anyway(size, align) {
-                // SAFETY: the caller hands over a block of this allocator, which is one of mimalloc's.
+            if is_naturally_aligned(size, align) {
+                // SAFETY: the caller passes a block of this allocator, which belongs to mimalloc.
                 unsafe { mi_realloc(block.cast(), size) }.cast()
             } else {
                 // SAFETY: as above; a layout's alignment is a power of two.
                 unsafe { mi_realloc_aligned(block.cast(), size, align) }.cast()
             }
-        } else if was_large && is_large && !large::is_small(block) {
-            // SAFETY: the caller hands over a block of this allocator and of that size, which is a mapping.
+        } else if was_large && is_large && !large::is_from_mimalloc(block) {
+            // SAFETY: the caller passes a block of this allocator and of that size, which is a mapping.
             unsafe { large::resize(block, layout.size(), size) }
         } else {
             ptr::null_mut()
@@ -274,8 +274,8 @@ unsafe impl GlobalAlloc for CountingAllocator {
             }
             return resized;
         }
-        // What becomes large, or no longer is, is copied, and so is what the system has no mapping for.
-        // SAFETY: the caller says that the new size is a layout's, as the old one is. Both blocks have what is copied.
+        // Copies a block that becomes large or small, or for which the system has no mapping.
+        // SAFETY: the caller guarantees that both sizes are valid for a layout. Both blocks contain the copied range.
         unsafe {
             let copied = self.alloc(Layout::from_size_align_unchecked(size, align));
             if !copied.is_null() {
@@ -287,9 +287,9 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-/// Large blocks: each is a mapping of its own (mmap(2)), which is the system's again as soon as it is freed, grows without being copied,
-/// and keeps nothing beside it. mimalloc cuts those of up to 512 KiB from pieces of 4 MiB, of which each thread has some for each size:
-/// with one block in use the whole piece is held.
+/// Large blocks. Each is a mapping of its own (mmap(2)): it returns to the system as soon as it is freed, grows
+/// without a copy and wastes no other memory. mimalloc cuts blocks of up to 512 KiB from slices of 4 MiB, and each
+/// thread has some for each size: one used block keeps its whole slice resident.
 #[cfg(target_os = "linux")]
 mod large {
     use std::ffi::c_void;
@@ -298,52 +298,52 @@ mod large {
     use rustix::mm::{Advice, MapFlags, MremapFlags, ProtFlags, madvise, mmap_anonymous, mremap, munmap};
 
     unsafe extern "C" {
-        // Of mimalloc's own. It only looks up whether the address lies in memory of its.
+        // A function of mimalloc. It only looks up whether the address belongs to its memory.
         safe fn mi_is_in_heap_region(block: *const c_void) -> bool;
     }
 
-    /// As the system's own allocator has it. A mapping costs as much as it takes to write some tens of kilobytes.
+    /// The same threshold as in the system allocator. A mapping costs as much as writing some tens of kilobytes.
     pub(super) const LARGE_MIN: usize = 128 * 1024;
 
-    /// What mappings are aligned to everywhere, at least.
+    /// The minimum alignment of mappings on every system.
     const ALIGN_MAX: usize = 4096;
 
     pub(super) fn is_large(size: usize, align: usize) -> bool {
         size >= LARGE_MIN && align <= ALIGN_MAX
     }
 
-    /// Whether a block is mimalloc's though it is large: a process has a bounded number of mappings.
-    pub(super) fn is_small(block: *mut u8) -> bool {
+    /// Whether a large block belongs to mimalloc: the number of mappings of a process is limited.
+    pub(super) fn is_from_mimalloc(block: *mut u8) -> bool {
         mi_is_in_heap_region(block.cast())
     }
 
-    /// A block of zeros. Null: the system has no mapping for it.
+    /// A zeroed block. Null if the system has no mapping for it.
     pub(super) fn map(size: usize) -> *mut u8 {
         let flags = MapFlags::PRIVATE;
-        // SAFETY: a new mapping at an address of the system's choice lies upon nothing.
+        // SAFETY: a new mapping at an address chosen by the system overlaps nothing.
         let mapped =
             unsafe { mmap_anonymous(ptr::null_mut(), size, ProtFlags::READ | ProtFlags::WRITE, flags) };
         mapped.map_or(ptr::null_mut(), <*mut c_void>::cast)
     }
 
-    /// The block with another size, elsewhere if need be. Null: it is as it was.
+    /// Resizes the block, and moves it if necessary. Null if it is unchanged.
     ///
     /// # Safety
-    /// The block is one of [`map`]'s or of this, and has that size.
+    /// The block comes from [`map`] or this function, and has that size.
     pub(super) unsafe fn resize(block: *mut u8, old: usize, new: usize) -> *mut u8 {
-        // SAFETY: the mapping is the block's alone; who hands it over uses the old address no more.
+        // SAFETY: only the block uses the mapping; the caller no longer uses the old address.
         let moved = unsafe { mremap(block.cast(), old, new, MremapFlags::MAYMOVE) };
         moved.map_or(ptr::null_mut(), <*mut c_void>::cast)
     }
 
-    /// Gives a block back.
+    /// Frees a block.
     ///
     /// # Safety
     /// As for [`resize`].
     pub(super) unsafe fn unmap(block: *mut u8, size: usize) {
-        // SAFETY: the mapping is the block's alone, and nobody uses it any more.
+        // SAFETY: only the block uses the mapping, and it is no longer in use.
         unsafe {
-            // The system joins mappings, and has no place for one more where it would have to divide one. Its memory it takes back.
+            // The system merges mappings. At the maximum number it cannot split one, but it can still free the pages.
             if munmap(block.cast(), size).is_err() {
                 let _ = madvise(block.cast(), size, Advice::LinuxDontNeed);
             }
@@ -351,7 +351,7 @@ mod large {
     }
 }
 
-/// Elsewhere all is mimalloc's.
+/// On other systems mimalloc allocates every block.
 #[cfg(not(target_os = "linux"))]
 mod large {
     use std::ptr;
@@ -360,7 +360,7 @@ mod large {
         false
     }
 
-    pub(super) fn is_small(_block: *mut u8) -> bool {
+    pub(super) fn is_from_mimalloc(_block: *mut u8) -> bool {
         true
     }
 
@@ -384,21 +384,21 @@ mod tests {
     }
 
     #[test]
-    fn mimalloc_numbers_its_options_as_is_believed() {
-        assert_eq!(mi_option_get(PURGE_DELAY), 1000, "what it is by itself");
-        CountingAllocator::keep_little();
+    fn purge_delay_is_the_option_with_that_number() {
+        assert_eq!(mi_option_get(PURGE_DELAY), 1000, "the default of mimalloc");
+        CountingAllocator::set_purge_delay();
         assert_eq!(mi_option_get(PURGE_DELAY), PURGE_DELAY_MILLIS);
     }
 
     #[test]
-    fn blocks_keep_what_they_hold_whatever_sizes_they_get() {
+    fn resized_blocks_keep_their_contents() {
         const KIB: usize = 1024;
         let allocator = CountingAllocator;
         let sizes = [1, 100, 127 * KIB, 128 * KIB, 129 * KIB, 5000 * KIB, 200 * KIB, 128 * KIB, 64 * KIB, 3];
         for align in [1, 8, 64, 4096, 8192] {
-            let before = reading();
+            let before = thread_memory();
             let mut layout = Layout::from_size_align(sizes[0], align).unwrap();
-            // SAFETY: every block is used within its size, and given back with its layout.
+            // SAFETY: every block is used within its size, and freed with its layout.
             unsafe {
                 let mut block = allocator.alloc_zeroed(layout);
                 assert_eq!(*block, 0);
@@ -410,7 +410,7 @@ mod tests {
                     layout = Layout::from_size_align(size, align).unwrap();
                     assert!(block.addr().is_multiple_of(align), "{size} {align}");
                     assert!((0..kept).all(|at| *block.add(at) == old), "{size} {align}");
-                    assert_eq!(reading().bytes - before.bytes, size as i64);
+                    assert_eq!(thread_memory().bytes - before.bytes, size as i64);
                 }
                 allocator.dealloc(block, layout);
                 let zeros = Layout::from_size_align(300 * KIB, align).unwrap();
@@ -418,7 +418,7 @@ mod tests {
                 assert!((0..300 * KIB).all(|at| *block.add(at) == 0));
                 allocator.dealloc(block, zeros);
             }
-            assert_eq!(reading(), before);
+            assert_eq!(thread_memory(), before);
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Measures one run while it goes on and ends it when a limit is reached.
+//! Measures one execution and stops it when it reaches a limit.
 //!
-//! Rhai asks before every operation ([`crate::run_context::tick`]). Rhai's own operation counter is not used: what native
-//! functions such as `map` or `sort` call back is counted on a copy there and lost. A limit that was reached stays reached:
-//! `sort` swallows errors of its comparer, so one refusal would not end `loop { a.sort(|x, y| { loop {} }) }`.
+//! Rhai calls the meter before every operation ([`crate::run_context::tick`]). Rhai's own operation counter is not
+//! used: it counts the callbacks of native functions such as `map` or `sort` on a copy and loses them. A reached
+//! limit stays reached, because `sort` ignores errors of its comparer: a single error would not stop `loop {
+//! a.sort(|x, y| { loop {} }) }`.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -11,304 +12,313 @@ use manifest_schema::limits::Limits;
 
 use crate::memory;
 
-/// How many operations pass between two looks at the clock and at the stop flag. Reading the clock costs about as much
-/// as a few operations; 64 keep it unnoticeable, and the overshoot below a millisecond for all but the slowest ones.
-const LOOK_EVERY: u64 = 64;
+/// The number of operations between two reads of the clock and the stop flag. Reading the clock costs about as much
+/// as a few operations. With 64, the cost is negligible and the overshoot stays below a millisecond for all but the
+/// slowest operations.
+const POLL_INTERVAL_OPERATIONS: u64 = 64;
 
-/// How many small steps of native work pass between two looks; each takes some nanoseconds.
-pub(crate) const STEPS_PER_LOOK: usize = 1024;
+/// The number of small steps of native work between two polls; a step takes some nanoseconds.
+pub(crate) const STEPS_PER_POLL: usize = 1024;
 
-/// What a run holds, in bytes, from which on it is looked at before every operation: one operation may copy or check all
-/// of it, so that few of them take long.
-const HELD_UNNOTICED: i64 = 4 * 1024 * 1024;
+/// Above this memory use, limits are polled before every operation, because one operation can copy or visit all of
+/// it.
+const UNCHECKED_BYTES_MAX: i64 = 4 * 1024 * 1024;
 
-/// What a run holds of values, in bytes, without asking its host for memory. Most runs never ask.
-pub const MEMORY_FREE: u64 = 256 * 1024;
-const HELD_FREE: i64 = MEMORY_FREE as i64;
+/// The memory that an execution can use for values without a reservation, in bytes. Most executions need no more.
+pub const UNRESERVED_MEMORY_MAX: u64 = 256 * 1024;
+const UNRESERVED_BYTES_MAX: i64 = UNRESERVED_MEMORY_MAX as i64;
 
-/// The stack, in bytes, that a run takes without asking. An inline pass that needs more is over, since the thread of others would
-/// keep it.
-const STACK_FREE: usize = 1024 * 1024;
+/// The stack that an execution can use without a reservation, in bytes. An inline pass that needs more stops, because
+/// the shared thread would keep these pages.
+const UNRESERVED_STACK_MAX: usize = 1024 * 1024;
 
-/// A run asks its host for memory in steps of so many bytes.
-const GRANT_STEP: u64 = 1024 * 1024;
+/// The granularity of memory reservations, in bytes.
+const RESERVATION_STEP: u64 = 1024 * 1024;
 
-/// The most separate blocks of memory that a run may hold. Values that hold one another in a long chain, such as arrays in
-/// arrays, are copied and freed by recursion, so that the longest chain takes 65 MiB of stack.
+/// The maximum number of allocations that an execution can hold. Values that contain one another in a long chain,
+/// such as nested arrays, are copied and freed recursively; this limits the chain to 65 MiB of stack.
 pub(crate) const BLOCKS_MAX: i64 = 300_000;
 
-/// The stack, in bytes, that a block of a long chain takes: two make a link, which needs 450.
+/// The stack that one allocation of a long chain needs, in bytes: a link reserved two and needs 450.
 const STACK_PER_BLOCK: u64 = 225;
 
-/// A chain of fewer blocks needs no more stack than is free.
-const BLOCKS_FREE: u64 = STACK_FREE as u64 / STACK_PER_BLOCK;
+/// A chain of fewer allocations fits into the unreserved stack.
+const UNRESERVED_BLOCKS_MAX: u64 = UNRESERVED_STACK_MAX as u64 / STACK_PER_BLOCK;
 
-/// The stack, in bytes, that a run may have taken when an operation begins. The deepest script that may be called as deep
-/// as functions may call one another takes 18 MiB; native functions can call one another without being counted as calls.
+/// The maximum stack in use when an operation begins, in bytes. The deepest script at the maximum call depth uses 18
+/// MiB; nested native calls are not counted as calls.
 const STACK_MAX: usize = 24 * 1024 * 1024;
 
-/// How long a run with a thread of its own computes before it lets others compute.
-pub const YIELD_EVERY: Duration = Duration::from_millis(50);
+/// How long an execution on its own thread computes before it lets others compute.
+pub const YIELD_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What ended a run before its script did.
+/// Why an execution stopped before the end of its script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trip {
+pub(crate) enum StopReason {
     Timeout,
     Operations,
     Memory,
-    /// The host has no memory for it.
+    /// The host reserved no memory left.
     NodeMemory,
     Depth,
     Size,
-    /// The script has called `exit`, which is no failure.
+    /// The script called `exit`; not a failure.
     Exit,
     Stopped,
-    /// The inline pass is over, which is no failure: see [`InlineBudget`].
+    /// The inline budget is used up; not a failure. See [`InlineBudget`].
     OverBudget,
-    /// A host call of an inline pass has to wait, which is no failure.
+    /// A host call of an inline pass must wait; not a failure.
     Blocked,
 }
 
-/// How much of a script runs inline, where other requests wait for the thread.
+/// The limits of an inline pass, which blocks other requests of the thread.
 pub(crate) struct InlineBudget;
 
 impl InlineBudget {
-    /// The most operations: some tenths of a millisecond.
+    /// The maximum number of operations: some tenths of a millisecond.
     pub(crate) const OPERATIONS: u64 = 4096;
 
-    /// The longest time, for what native functions take.
+    /// The maximum time, for slow native functions.
     pub(crate) const TIME: Duration = Duration::from_millis(2);
 
-    /// The most log lines, each of which is copied, queued and written down once the run has ended.
+    /// The maximum number of log lines, each of which is copied, queued and written after the execution.
     pub(crate) const LOG_LINES: u64 = 32;
 }
 
-/// What a run has used.
+/// The resources that an execution used.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) duration: Duration,
     pub(crate) operations: u64,
-    /// The most bytes held at once.
-    pub(crate) memory_peak: u64,
-    /// The bytes that the run still holds.
+    /// The peak of memory use, in bytes.
+    pub(crate) memory_peak_bytes: u64,
+    /// The bytes still allocated at the end.
     pub(crate) held: u64,
-    /// How long it waited, for its host or while others computed; part of the duration, and of no limit.
+    /// The time spent waiting for the host or for other executions. It is part of the duration and counts for no
+    /// limit.
     pub(crate) waited: Duration,
-    /// What ended it, if not its script.
-    pub(crate) trip: Option<Trip>,
+    /// Why it stopped, if not at the end of its script.
+    pub(crate) stop_reason: Option<StopReason>,
 }
 
-/// The measurement of one run; one that limits nothing where none goes on.
+/// The meter of one execution; unlimited while nothing is executed.
 pub(crate) struct Meter {
     operations: Cell<u64>,
     operations_max: Cell<u64>,
-    next_look: Cell<u64>,
+    next_poll: Cell<u64>,
     deadline: Cell<Option<Instant>>,
-    /// When an inline pass ends.
+    /// The deadline of an inline pass.
     inline_end: Cell<Option<Instant>>,
     bytes_before: Cell<i64>,
     bytes_max: Cell<i64>,
     blocks_before: Cell<i64>,
     blocks_max: Cell<i64>,
-    /// What the host has granted for values, and for the stack.
-    heap_granted: Cell<u64>,
-    stack_granted: Cell<u64>,
-    /// What is looked at before every operation: runs that hold more bytes than this.
-    bytes_unnoticed: Cell<i64>,
+    /// Reserved for values and for the stack.
+    heap_reserved: Cell<u64>,
+    stack_reserved: Cell<u64>,
+    /// Above this memory use, limits are polled before every operation.
+    unchecked_bytes_max: Cell<i64>,
     steps_left: Cell<usize>,
-    /// Where the stack was when the run began; stacks grow downwards.
+    /// The stack address at the start; stacks grow downwards.
     stack_start: Cell<usize>,
-    /// What is looked at: a stack that reaches a lower address than this.
-    stack_unnoticed: Cell<usize>,
-    /// The lowest address that the stack may reach.
+    /// Below this stack address, limits are polled before every operation.
+    unchecked_stack_floor: Cell<usize>,
+    /// The lowest allowed stack address.
     stack_floor: Cell<usize>,
-    trip: Cell<Option<Trip>>,
-    /// When the run lets others compute, if it does.
+    stop_reason: Cell<Option<StopReason>>,
+    /// When the execution lets others compute, if ever.
     yield_at: Cell<Option<Instant>>,
     waited: Cell<Duration>,
 }
 
 impl Meter {
-    /// A meter that limits nothing.
-    pub(crate) const fn idle() -> Self {
+    /// A meter without limits.
+    pub(crate) const fn unlimited() -> Self {
         Self {
             operations: Cell::new(0),
             operations_max: Cell::new(u64::MAX),
-            next_look: Cell::new(u64::MAX),
+            next_poll: Cell::new(u64::MAX),
             deadline: Cell::new(None),
             inline_end: Cell::new(None),
             bytes_before: Cell::new(0),
             bytes_max: Cell::new(i64::MAX),
             blocks_before: Cell::new(0),
             blocks_max: Cell::new(i64::MAX),
-            heap_granted: Cell::new(0),
-            stack_granted: Cell::new(0),
-            bytes_unnoticed: Cell::new(i64::MAX),
-            steps_left: Cell::new(STEPS_PER_LOOK),
+            heap_reserved: Cell::new(0),
+            stack_reserved: Cell::new(0),
+            unchecked_bytes_max: Cell::new(i64::MAX),
+            steps_left: Cell::new(STEPS_PER_POLL),
             stack_start: Cell::new(0),
-            stack_unnoticed: Cell::new(0),
+            unchecked_stack_floor: Cell::new(0),
             stack_floor: Cell::new(0),
-            trip: Cell::new(None),
+            stop_reason: Cell::new(None),
             yield_at: Cell::new(None),
             waited: Cell::new(Duration::ZERO),
         }
     }
 
-    /// A meter of a run that begins now within another one's, which limits nothing where there is none. `before` is what the
-    /// thread holds now. The run gets no more time than the one around it has left.
+    /// The meter of an execution that starts now inside `outer`, which is unlimited if there is none. `before` is the
+    /// current memory of the thread. The execution gets at most the remaining time of the outer one.
     pub(crate) fn new(
         limits: &Limits,
         started: Instant,
-        before: memory::Reading,
+        before: memory::ThreadMemory,
         inline: bool,
-        around: &Self,
+        outer: &Self,
     ) -> Self {
         let memory_max = i64::try_from(limits.memory).unwrap_or(i64::MAX);
-        let meter = Self::idle();
+        let meter = Self::unlimited();
         meter.operations_max.set(limits.operations);
-        meter.next_look.set(LOOK_EVERY.min(limits.operations.saturating_add(1)));
+        meter.next_poll.set(POLL_INTERVAL_OPERATIONS.min(limits.operations.saturating_add(1)));
         meter.bytes_before.set(before.bytes);
         meter.bytes_max.set(before.bytes.saturating_add(memory_max));
         meter.blocks_before.set(before.blocks);
         meter.blocks_max.set(before.blocks.saturating_add(BLOCKS_MAX));
-        meter.bytes_unnoticed.set(before.bytes.saturating_add(HELD_FREE.min(memory_max)));
-        meter.yield_at.set((!inline).then(|| started + YIELD_EVERY));
+        meter.unchecked_bytes_max.set(before.bytes.saturating_add(UNRESERVED_BYTES_MAX.min(memory_max)));
+        meter.yield_at.set((!inline).then(|| started + YIELD_INTERVAL));
         meter.inline_end.set(inline.then(|| started + InlineBudget::TIME));
-        let (start, floor) = (stack_reached(), around.stack_floor.get());
+        let (start, floor) = (stack_address(), outer.stack_floor.get());
         meter.stack_start.set(start);
         meter.stack_floor.set(if floor == 0 { start.saturating_sub(STACK_MAX) } else { floor });
-        meter.stack_unnoticed.set(start.saturating_sub(STACK_FREE));
+        meter.unchecked_stack_floor.set(start.saturating_sub(UNRESERVED_STACK_MAX));
         let deadline = started.checked_add(limits.timeout);
-        meter.deadline.set([deadline, around.deadline.get()].into_iter().flatten().min());
+        meter.deadline.set([deadline, outer.deadline.get()].into_iter().flatten().min());
         meter
     }
 
-    /// Counts one operation. `true`: it is time to look ([`Self::look`]), for the number of operations so far, or for what the run
-    /// holds.
+    /// Counts one operation. `true` if limits must be polled ([`Self::poll_limits`]), because of the operation count
+    /// or the memory use.
     #[inline(always)]
     pub(crate) fn count_operation(&self) -> bool {
         let operations = self.operations.get() + 1;
         self.operations.set(operations);
-        let held = memory::reading();
-        held.bytes > self.bytes_unnoticed.get()
+        let held = memory::thread_memory();
+        held.bytes > self.unchecked_bytes_max.get()
             || held.blocks > self.blocks_max.get()
-            || operations >= self.next_look.get()
-            || stack_reached() < self.stack_unnoticed.get()
+            || operations >= self.next_poll.get()
+            || stack_address() < self.unchecked_stack_floor.get()
     }
 
-    /// Notes native work of about as many small steps. `true`: it is time to look.
+    /// Counts small steps of native work. `true` if limits must be polled.
     pub(crate) fn count_steps(&self, steps: usize) -> bool {
         let left = self.steps_left.get();
         if steps < left {
             self.steps_left.set(left - steps);
             return false;
         }
-        self.steps_left.set(STEPS_PER_LOOK);
+        self.steps_left.set(STEPS_PER_POLL);
         true
     }
 
-    /// Compares all that is limited.
-    pub(crate) fn look(&self) {
+    /// Checks every limit.
+    pub(crate) fn poll_limits(&self) {
         self.check_memory(0);
         self.check_stack();
         let operations = self.operations.get();
-        self.next_look
-            .set(operations.saturating_add(LOOK_EVERY).min(self.operations_max.get().saturating_add(1)));
+        self.next_poll.set(
+            operations
+                .saturating_add(POLL_INTERVAL_OPERATIONS)
+                .min(self.operations_max.get().saturating_add(1)),
+        );
         if operations > self.operations_max.get() {
-            self.end(Trip::Operations);
+            self.stop(StopReason::Operations);
         }
         if let Some(deadline) = self.deadline.get() {
             let now = Instant::now();
             if now >= deadline {
-                self.end(Trip::Timeout);
+                self.stop(StopReason::Timeout);
             }
             if self.inline_end.get().is_some_and(|end| operations > InlineBudget::OPERATIONS || now >= end) {
-                self.end(Trip::OverBudget);
+                self.stop(StopReason::OverBudget);
             }
         }
     }
 
-    /// Whether it is time to let others compute.
+    /// Whether the execution must let others compute.
     pub(crate) fn yield_is_due(&self) -> bool {
         self.yield_at.get().is_some_and(|at| Instant::now() >= at)
     }
 
-    /// Notes that the run waited for so long. That takes nothing from its time.
+    /// Records time spent waiting, which does not count for the time limit.
     pub(crate) fn note_wait(&self, waited: Duration) {
         self.waited.set(self.waited.get() + waited);
         self.deadline.set(self.deadline.get().and_then(|deadline| deadline.checked_add(waited)));
         if self.yield_at.get().is_some() {
-            self.yield_at.set(Some(Instant::now() + YIELD_EVERY));
+            self.yield_at.set(Some(Instant::now() + YIELD_INTERVAL));
         }
     }
 
-    /// Ends the run where it holds too much, or would with `more` bytes, and where it has made a value that is too large.
+    /// Stops the execution if it uses too much memory, or would with `more` bytes, or if it allocated a value that is
+    /// too large.
     pub(crate) fn check_memory(&self, more: usize) {
         if memory::take_oversized() {
-            self.end(Trip::Size);
+            self.stop(StopReason::Size);
         }
-        let held = memory::reading();
+        let held = memory::thread_memory();
         let bytes = held.bytes.saturating_add(i64::try_from(more).unwrap_or(i64::MAX));
         if bytes > self.bytes_max.get() || held.blocks > self.blocks_max.get() {
-            self.end(Trip::Memory);
+            self.stop(StopReason::Memory);
         }
     }
 
-    /// Ends the run where its stack has grown too far.
+    /// Stops the execution if its stack is too deep.
     fn check_stack(&self) {
-        let reached = stack_reached();
+        let reached = stack_address();
         if reached < self.stack_floor.get() {
-            self.end(Trip::Depth);
-        } else if reached < self.stack_unnoticed.get() && self.inline_end.get().is_some() {
-            self.end(Trip::OverBudget);
+            self.stop(StopReason::Depth);
+        } else if reached < self.unchecked_stack_floor.get() && self.inline_end.get().is_some() {
+            self.stop(StopReason::OverBudget);
         }
     }
 
-    /// How many bytes the host has to grant in all before the run goes on, for values and for its stack, where that is more than it
-    /// has granted. One operation can copy everything that the run holds, and copy and free the longest chain that its blocks can
-    /// make, which is granted beforehand; what an operation says that it takes, is `more`.
-    pub(crate) fn memory_wanted(&self, more: usize) -> Option<Wanted> {
+    /// The total reservation that the execution needs for values and stack before it continues, if the current one is
+    /// too small. One operation can copy all values, and can copy and free the longest possible chain of allocations,
+    /// so both are reserved in advance; `more` is the announced size of the next allocation.
+    pub(crate) fn missing_reservation(&self, more: usize) -> Option<Reservation> {
         let count =
             |held: i64, before: &Cell<i64>| u64::try_from(held.saturating_sub(before.get())).unwrap_or(0);
-        let reading = memory::reading();
+        let reading = memory::thread_memory();
         let (bytes, blocks) =
             (count(reading.bytes, &self.bytes_before), count(reading.blocks, &self.blocks_before));
         let values = bytes.saturating_mul(2).max(bytes.saturating_add(more as u64));
-        let heap = if values <= 2 * MEMORY_FREE { 0 } else { in_steps(values) };
-        let chain = if blocks <= BLOCKS_FREE { 0 } else { blocks.saturating_mul(STACK_PER_BLOCK) };
-        let reached = self.stack_start.get().saturating_sub(stack_reached());
-        let stack = if reached <= STACK_FREE { chain } else { chain + reached as u64 };
-        let has = Wanted { heap: self.heap_granted.get(), stack: self.stack_granted.get() };
-        let wanted = Wanted { heap: heap.max(has.heap), stack: in_steps(stack).max(has.stack) };
-        (wanted != has).then_some(wanted)
+        let heap = if values <= 2 * UNRESERVED_MEMORY_MAX { 0 } else { round_up_to_step(values) };
+        let chain = if blocks <= UNRESERVED_BLOCKS_MAX { 0 } else { blocks.saturating_mul(STACK_PER_BLOCK) };
+        let reached = self.stack_start.get().saturating_sub(stack_address());
+        let stack = if reached <= UNRESERVED_STACK_MAX { chain } else { chain + reached as u64 };
+        let reserved = Reservation { heap: self.heap_reserved.get(), stack: self.stack_reserved.get() };
+        let reservation =
+            Reservation { heap: heap.max(reserved.heap), stack: round_up_to_step(stack).max(reserved.stack) };
+        (reservation != reserved).then_some(reservation)
     }
 
-    /// Notes that the host has granted this.
-    pub(crate) fn grant(&self, granted: Wanted) {
-        self.heap_granted.set(granted.heap);
-        self.stack_granted.set(granted.stack);
-        let held = i64::try_from(granted.heap / 2).unwrap_or(i64::MAX).clamp(HELD_FREE, HELD_UNNOTICED);
-        self.bytes_unnoticed.set(self.bytes_before.get().saturating_add(held).min(self.bytes_max.get()));
-        let stack = usize::try_from(granted.stack).unwrap_or(usize::MAX).max(STACK_FREE);
-        self.stack_unnoticed.set(self.stack_start.get().saturating_sub(stack));
+    /// Records a reservation of the host.
+    pub(crate) fn note_reserved(&self, granted: Reservation) {
+        self.heap_reserved.set(granted.heap);
+        self.stack_reserved.set(granted.stack);
+        let held = i64::try_from(granted.heap / 2)
+            .unwrap_or(i64::MAX)
+            .clamp(UNRESERVED_BYTES_MAX, UNCHECKED_BYTES_MAX);
+        self.unchecked_bytes_max.set(self.bytes_before.get().saturating_add(held).min(self.bytes_max.get()));
+        let stack = usize::try_from(granted.stack).unwrap_or(usize::MAX).max(UNRESERVED_STACK_MAX);
+        self.unchecked_stack_floor.set(self.stack_start.get().saturating_sub(stack));
     }
 
-    /// Notes what ended the run first; every later operation meets it.
-    pub(crate) fn end(&self, trip: Trip) {
-        if self.trip.get().is_none() {
-            self.trip.set(Some(trip));
+    /// Records the first stop reason; every later operation sees it.
+    pub(crate) fn stop(&self, stop_reason: StopReason) {
+        if self.stop_reason.get().is_none() {
+            self.stop_reason.set(Some(stop_reason));
         }
     }
 
-    /// Takes back that the script has called `exit`: what comes of its value is measured as ever.
+    /// Clears `exit`, so that limits apply again to the use of its value.
     pub(crate) fn clear_exit(&self) {
-        if self.trip.get() == Some(Trip::Exit) {
-            self.trip.set(None);
+        if self.stop_reason.get() == Some(StopReason::Exit) {
+            self.stop_reason.set(None);
         }
     }
 
-    pub(crate) fn trip(&self) -> Option<Trip> {
-        self.trip.get()
+    pub(crate) fn stop_reason(&self) -> Option<StopReason> {
+        self.stop_reason.get()
     }
 
     pub(crate) fn operations(&self) -> u64 {
@@ -319,7 +329,7 @@ impl Meter {
         self.waited.get()
     }
 
-    /// Adds what a run within this one has used, when it is over.
+    /// Adds the usage of a finished inner execution.
     pub(crate) fn add(&self, inner: &Self) {
         self.note_wait(inner.waited.get());
         self.operations.set(self.operations.get().saturating_add(inner.operations.get()));
@@ -328,47 +338,47 @@ impl Meter {
     pub(crate) fn swap(&self, other: &Self) {
         self.operations.swap(&other.operations);
         self.operations_max.swap(&other.operations_max);
-        self.next_look.swap(&other.next_look);
+        self.next_poll.swap(&other.next_poll);
         self.deadline.swap(&other.deadline);
         self.inline_end.swap(&other.inline_end);
         self.bytes_before.swap(&other.bytes_before);
         self.bytes_max.swap(&other.bytes_max);
         self.blocks_before.swap(&other.blocks_before);
         self.blocks_max.swap(&other.blocks_max);
-        self.heap_granted.swap(&other.heap_granted);
-        self.stack_granted.swap(&other.stack_granted);
-        self.bytes_unnoticed.swap(&other.bytes_unnoticed);
+        self.heap_reserved.swap(&other.heap_reserved);
+        self.stack_reserved.swap(&other.stack_reserved);
+        self.unchecked_bytes_max.swap(&other.unchecked_bytes_max);
         self.steps_left.swap(&other.steps_left);
         self.stack_start.swap(&other.stack_start);
-        self.stack_unnoticed.swap(&other.stack_unnoticed);
+        self.unchecked_stack_floor.swap(&other.unchecked_stack_floor);
         self.stack_floor.swap(&other.stack_floor);
-        self.trip.swap(&other.trip);
+        self.stop_reason.swap(&other.stop_reason);
         self.yield_at.swap(&other.yield_at);
         self.waited.swap(&other.waited);
     }
 }
 
-/// What a run wants of its host's memory, in bytes.
+/// Memory to reserve from the host, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Wanted {
-    /// For its values, and a copy of them.
+pub(crate) struct Reservation {
+    /// For values and one copy of them.
     pub(crate) heap: u64,
     pub(crate) stack: u64,
 }
 
-impl Wanted {
+impl Reservation {
     pub(crate) fn bytes(self) -> u64 {
         self.heap.saturating_add(self.stack)
     }
 }
 
-fn in_steps(bytes: u64) -> u64 {
-    bytes.div_ceil(GRANT_STEP).saturating_mul(GRANT_STEP)
+fn round_up_to_step(bytes: u64) -> u64 {
+    bytes.div_ceil(RESERVATION_STEP).saturating_mul(RESERVATION_STEP)
 }
 
-/// About where the stack has grown to.
+/// The approximate address of the top of the stack.
 #[inline(always)]
-fn stack_reached() -> usize {
+fn stack_address() -> usize {
     let here = 0_u8;
     (&raw const here).addr()
 }

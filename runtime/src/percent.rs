@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-/// The bytes that `text` stands for; `None` when a `%` is not followed by two hexadecimal digits.
+/// The bytes that `text` encodes; `None` if a `%` is not followed by two hexadecimal digits.
 pub(crate) fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
     if !text.contains('%') {
         return Some(Cow::Borrowed(text.as_bytes()));
@@ -21,7 +21,7 @@ pub(crate) fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
     Some(Cow::Owned(decoded))
 }
 
-/// The text that `text` stands for; `None` when it is malformed or not UTF-8.
+/// The text that `text` encodes; `None` if it is malformed or not UTF-8.
 pub(crate) fn decode_text(text: &str) -> Option<Cow<'_, str>> {
     match decode(text)? {
         Cow::Borrowed(_) => Some(Cow::Borrowed(text)),
@@ -29,8 +29,8 @@ pub(crate) fn decode_text(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A key or a value of a query, where `+` is a space (the WHATWG URL standard's form encoding). It is read as browsers
-/// do: a `%` that begins nothing stands for itself, and what is not UTF-8 becomes U+FFFD.
+/// Decodes a key or a value of a query, where `+` is a space (form encoding of the WHATWG URL standard). Lenient as
+/// in browsers: a stray `%` stays, and invalid UTF-8 becomes U+FFFD.
 pub(crate) fn decode_form(text: &str) -> String {
     let spaced = text.replace('+', " ");
     match decode(&spaced) {

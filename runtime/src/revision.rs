@@ -1,7 +1,7 @@
-//! One validated commit of an app with the secrets that it reads, and what its executions can use.
+//! One validated commit of an app with its secrets and the limits of its executions.
 //!
-//! The [`Content`] is what the commit holds: manifest, routes and scripts. It is built once; a secret's new value, or another
-//! limit, makes a new [`Revision`] of the same content.
+//! The [`Content`] holds the files of the commit: manifest, routes and scripts. It is built once. A new secret value
+//! or another limit creates a new [`Revision`] with the same content.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,38 +15,38 @@ use manifest_schema::name::{AppName, ScriptPath};
 use uuid::Uuid;
 
 use crate::failure::{Failure, FailureKind};
-use crate::route::{RouteConflict, RouteTable, Routed};
+use crate::route::{RouteConflict, RouteOutcome, RouteTable};
 use crate::secrets::Secrets;
-use crate::source::{Held, Source};
+use crate::source::{MemoryGuard, Source};
 
-/// How many bytes the runs of one script of one revision may lose for good before it is not run any more. Nothing is known that
-/// is lost ([`crate::captures`] frees closures that hold themselves); this is the net for what is not known.
-const LOST_MAX: u64 = 32 * 1024 * 1024;
+/// The maximum number of bytes that the executions of one script of one revision can leak before the script is
+/// quarantined. No leak is known ([`crate::captures`] frees closures that hold themselves); this is a safety net.
+const LEAK_MAX: u64 = 32 * 1024 * 1024;
 
-/// What a run may keep without it being a loss: the answer's own slack and what the engine sets up on first use.
-const LOST_UNNOTICED: u64 = 4 * 1024;
+/// Below this, retained memory is not a leak: spare capacity of the response, and the engine's own data on first use.
+const LEAK_MIN: u64 = 4 * 1024;
 
-/// Which app a revision belongs to.
+/// The app of a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppIdentity {
-    /// The app's id, the same whatever it is named.
+    /// The id of the app, independent of its name.
     pub id: Uuid,
-    /// The app's name.
+    /// The name of the app.
     pub name: AppName,
 }
 
-/// A revision that can be served. It never changes; requests that began on it end on it. A clone shares everything.
+/// A servable revision. It is immutable; requests that began on it finish on it. Clones share everything.
 #[derive(Clone)]
 pub struct Revision {
     content: Arc<Content>,
     secrets: Arc<Secrets>,
-    /// What each of its executions can use: what its manifest asks for, as far as that is granted.
+    /// The limits of its executions: those of its manifest, as far as the server grants them.
     limits: Limits,
 }
 
-/// What a commit holds, ready to run.
+/// The content of a commit.
 ///
-/// A script is compiled when it first runs, so that apps nobody calls cost little.
+/// A script is compiled when it first runs, so that unused apps cost little.
 struct Content {
     app: AppIdentity,
     commit: String,
@@ -56,16 +56,16 @@ struct Content {
     sources: BTreeMap<ScriptPath, Arc<Source>>,
     scripts: BTreeMap<ScriptPath, ScriptEntry>,
     routes: RouteTable,
-    _held: Option<Held>,
+    _memory: Option<MemoryGuard>,
 }
 
-/// A script of a revision, and what its runs have shown.
+/// A script of a revision, and the statistics of its executions.
 pub(crate) struct ScriptEntry {
     pub(crate) id: Uuid,
     source: Arc<Source>,
-    lost: AtomicU64,
-    /// The last run took longer than others should wait for.
-    long: AtomicBool,
+    leaked_bytes: AtomicU64,
+    /// Whether the last execution exceeded the inline budget.
+    slow: AtomicBool,
 }
 
 /// Why a revision cannot be served.
@@ -74,13 +74,14 @@ pub enum RevisionError {
     /// Two routes match the same requests.
     #[error(transparent)]
     Conflict(#[from] RouteConflict),
-    /// The manifest names a script whose source is not there.
-    #[error("script `{0}` is not among the sources")]
+    /// The manifest names a script without a source file.
+    #[error("script `{0}` does not exist")]
     MissingScript(ScriptPath),
 }
 
 impl Revision {
-    /// The revision of `app` at `commit` (40 hexadecimal digits) with its scripts, and what accounts for the memory of all else.
+    /// The revision of `app` at `commit` (40 hexadecimal digits) with its scripts. `memory` accounts for the memory
+    /// of everything else.
     ///
     /// # Errors
     /// Two routes match the same requests, or a script is missing.
@@ -89,7 +90,7 @@ impl Revision {
         commit: String,
         manifest: Manifest,
         sources: BTreeMap<ScriptPath, Arc<Source>>,
-        held: Option<Held>,
+        memory: Option<MemoryGuard>,
     ) -> Result<Self, RevisionError> {
         let routes = RouteTable::new(&manifest.routes)?;
         if let Some(missing) = manifest.scripts().into_iter().find(|script| !sources.contains_key(script)) {
@@ -101,45 +102,46 @@ impl Revision {
                 let entry = ScriptEntry {
                     id: script_id(app.id, path),
                     source: Arc::clone(source),
-                    lost: AtomicU64::new(0),
-                    long: AtomicBool::new(false),
+                    leaked_bytes: AtomicU64::new(0),
+                    slow: AtomicBool::new(false),
                 };
                 (path.clone(), entry)
             })
             .collect();
         let commit_bytes = Bytes::from(commit.clone());
         let limits = manifest.limits.clone();
-        let content = Content { app, commit, commit_bytes, manifest, sources, scripts, routes, _held: held };
+        let content =
+            Content { app, commit, commit_bytes, manifest, sources, scripts, routes, _memory: memory };
         Ok(Self { content: Arc::new(content), secrets: Arc::default(), limits })
     }
 
-    /// The same content with the values of those secrets that its manifest names. Nothing is read, parsed or compiled.
+    /// The same content with the values of the secrets in its manifest. Nothing is parsed or compiled.
     pub fn with_secrets(&self, secrets: &Secrets) -> Self {
-        Self { secrets: Arc::new(self.own_secrets(secrets)), ..self.clone() }
+        Self { secrets: Arc::new(self.declared_secrets(secrets)), ..self.clone() }
     }
 
-    /// The same content, where no execution can use more than `ceiling`, whatever its manifest was granted before.
+    /// The same content with the limits of its manifest, capped at `ceiling`.
     pub fn limited_to(&self, ceiling: &Limits) -> Self {
         Self { limits: self.content.manifest.limits.within(ceiling), ..self.clone() }
     }
 
-    /// What each of its executions can use.
+    /// The limits of its executions.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    fn own_secrets(&self, secrets: &Secrets) -> Secrets {
-        secrets.only(self.content.manifest.secrets.required.iter().map(|name| name.as_str()))
+    fn declared_secrets(&self, secrets: &Secrets) -> Secrets {
+        secrets.subset(self.content.manifest.secrets.required.iter().map(|name| name.as_str()))
     }
 
-    /// The secrets that its scripts read. Whatever is shown of what they say is redacted for these.
+    /// The secrets that its scripts read, and that are redacted in their output.
     pub fn secrets(&self) -> &Arc<Secrets> {
         &self.secrets
     }
 
-    /// Whether its secrets have the values that they have in `secrets`.
-    pub fn has_values_of(&self, secrets: &Secrets) -> bool {
-        *self.secrets == self.own_secrets(secrets)
+    /// Whether its secrets have the same values as in `secrets`.
+    pub fn matches_secrets(&self, secrets: &Secrets) -> bool {
+        *self.secrets == self.declared_secrets(secrets)
     }
 
     /// The name of the app.
@@ -157,12 +159,12 @@ impl Revision {
         &self.content.commit
     }
 
-    /// The same, to be sent: every answer names it, and shares these bytes.
+    /// The same as shared bytes, which every response sends.
     pub fn commit_bytes(&self) -> Bytes {
         self.content.commit_bytes.clone()
     }
 
-    /// What the app declares.
+    /// The manifest of the app.
     pub fn manifest(&self) -> &Manifest {
         &self.content.manifest
     }
@@ -172,24 +174,24 @@ impl Revision {
         &self.content.sources
     }
 
-    /// The id of a script: the same in every revision of the app (a version 5 UUID of the app's id and the path).
+    /// The id of a script: the same in every revision of the app (a version 5 UUID of the app id and the path).
     pub fn script_id(&self, script: &ScriptPath) -> Uuid {
         script_id(self.content.app.id, script)
     }
 
-    /// What a request for `method` and `path` leads to. The path begins with `/`, is as it was sent, and has no query.
-    pub fn route(&self, method: &str, path: &str) -> Routed {
+    /// Routes a request. `path` begins with `/`, is percent-encoded as received, and has no query.
+    pub fn route(&self, method: &str, path: &str) -> RouteOutcome {
         self.content.routes.route(method, path)
     }
 
-    /// The script at `path`, if its revision has it and it may run.
+    /// The script at `path`, unless it is missing or quarantined.
     pub(crate) fn entry(&self, path: &ScriptPath) -> Result<&ScriptEntry, Failure> {
-        let absent = || Failure::new(FailureKind::Compile, format!("the revision has no script `{path}`"));
-        let entry = self.content.scripts.get(path).ok_or_else(absent)?;
+        let missing = || Failure::new(FailureKind::Compile, format!("the revision has no script `{path}`"));
+        let entry = self.content.scripts.get(path).ok_or_else(missing)?;
         if entry.is_quarantined() {
             let message = format!(
-                "earlier runs of `{path}` lost more than {} MiB for good, which no script should be able to; push a change of it",
-                LOST_MAX / (1024 * 1024)
+                "`{path}` is quarantined: its executions leaked more than {} MiB; push a changed script to run it again",
+                LEAK_MAX / (1024 * 1024)
             );
             return Err(Failure::new(FailureKind::Quarantined, message));
         }
@@ -202,31 +204,31 @@ impl ScriptEntry {
         &self.source
     }
 
-    /// Whether the last run took long.
-    pub(crate) fn is_long(&self) -> bool {
-        self.long.load(Ordering::Relaxed)
+    /// Whether the last execution exceeded the inline budget.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
     }
 
-    /// Notes whether a run took long.
-    pub(crate) fn note_long(&self, long: bool) {
-        // Most often nothing changes, and then no other processor's copy need be made anew.
-        if self.is_long() != long {
-            self.long.store(long, Ordering::Relaxed);
+    /// Records whether an execution exceeded the inline budget.
+    pub(crate) fn note_slow(&self, slow: bool) {
+        // Usually nothing changes, and other processors keep their cached copy.
+        if self.is_slow() != slow {
+            self.slow.store(slow, Ordering::Relaxed);
         }
     }
 
-    /// Whether its runs have lost so much that it is not run any more.
+    /// Whether its executions leaked so much that it is no longer executed.
     fn is_quarantined(&self) -> bool {
-        self.lost.load(Ordering::Relaxed) > LOST_MAX
+        self.leaked_bytes.load(Ordering::Relaxed) > LEAK_MAX
     }
 
-    /// Notes how many bytes a run has not given back, and says whether they are a loss.
-    pub(crate) fn note_lost(&self, bytes: u64) -> bool {
-        let is_loss = bytes > LOST_UNNOTICED;
-        if is_loss {
-            self.lost.fetch_add(bytes, Ordering::Relaxed);
+    /// Records the bytes that an execution did not free, and returns whether they are a leak.
+    pub(crate) fn note_leaked(&self, bytes: u64) -> bool {
+        let is_leak = bytes > LEAK_MIN;
+        if is_leak {
+            self.leaked_bytes.fetch_add(bytes, Ordering::Relaxed);
         }
-        is_loss
+        is_leak
     }
 }
 
@@ -248,18 +250,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn script_that_loses_memory_for_good_is_not_run_any_more() {
+    fn script_that_leaks_memory_is_quarantined() {
         let entry = ScriptEntry {
             id: Uuid::nil(),
             source: Arc::new(Source::new("")),
-            lost: AtomicU64::new(0),
-            long: AtomicBool::new(false),
+            leaked_bytes: AtomicU64::new(0),
+            slow: AtomicBool::new(false),
         };
-        assert!((0..1_000_000).all(|_| !entry.note_lost(LOST_UNNOTICED)));
-        assert!(!entry.is_quarantined(), "what the engine keeps for itself is no loss");
-        assert!((0..8).all(|_| entry.note_lost(LOST_MAX / 8)));
+        assert!((0..1_000_000).all(|_| !entry.note_leaked(LEAK_MIN)));
+        assert!(!entry.is_quarantined(), "memory of the engine is not a leak");
+        assert!((0..8).all(|_| entry.note_leaked(LEAK_MAX / 8)));
         assert!(!entry.is_quarantined());
-        entry.note_lost(LOST_UNNOTICED + 1);
+        entry.note_leaked(LEAK_MIN + 1);
         assert!(entry.is_quarantined());
     }
 }

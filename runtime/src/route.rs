@@ -1,18 +1,18 @@
-//! From a request's method and path to the script that answers it.
+//! Routes the method and the path of a request to a script.
 //!
-//! Routes form a tree with one level for each part of a path. Among several routes that match, the one that is most
-//! specific at the first part where they differ wins: literal text, then `{capture}`, then `{*rest}`. Where the more
-//! specific branch leads nowhere, the others are tried. The path decides first and the method only then: a path that is
-//! declared for other methods answers 405 and never falls through to a less specific route.
+//! Routes form a tree with one level per path segment. If several routes match, the most specific one at the first
+//! differing segment wins: literal text, then `{capture}`, then `{*rest}`. If the more specific branch has no match,
+//! the others are tried. The path decides before the method: a path that is declared for other methods gets 405 and
+//! never falls through to a less specific route.
 //!
-//! Paths are read as RFC 3986 and RFC 9110 have it, strictly:
+//! Paths are interpreted strictly by RFC 3986 and RFC 9110:
 //!
-//! - The path is split at `/` before it is percent-decoded, so an encoded slash stays within its part.
+//! - The path is split at `/` before percent-decoding, so an encoded slash stays within its segment.
 //! - `/greet` and `/greet/` are two paths. A capture is never empty, and neither is `{*rest}`.
-//! - Parts `.` and `..`, encoded or not, are refused: clients resolve them before they send, so who sends them probes.
-//! - A malformed encoding, text that is not UTF-8 and NUL are refused.
-//! - HEAD is answered by what answers GET, unless it is declared itself. OPTIONS answers `Allow` unless it is declared.
-//!   A method that no route can declare is answered 405, where the edge lets it get here.
+//! - The segments `.` and `..`, encoded or not, are rejected: clients resolve them before they send a request.
+//! - Invalid encodings, text that is not UTF-8 and NUL are rejected.
+//! - HEAD is handled by the script for GET unless declared itself. OPTIONS returns `Allow` unless declared. A method
+//!   that no route can declare gets 405, if the edge passes it on.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -29,14 +29,14 @@ use smallvec::SmallVec;
 
 use crate::percent;
 
-/// The most parts of a request's path. It bounds the search; no route has more before `{*rest}`.
+/// The maximum number of segments of a request path. It limits the search; no route has more before `{*rest}`.
 const SEGMENTS_MAX: usize = 512;
 
-/// What a request leads to.
+/// The result of routing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Routed {
-    /// A script answers.
-    Script(Matched),
+pub enum RouteOutcome {
+    /// A script handles the request.
+    Script(RouteMatch),
     /// OPTIONS on a path that does not declare it: 204 with this `Allow`.
     Options {
         /// The methods, joined by `, `.
@@ -53,27 +53,27 @@ pub enum Routed {
     BadPath,
 }
 
-/// A script, with what its route made of the path.
+/// A matched script, with the captures of its route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Matched {
-    /// The script that answers.
+pub struct RouteMatch {
+    /// The script.
     pub script: ScriptPath,
-    /// What each capture holds, decoded, `{*rest}` by its name included, in the order of the path.
+    /// The decoded captures, including `{*rest}` by its name, in path order.
     pub params: Vec<(Arc<str>, String)>,
-    /// What `{*rest}` holds, decoded, whatever its name.
+    /// The decoded value of `{*rest}`.
     pub rest: Option<String>,
-    /// The whole path, decoded.
+    /// The decoded path.
     pub path: String,
-    /// The request is HEAD: the answer goes without its body.
+    /// The request is HEAD: the response is sent without its body.
     pub head: bool,
 }
 
-/// Two routes that match the same requests, which a checked manifest never has.
+/// Two routes that match the same requests; a checked manifest never has any.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("path `{0}` is declared twice for the same method")]
 pub struct RouteConflict(pub String);
 
-/// Says whether a revision with this manifest can lay out its routes.
+/// Checks that the routes of this manifest have no conflicts.
 ///
 /// # Errors
 /// Two routes match the same requests.
@@ -81,77 +81,77 @@ pub fn check_routes(manifest: &Manifest) -> Result<(), RouteConflict> {
     RouteTable::new(&manifest.routes).map(drop)
 }
 
-/// The routes of one revision, laid out so that a request looks at little memory however many there are: a large table
-/// is slow where every step leads to a place that is in no cache. Nodes, scripts and names are known by their numbers.
+/// The routes of one revision, laid out so that a request touches little memory: in a large table, every step would
+/// be a cache miss. Nodes, scripts and names are referenced by index.
 #[derive(Clone, Debug)]
 pub(crate) struct RouteTable {
-    /// The root is the first; there is always one.
+    /// The root is the first node and always exists.
     nodes: Vec<Node>,
-    /// The nodes behind literal parts, by the node in front of them and their text. It holds nothing but numbers, so that
-    /// much of it stays in a cache; what they are compared with stands in the nodes, which are looked at anyway.
+    /// The nodes of literal segments, by parent node and text. It only contains indices, so that much of it stays in
+    /// a cache; the compared texts are in the nodes, which are accessed anyway.
     literals: HashTable<NodeId>,
     hasher: RandomState,
-    /// The routes of one path, most often one. Paths that lead to the same have the same list; the first is empty.
-    lists: Vec<Box<[Endpoint]>>,
+    /// The routes of one path, usually one. Paths with the same routes share a list; the first list is empty.
+    endpoint_lists: Vec<Box<[Endpoint]>>,
     scripts: Vec<ScriptPath>,
-    /// The names of the captures on the way to a route, in their order: most routes share theirs with many.
+    /// The capture names of a route in path order; most routes share theirs with many others.
     names: Vec<Box<[Arc<str>]>>,
 }
 
-/// A part of a path as it is written; a short one lies where it is looked up.
+/// The text of a literal segment; a short one is stored inline.
 type Literal = rhai::Identifier;
 
-/// The decoded parts of a request's path. What most paths have needs no memory of its own, as with [`Captured`].
-type Parts<'p> = SmallVec<[Cow<'p, str>; 8]>;
+/// The decoded segments of a request path, stored inline for most paths.
+type Segments<'p> = SmallVec<[Cow<'p, str>; 8]>;
 
-/// Which parts are captured.
+/// The indices of the captured segments.
 type Captured = SmallVec<[usize; 8]>;
 
-/// A node's number. Nothing leads to the root, which is 0.
+/// The index of a node. The root is 0 and has no parent.
 type NodeId = u32;
 
-/// The number of a list; 0 is the empty one.
+/// The index of a list; 0 is the empty one.
 type ListId = u32;
 
-/// What a path is followed through: one line of a cache, and for most routes the last.
+/// A node of the tree: one cache line.
 #[derive(Clone, Debug, Default)]
 #[repr(align(64))]
 struct Node {
-    /// The node in front, and the text that leads from there to here; of a captured part there is none.
-    before: NodeId,
+    /// The parent node and the literal text of the edge to this node, if any.
+    parent: NodeId,
     text: Literal,
     has_literals: bool,
-    /// The node behind a captured part, where more follows that.
+    /// The child node after a captured segment.
     capture: Option<NonZero<NodeId>>,
-    /// The routes that end here, that end with a captured part behind this, and that capture all the rest.
+    /// The routes that end here, that end with a capture below, and that end with `{*rest}`.
     ends: [ListId; 3],
 }
 
 const _: () = assert!(size_of::<Node>() == 64, "a node takes one line of a cache");
 
-/// How a route ends behind a node.
+/// How a route ends below a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum End {
+enum Ending {
     Here,
     Capture,
     Rest,
 }
 
-/// One declared route at the end of its path.
+/// A declared route at the end of its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Endpoint {
     methods: MethodSet,
     script: u32,
-    /// Routes of one shape may name their captures differently.
+    /// Routes with the same path shape can have different capture names.
     names: u32,
 }
 
-/// What is told apart while a table is made.
+/// The indices while a table is built.
 #[derive(Default)]
-struct Numbers {
+struct TableBuilder {
     scripts: HashMap<ScriptPath, u32>,
     names: HashMap<Box<[Arc<str>]>, u32>,
-    ends: HashMap<(NodeId, End), Vec<Endpoint>>,
+    ends: HashMap<(NodeId, Ending), Vec<Endpoint>>,
 }
 
 impl RouteTable {
@@ -160,19 +160,19 @@ impl RouteTable {
             nodes: vec![Node::default()],
             literals: HashTable::new(),
             hasher: RandomState::new(),
-            lists: vec![Box::default()],
+            endpoint_lists: vec![Box::default()],
             scripts: Vec::new(),
             names: Vec::new(),
         };
-        let mut numbers = Numbers::default();
+        let mut builder = TableBuilder::default();
         for route in routes {
-            table.insert(route, &mut numbers)?;
+            table.insert(route, &mut builder)?;
         }
         let mut known: HashMap<Vec<Endpoint>, ListId> = HashMap::new();
-        for ((node, end), endpoints) in numbers.ends {
+        for ((node, end), endpoints) in builder.ends {
             let list = *known.entry(endpoints).or_insert_with_key(|endpoints| {
-                table.lists.push(endpoints.as_slice().into());
-                number(table.lists.len() - 1)
+                table.endpoint_lists.push(endpoints.as_slice().into());
+                id(table.endpoint_lists.len() - 1)
             });
             table.nodes[node as usize].ends[end as usize] = list;
         }
@@ -182,62 +182,62 @@ impl RouteTable {
         Ok(table)
     }
 
-    pub(crate) fn route(&self, method: &str, path: &str) -> Routed {
-        let Some(parts) = parts(path) else { return Routed::BadPath };
+    pub(crate) fn route(&self, method: &str, path: &str) -> RouteOutcome {
+        let Some(segments) = segments(path) else { return RouteOutcome::BadPath };
         let mut captured = Captured::new();
-        let found = self.find(0, &parts, 0, &mut captured);
-        let Some(endpoints) = found else { return Routed::NotFound };
+        let found = self.find(0, &segments, 0, &mut captured);
+        let Some(endpoints) = found else { return RouteOutcome::NotFound };
         let known = Method::parse(method);
         let chosen = known.and_then(|method| endpoint_for(endpoints.list, method));
         let Some(endpoint) = chosen else {
             let allow = allow(endpoints.list);
             return match known {
-                Some(Method::Options) => Routed::Options { allow },
-                _ => Routed::MethodNotAllowed { allow },
+                Some(Method::Options) => RouteOutcome::Options { allow },
+                _ => RouteOutcome::MethodNotAllowed { allow },
             };
         };
-        let rest = endpoints.rest_from.map(|from| parts[from..].join("/"));
-        let values = captured.into_iter().map(|at: usize| parts[at].to_string()).chain(rest.clone());
+        let rest = endpoints.rest_from.map(|from| segments[from..].join("/"));
+        let values = captured.into_iter().map(|at: usize| segments[at].to_string()).chain(rest.clone());
         let params = self.names[endpoint.names as usize].iter().cloned().zip(values).collect();
-        let path = if path.contains('%') { format!("/{}", parts.join("/")) } else { path.to_owned() };
+        let path = if path.contains('%') { format!("/{}", segments.join("/")) } else { path.to_owned() };
         let head = known == Some(Method::Head);
         let script = self.scripts[endpoint.script as usize].clone();
-        Routed::Script(Matched { script, params, rest, path, head })
+        RouteOutcome::Script(RouteMatch { script, params, rest, path, head })
     }
 
     fn add_node(&mut self) -> NodeId {
         self.nodes.push(Node::default());
-        number(self.nodes.len() - 1)
+        id(self.nodes.len() - 1)
     }
 
-    fn insert(&mut self, route: &Route, numbers: &mut Numbers) -> Result<(), RouteConflict> {
-        let (mut at, mut end): (NodeId, End) = (0, End::Here);
+    fn insert(&mut self, route: &Route, builder: &mut TableBuilder) -> Result<(), RouteConflict> {
+        let (mut at, mut end): (NodeId, Ending) = (0, Ending::Here);
         let mut names: Vec<Arc<str>> = Vec::new();
         for segment in route.path.segments() {
-            if end == End::Capture {
-                (at, end) = (self.capture(at), End::Here);
+            if end == Ending::Capture {
+                (at, end) = (self.capture(at), Ending::Here);
             }
             match segment {
                 Segment::Literal(text) => at = self.literal(at, text),
                 Segment::Capture(name) => {
                     names.push(name.as_str().into());
-                    end = End::Capture;
+                    end = Ending::Capture;
                 }
                 Segment::Rest(name) => {
                     names.push(name.as_str().into());
-                    end = End::Rest;
+                    end = Ending::Rest;
                 }
             }
         }
-        let script = *numbers.scripts.entry(route.script.clone()).or_insert_with(|| {
+        let script = *builder.scripts.entry(route.script.clone()).or_insert_with(|| {
             self.scripts.push(route.script.clone());
-            number(self.scripts.len() - 1)
+            id(self.scripts.len() - 1)
         });
-        let names = *numbers.names.entry(names.into()).or_insert_with_key(|names| {
+        let names = *builder.names.entry(names.into()).or_insert_with_key(|names| {
             self.names.push(names.clone());
-            number(self.names.len() - 1)
+            id(self.names.len() - 1)
         });
-        let list = numbers.ends.entry((at, end)).or_default();
+        let list = builder.ends.entry((at, end)).or_default();
         if list.iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
             return Err(RouteConflict(route.path.to_string()));
         }
@@ -245,7 +245,7 @@ impl RouteTable {
         Ok(())
     }
 
-    /// The node behind a literal part.
+    /// The child node for a literal segment.
     fn literal(&mut self, at: NodeId, text: &str) -> NodeId {
         if let Some(known) = self.known_literal(at, text) {
             return known;
@@ -253,7 +253,7 @@ impl RouteTable {
         let new = self.add_node();
         self.nodes[at as usize].has_literals = true;
         let node = &mut self.nodes[new as usize];
-        (node.before, node.text) = (at, text.into());
+        (node.parent, node.text) = (at, text.into());
         let (nodes, hasher) = (&self.nodes, &self.hasher);
         let hash = nodes[new as usize].hash(hasher);
         self.literals.insert_unique(hash, new, |id| nodes[*id as usize].hash(hasher));
@@ -263,12 +263,12 @@ impl RouteTable {
     fn known_literal(&self, at: NodeId, text: &str) -> Option<NodeId> {
         let is_it = |id: &NodeId| {
             let node = &self.nodes[*id as usize];
-            node.before == at && node.text == text
+            node.parent == at && node.text == text
         };
         self.literals.find(hash(&self.hasher, at, text), is_it).copied()
     }
 
-    /// The node behind a captured part.
+    /// The child node for a captured segment.
     fn capture(&mut self, at: NodeId) -> NodeId {
         if let Some(known) = self.nodes[at as usize].capture {
             return known.get();
@@ -278,28 +278,28 @@ impl RouteTable {
         new
     }
 
-    /// The most specific endpoints for `parts[at..]`. Every node of the tree is visited at most once.
+    /// The most specific endpoints for `segments[at..]`. Visits every node at most once.
     fn find<'t>(
         &'t self,
         id: NodeId,
-        parts: &[Cow<'_, str>],
+        segments: &[Cow<'_, str>],
         at: usize,
         captured: &mut Captured,
-    ) -> Option<Found<'t>> {
+    ) -> Option<MatchedEndpoints<'t>> {
         let node = &self.nodes[id as usize];
-        let Some(part) = parts.get(at) else { return self.end(node, End::Here, None) };
+        let Some(segment) = segments.get(at) else { return self.end(node, Ending::Here, None) };
         if node.has_literals
-            && let Some(next) = self.known_literal(id, part)
-            && let Some(found) = self.find(next, parts, at + 1, captured)
+            && let Some(next) = self.known_literal(id, segment)
+            && let Some(found) = self.find(next, segments, at + 1, captured)
         {
             return Some(found);
         }
-        let is_last = parts.len() == at + 1;
-        if !part.is_empty() {
+        let is_last = segments.len() == at + 1;
+        if !segment.is_empty() {
             captured.push(at);
             let found = match (is_last, node.capture) {
-                (true, _) => self.end(node, End::Capture, None),
-                (false, Some(next)) => self.find(next.get(), parts, at + 1, captured),
+                (true, _) => self.end(node, Ending::Capture, None),
+                (false, Some(next)) => self.find(next.get(), segments, at + 1, captured),
                 (false, None) => None,
             };
             if found.is_some() {
@@ -307,35 +307,35 @@ impl RouteTable {
             }
             captured.pop();
         }
-        if is_last && part.is_empty() { None } else { self.end(node, End::Rest, Some(at)) }
+        if is_last && segment.is_empty() { None } else { self.end(node, Ending::Rest, Some(at)) }
     }
 
-    /// The routes that end so behind a node.
-    fn end(&self, node: &Node, end: End, rest_from: Option<usize>) -> Option<Found<'_>> {
-        let list = &*self.lists[node.ends[end as usize] as usize];
-        (!list.is_empty()).then_some(Found { list, rest_from })
+    /// The routes that end in this way below a node.
+    fn end(&self, node: &Node, end: Ending, rest_from: Option<usize>) -> Option<MatchedEndpoints<'_>> {
+        let list = &*self.endpoint_lists[node.ends[end as usize] as usize];
+        (!list.is_empty()).then_some(MatchedEndpoints { list, rest_from })
     }
 }
 
 impl Node {
     fn hash(&self, hasher: &RandomState) -> u64 {
-        hash(hasher, self.before, &self.text)
+        hash(hasher, self.parent, &self.text)
     }
 }
 
-fn hash(hasher: &RandomState, before: NodeId, text: &str) -> u64 {
-    hasher.hash_one((before, text))
+fn hash(hasher: &RandomState, parent: NodeId, text: &str) -> u64 {
+    hasher.hash_one((parent, text))
 }
 
-/// A place in a list as it is kept. A manifest of more parts than 32 bits count would be larger than any may be.
-fn number(index: usize) -> u32 {
+/// An index as stored. A manifest with more than 2^32 segments exceeds its size limit.
+fn id(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
-/// The endpoints that a path leads to.
-struct Found<'t> {
+/// The endpoints of a matched path.
+struct MatchedEndpoints<'t> {
     list: &'t [Endpoint],
-    /// The first part that `{*rest}` holds.
+    /// The first segment of `{*rest}`.
     rest_from: Option<usize>,
 }
 
@@ -347,7 +347,7 @@ fn endpoint_for(endpoints: &[Endpoint], method: Method) -> Option<&Endpoint> {
     }
 }
 
-/// The value of `Allow` (RFC 9110 section 10.2.1): what is declared, and what follows from it.
+/// The value of `Allow` (RFC 9110 section 10.2.1): the declared methods and the implied ones.
 fn allow(endpoints: &[Endpoint]) -> String {
     let mut methods =
         endpoints.iter().map(|endpoint| endpoint.methods).fold(MethodSet::NONE, MethodSet::union);
@@ -358,24 +358,24 @@ fn allow(endpoints: &[Endpoint]) -> String {
     methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// The decoded parts of a path; `None` when it is malformed.
-fn parts(path: &str) -> Option<Parts<'_>> {
+/// The decoded segments of a path; `None` if it is malformed.
+fn segments(path: &str) -> Option<Segments<'_>> {
     let raw = path.strip_prefix('/')?;
     let encoded = raw.bytes().any(|byte| byte == b'%');
-    let mut parts = Parts::new();
-    let mut behind = Some(raw);
-    while let Some(from_here) = behind {
+    let mut segments = Segments::new();
+    let mut remaining = Some(raw);
+    while let Some(from_here) = remaining {
         let slash = from_here.bytes().position(|byte| byte == b'/');
-        let part = &from_here[..slash.unwrap_or(from_here.len())];
-        behind = slash.map(|slash| &from_here[slash + 1..]);
-        let part = if encoded { percent::decode_text(part)? } else { Cow::Borrowed(part) };
-        let refused = matches!(part.as_ref(), "." | "..") || part.bytes().any(|byte| byte == 0);
-        if refused || parts.len() == SEGMENTS_MAX {
+        let segment = &from_here[..slash.unwrap_or(from_here.len())];
+        remaining = slash.map(|slash| &from_here[slash + 1..]);
+        let segment = if encoded { percent::decode_text(segment)? } else { Cow::Borrowed(segment) };
+        let rejected = matches!(segment.as_ref(), "." | "..") || segment.bytes().any(|byte| byte == 0);
+        if rejected || segments.len() == SEGMENTS_MAX {
             return None;
         }
-        parts.push(part);
+        segments.push(segment);
     }
-    Some(parts)
+    Some(segments)
 }
 
 #[cfg(test)]
@@ -404,9 +404,9 @@ mod tests {
         table(&paths.iter().map(|path| ("GET", *path)).collect::<Vec<_>>())
     }
 
-    fn matched(table: &RouteTable, path: &str) -> Matched {
+    fn matched(table: &RouteTable, path: &str) -> RouteMatch {
         match table.route("GET", path) {
-            Routed::Script(matched) => matched,
+            RouteOutcome::Script(matched) => matched,
             other => panic!("{path}: {other:?}"),
         }
     }
@@ -416,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_specific_route_wins_and_the_others_are_tried_behind_it() {
+    fn most_specific_route_wins_and_others_are_tried_after_it() {
         let table = gets(&["/a/b/c", "/a/{x}/d", "/a/{*y}", "/{z}/b/{q}", "/{*all}", "/"]);
         assert_eq!(script(&table, "/a/b/c"), "_a_b_c");
         assert_eq!(script(&table, "/a/b/d"), "_a__x__d");
@@ -424,11 +424,11 @@ mod tests {
         assert_eq!(script(&table, "/b/b/e"), "__z__b__q_");
         assert_eq!(script(&table, "/b/c"), "___all_");
         assert_eq!(script(&table, "/"), "_");
-        assert_eq!(table.route("GET", ""), Routed::BadPath);
+        assert_eq!(table.route("GET", ""), RouteOutcome::BadPath);
     }
 
     #[test]
-    fn a_branch_that_leads_nowhere_leaves_no_capture_behind() {
+    fn failed_branch_leaves_no_capture() {
         let table = gets(&["/{a}/{b}/x", "/{c}/{*d}"]);
         let found = matched(&table, "/1/2/y");
         assert_eq!(found.params, [("c".into(), "1".into()), ("d".into(), "2/y".into())]);
@@ -436,24 +436,24 @@ mod tests {
     }
 
     #[test]
-    fn a_trailing_slash_makes_another_path() {
+    fn trailing_slash_is_a_different_path() {
         let table = gets(&["/greet", "/items/", "/{name}/x"]);
-        assert_eq!(table.route("GET", "/greet/"), Routed::NotFound);
-        assert_eq!(table.route("GET", "/items"), Routed::NotFound);
+        assert_eq!(table.route("GET", "/greet/"), RouteOutcome::NotFound);
+        assert_eq!(table.route("GET", "/items"), RouteOutcome::NotFound);
         assert_eq!(script(&table, "/items/"), "_items_");
-        assert_eq!(table.route("GET", "//x"), Routed::NotFound);
+        assert_eq!(table.route("GET", "//x"), RouteOutcome::NotFound);
     }
 
     #[test]
-    fn the_remainder_is_never_empty() {
+    fn rest_is_never_empty() {
         let table = gets(&["/files/{*path}"]);
-        assert_eq!(table.route("GET", "/files/"), Routed::NotFound);
-        assert_eq!(table.route("GET", "/files"), Routed::NotFound);
+        assert_eq!(table.route("GET", "/files/"), RouteOutcome::NotFound);
+        assert_eq!(table.route("GET", "/files"), RouteOutcome::NotFound);
         assert_eq!(matched(&table, "/files/a/b/").rest.as_deref(), Some("a/b/"));
     }
 
     #[test]
-    fn an_encoded_slash_stays_in_its_part() {
+    fn encoded_slash_stays_in_its_segment() {
         let table = gets(&["/a/{x}", "/a/{x}/b"]);
         let found = matched(&table, "/a/1%2Fb");
         assert_eq!(found.params, [("x".into(), "1/b".into())]);
@@ -462,37 +462,37 @@ mod tests {
     }
 
     #[test]
-    fn malformed_paths_are_refused() {
+    fn malformed_paths_are_rejected() {
         let table = gets(&["/{*all}"]);
         for path in ["", "*", "a", "/%", "/%zz", "/%ff", "/%00", "/.", "/a/../b", "/%2e%2E/b", "/a/%2e"] {
-            assert_eq!(table.route("GET", path), Routed::BadPath, "{path}");
+            assert_eq!(table.route("GET", path), RouteOutcome::BadPath, "{path}");
         }
-        assert_eq!(table.route("GET", &"/a".repeat(SEGMENTS_MAX + 1)), Routed::BadPath);
+        assert_eq!(table.route("GET", &"/a".repeat(SEGMENTS_MAX + 1)), RouteOutcome::BadPath);
         assert_eq!(matched(&table, "/...").rest.as_deref(), Some("..."));
     }
 
     #[test]
-    fn head_follows_get_and_options_answers_allow() {
+    fn head_follows_get_and_options_returns_allow() {
         let table = table(&[("GET POST", "/a"), ("DELETE", "/a"), ("*", "/all")]);
-        assert!(matches!(table.route("HEAD", "/a"), Routed::Script(Matched { head: true, .. })));
+        assert!(matches!(table.route("HEAD", "/a"), RouteOutcome::Script(RouteMatch { head: true, .. })));
         let allow = "GET, HEAD, POST, DELETE, OPTIONS".to_owned();
-        assert_eq!(table.route("OPTIONS", "/a"), Routed::Options { allow: allow.clone() });
-        assert_eq!(table.route("PUT", "/a"), Routed::MethodNotAllowed { allow: allow.clone() });
-        assert_eq!(table.route("get", "/a"), Routed::MethodNotAllowed { allow });
-        assert!(matches!(table.route("OPTIONS", "/all"), Routed::Script(_)));
-        assert!(matches!(table.route("TRACE", "/all"), Routed::MethodNotAllowed { .. }));
+        assert_eq!(table.route("OPTIONS", "/a"), RouteOutcome::Options { allow: allow.clone() });
+        assert_eq!(table.route("PUT", "/a"), RouteOutcome::MethodNotAllowed { allow: allow.clone() });
+        assert_eq!(table.route("get", "/a"), RouteOutcome::MethodNotAllowed { allow });
+        assert!(matches!(table.route("OPTIONS", "/all"), RouteOutcome::Script(_)));
+        assert!(matches!(table.route("TRACE", "/all"), RouteOutcome::MethodNotAllowed { .. }));
     }
 
     #[test]
-    fn routes_of_one_shape_may_differ_in_method_and_names() {
+    fn routes_of_one_shape_can_differ_in_method_and_names() {
         let table = table(&[("GET", "/u/{id}"), ("PUT", "/u/{user}")]);
         assert_eq!(matched(&table, "/u/7").params, [("id".into(), "7".into())]);
-        let Routed::Script(put) = table.route("PUT", "/u/7") else { panic!() };
+        let RouteOutcome::Script(put) = table.route("PUT", "/u/7") else { panic!() };
         assert_eq!(put.params, [("user".into(), "7".into())]);
     }
 
     #[test]
-    fn two_routes_for_the_same_request_are_refused() {
+    fn conflicting_routes_are_rejected() {
         let route = |path| Route {
             path: RoutePath::parse(path).unwrap(),
             methods: MethodSet::ALL,
@@ -504,7 +504,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_path_is_answered(path in "/?[a-c/%.2{}*é]{0,30}") {
+        fn any_path_is_routed(path in "/?[a-c/%.2{}*é]{0,30}") {
             let table = gets(&["/a/{x}", "/{*y}", "/a/b/{z}/c"]);
             let _ = table.route("GET", &path);
         }

@@ -1,7 +1,8 @@
-//! Everything that belongs to the run on this thread: its meter, its host, its secrets, what `ctx` is in its functions.
+//! The state of the execution on the current thread: its meter, its host, its secrets, and `ctx` for its functions.
 //!
-//! A run stays on its thread, and Rhai tells its callbacks nothing of it, so the context is reached through one thread-local.
-//! Runs can nest: the inner one gets no more time than the outer one has left, and its operations count for both.
+//! An execution stays on its thread, and Rhai passes no context to its callbacks, so the state is reached through one
+//! thread-local. Executions can nest: the inner one gets at most the remaining time of the outer one, and its
+//! operations count for both.
 
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
@@ -12,45 +13,47 @@ use std::time::{Duration, Instant};
 use manifest_schema::limits::Limits;
 use rhai::{Dynamic, EvalAltResult, Position};
 
-use crate::captures::{self, Captures, Cells, Place};
-use crate::host::{Host, HostCall, NoMemory, Pending};
+use crate::captures::{self, Captures, Cells, VariableUse};
+use crate::host::{Host, HostCall, OutOfMemoryError, Pending};
 use crate::memory;
-use crate::meter::{InlineBudget, Meter, Trip, Usage};
+use crate::meter::{InlineBudget, Meter, StopReason, Usage};
 use crate::script_error;
 use crate::secrets::Secrets;
 
-/// The most log lines of one execution; enough to follow a script, too few to fill a disk with one request.
+/// The maximum number of log lines of an execution: enough to trace a script, too few to fill a disk with one
+/// request.
 const LOG_LINES_MAX: u64 = 1000;
 
-/// The most bytes of messages and data of one execution.
+/// The maximum size of all messages and data of an execution, in bytes.
 const LOG_BYTES_MAX: usize = 256 * 1024;
 
-/// Set from outside when a run is to end.
-type Stop = Arc<AtomicBool>;
+/// Set from outside to cancel an execution.
+type StopFlag = Arc<AtomicBool>;
 
-/// What a thread knows of the run that it is in.
+/// The state of a thread.
 struct RunContext {
     meter: Meter,
-    /// The mask of the script's captures; 0: nothing is captured.
+    /// The mask of the script's captures; 0 if there are none.
     captures: Cell<u64>,
-    /// A run on the thread was granted a deep stack.
+    /// Whether an execution on this thread reserved a deep stack.
     has_deep_stack: Cell<bool>,
-    /// Not dropped with the thread, on which no run goes on then: a thread-local without a destructor is reached faster.
-    run: RefCell<ManuallyDrop<Option<Run>>>,
+    /// Not dropped with the thread, which then executes nothing: a thread-local without a destructor is faster to
+    /// access.
+    run: RefCell<ManuallyDrop<Option<ExecutionState>>>,
 }
 
-/// What a run is given, and what it has had of it.
-pub(crate) struct Run {
+/// The inputs and the counters of an execution.
+pub(crate) struct ExecutionState {
     host: Arc<dyn Host>,
-    /// `None`: the pass is inline, and what has to wait ends it.
-    stop: Option<Stop>,
-    /// What must not stand in what is shown; `None`: nothing.
+    /// `None` for an inline pass, which a pending host call stops.
+    stop: Option<StopFlag>,
+    /// Secrets to redact; `None` if there are none.
     secrets: Option<Arc<Secrets>>,
-    /// `ctx`, where functions of the script read it.
+    /// The value of `ctx`, if functions of the script read it.
     ctx: Option<Dynamic>,
-    /// Where the script captures variables.
+    /// The captured variables of the script.
     captures: Captures,
-    /// What it has captured so far.
+    /// The cells captured so far.
     cells: Cells,
     started: Instant,
     log_lines: u64,
@@ -58,18 +61,18 @@ pub(crate) struct Run {
     log_lines_dropped: u64,
     /// What a host call of an inline pass waits for.
     blocked_on: Option<Pending>,
-    /// Why its host has no memory for it.
-    no_memory: Option<NoMemory>,
-    /// What it was given to `exit` with.
+    /// Why the host has no memory for the execution.
+    memory_error: Option<OutOfMemoryError>,
+    /// The argument of `exit`.
     exit: Option<Dynamic>,
-    /// The error by which it reached a limit of the engine's, in words, and where.
+    /// The message and the location of an error by which the engine reached one of its own limits.
     limit: Option<(String, Position)>,
 }
 
 thread_local! {
     static CURRENT: RunContext = const {
         RunContext {
-            meter: Meter::idle(),
+            meter: Meter::unlimited(),
             captures: Cell::new(0),
             has_deep_stack: Cell::new(false),
             run: RefCell::new(ManuallyDrop::new(None)),
@@ -77,64 +80,65 @@ thread_local! {
     };
 }
 
-/// Counts one operation of the current run. `Some` when the run must end.
-pub(crate) fn tick() -> Option<Trip> {
+/// Counts one operation of the current execution. `Some` if the execution must stop.
+pub(crate) fn tick() -> Option<StopReason> {
     CURRENT.with(|current| {
         if current.meter.count_operation() {
-            current.look();
+            current.poll_limits();
         }
-        current.meter.trip()
+        current.meter.stop_reason()
     })
 }
 
-/// Notes native work of about as many small steps (a value that is looked at, some bytes that are copied). `Some` when the
-/// run must end: native functions that can take long ask this as they go on.
-pub(crate) fn worked(steps: usize) -> Option<Trip> {
+/// Charges about `steps` small steps of native work, such as visiting a value or copying some bytes. `Some` if the
+/// execution must stop. Native functions that can take long call this repeatedly.
+pub(crate) fn charge(steps: usize) -> Option<StopReason> {
     CURRENT.with(|current| {
         if current.meter.count_steps(steps) {
-            current.look();
+            current.poll_limits();
         }
-        current.meter.trip()
+        current.meter.stop_reason()
     })
 }
 
-/// Whether the current run may hold `bytes` more; if not, it must end. For native functions, before they make much.
-pub(crate) fn room_for(bytes: usize) -> Option<Trip> {
+/// Reserves `bytes` of memory before a native function allocates them. `Some` if the execution must stop.
+pub(crate) fn reserve(bytes: usize) -> Option<StopReason> {
     CURRENT.with(|current| {
         current.meter.check_memory(bytes);
-        current.ask_for_memory(bytes);
-        current.meter.trip()
+        current.reserve_memory(bytes);
+        current.meter.stop_reason()
     })
 }
 
-/// Notes that the current run has lost so many bytes for good.
-pub(crate) fn note_lost(bytes: u64) {
+/// Reports to the host that the current execution leaked `bytes`.
+pub(crate) fn note_leaked(bytes: u64) {
     CURRENT.with(|current| {
         if let Some((host, _)) = current.host() {
-            memory::uncounted(|| host.note_lost(bytes));
+            memory::uncounted(|| host.note_leaked(bytes));
         }
     });
 }
 
-/// Whether a run on this thread was granted a deep stack. The thread keeps what was used of it until it ends.
+/// Whether an execution on this thread reserved a deep stack. Its pages stay resident until the thread ends.
 pub fn has_deep_stack() -> bool {
     CURRENT.with(|current| current.has_deep_stack.get())
 }
 
-/// Ends the current run with `value`, which is kept until [`take_exit`]. Where it has come to its end before, that one counts.
+/// Stops the current execution with `value`, which is kept until [`take_exit`]. An earlier stop reason takes
+/// precedence.
 pub(crate) fn exit(value: Dynamic) {
     CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
         if let Some(run) = run.as_mut()
-            && current.meter.trip().is_none()
+            && current.meter.stop_reason().is_none()
         {
             run.exit = Some(value);
-            current.meter.end(Trip::Exit);
+            current.meter.stop(StopReason::Exit);
         }
     });
 }
 
-/// What the current run was ended with by `exit`, if it was. What is done with it is measured again.
+/// The argument of `exit`, if the current execution called it. Limits apply again to the use of this value.
 pub(crate) fn take_exit() -> Option<Dynamic> {
     CURRENT.with(|current| {
         current.meter.clear_exit();
@@ -142,25 +146,25 @@ pub(crate) fn take_exit() -> Option<Dynamic> {
     })
 }
 
-/// Ends the current run where `error` says that a limit of the engine's was reached, at whatever depth of calls.
-pub(crate) fn end_by(error: &EvalAltResult) {
+/// Stops the current execution if `error` is a reached limit of the engine, at any call depth.
+pub(crate) fn stop_on_engine_limit(error: &EvalAltResult) {
     let innermost = innermost(error);
-    let trip = match innermost {
-        EvalAltResult::ErrorStackOverflow(_) => Trip::Depth,
-        EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => Trip::Size,
+    let stop_reason = match innermost {
+        EvalAltResult::ErrorStackOverflow(_) => StopReason::Depth,
+        EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => StopReason::Size,
         _ => return,
     };
     CURRENT.with(|current| {
-        if current.meter.trip().is_none()
+        if current.meter.stop_reason().is_none()
             && let Some(run) = current.run.borrow_mut().as_mut()
         {
             run.limit = Some((script_error::limit(innermost), innermost.position()));
         }
-        current.meter.end(trip);
+        current.meter.stop(stop_reason);
     });
 }
 
-/// The error in the function that was called last.
+/// The error of the innermost call.
 pub(crate) fn innermost(error: &EvalAltResult) -> &EvalAltResult {
     match error {
         EvalAltResult::ErrorInFunctionCall(_, _, inner, _) | EvalAltResult::ErrorInModule(_, inner, _) => {
@@ -170,22 +174,22 @@ pub(crate) fn innermost(error: &EvalAltResult) -> &EvalAltResult {
     }
 }
 
-/// Ends the current run because a value is too large, where a native function cannot fail.
-pub(crate) fn end_for_size() {
-    CURRENT.with(|current| current.meter.end(Trip::Size));
+/// Stops the current execution because a value is too large; for native functions that cannot fail.
+pub(crate) fn stop_for_size() {
+    CURRENT.with(|current| current.meter.stop(StopReason::Size));
 }
 
-/// The secrets of the current run, where it has any.
+/// The secrets of the current execution, if any.
 pub(crate) fn secrets() -> Option<Arc<Secrets>> {
     CURRENT.with(|current| current.run.borrow().as_ref()?.secrets.clone())
 }
 
-/// What `ctx` is in functions of the current run.
+/// The value of `ctx` in functions of the current script.
 pub(crate) fn ctx() -> Option<Dynamic> {
     CURRENT.with(|current| current.run.borrow().as_ref()?.ctx.clone())
 }
 
-/// Makes `ctx` known to the functions of the current run.
+/// Sets the value of `ctx` for functions of the current script.
 pub(crate) fn set_ctx(ctx: Option<Dynamic>) {
     let before = CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
@@ -194,18 +198,18 @@ pub(crate) fn set_ctx(ctx: Option<Dynamic>) {
     drop(before);
 }
 
-/// What `name` stands for in the script of the current run, where it is a capture or what was caught.
+/// How the script uses `name` at this position, if it is a capture or a caught error.
 #[inline(always)]
-pub(crate) fn place_of(name: &str) -> Option<Place> {
+pub(crate) fn variable_use(name: &str) -> Option<VariableUse> {
     CURRENT.with(|current| {
         if !captures::is_in_mask(current.captures.get(), name) {
             return None;
         }
-        current.run.borrow().as_ref()?.captures.at(name)
+        current.run.borrow().as_ref()?.captures.use_at(name)
     })
 }
 
-/// Remembers a cell that the current run has made.
+/// Records a cell that the current execution created.
 pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
     CURRENT.with(|current| {
         if let Some(run) = current.run.borrow_mut().as_mut() {
@@ -214,7 +218,7 @@ pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
     });
 }
 
-/// The cells that the current run has made, which are forgotten.
+/// Takes the cells that the current execution created.
 pub(crate) fn take_cells() -> Option<Cells> {
     CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
@@ -222,7 +226,7 @@ pub(crate) fn take_cells() -> Option<Cells> {
     })
 }
 
-/// Admits a log line of so many bytes, and says how long the run has gone on; `None`: there are too many, and it is counted.
+/// Admits a log line of this length and returns the time since the start; `None` if a limit drops the line.
 pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
     CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
@@ -233,7 +237,7 @@ pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
             return None;
         }
         if run.stop.is_none() && run.log_lines >= InlineBudget::LOG_LINES {
-            current.meter.end(Trip::OverBudget);
+            current.meter.stop(StopReason::OverBudget);
             return None;
         }
         run.log_lines += 1;
@@ -242,31 +246,31 @@ pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
     })
 }
 
-/// Makes a call of the current run's host until it is answered. What it allocates is the server's.
+/// Calls the current host until the call returns a value. Its allocations count for the server.
 ///
 /// # Errors
-/// The run has come to its end, here or before: nothing is called then.
-pub(crate) fn host_call<T>(mut call: impl FnMut(&dyn Host) -> HostCall<T>) -> Result<T, Trip> {
+/// The execution stopped, now or earlier. After that, nothing is called.
+pub(crate) fn host_call<T>(mut call: impl FnMut(&dyn Host) -> HostCall<T>) -> Result<T, StopReason> {
     CURRENT.with(|current| {
         loop {
-            if let Some(trip) = current.meter.trip() {
-                return Err(trip);
+            if let Some(stop_reason) = current.meter.stop_reason() {
+                return Err(stop_reason);
             }
-            let Some((host, stop)) = current.host() else { return Err(Trip::Stopped) };
+            let Some((host, stop)) = current.host() else { return Err(StopReason::Stopped) };
             match (memory::uncounted(|| call(&*host)), stop) {
-                (HostCall::Ready(answer), _) => return Ok(answer),
+                (HostCall::Ready(value), _) => return Ok(value),
                 (HostCall::Pending(pending), Some(stop)) => {
                     let waited = memory::uncounted(|| host.wait(pending, &stop));
                     current.meter.note_wait(waited);
                     if stop.load(Ordering::Relaxed) {
-                        current.meter.end(Trip::Stopped);
+                        current.meter.stop(StopReason::Stopped);
                     }
                 }
                 (HostCall::Pending(pending), None) => {
                     if let Some(run) = current.run.borrow_mut().as_mut() {
                         run.blocked_on = Some(pending);
                     }
-                    current.meter.end(Trip::Blocked);
+                    current.meter.stop(StopReason::Blocked);
                 }
             }
         }
@@ -274,90 +278,91 @@ pub(crate) fn host_call<T>(mut call: impl FnMut(&dyn Host) -> HostCall<T>) -> Re
 }
 
 impl RunContext {
-    fn host(&self) -> Option<(Arc<dyn Host>, Option<Stop>)> {
+    fn host(&self) -> Option<(Arc<dyn Host>, Option<StopFlag>)> {
         let run = self.run.borrow();
         let run = run.as_ref()?;
         Some((Arc::clone(&run.host), run.stop.clone()))
     }
 
     #[cold]
-    fn look(&self) {
+    fn poll_limits(&self) {
         if self.meter.yield_is_due()
             && let Some((host, Some(stop))) = self.host()
         {
             let waited = memory::uncounted(|| host.yield_cpu(&stop));
             self.meter.note_wait(waited);
         }
-        self.meter.look();
-        self.ask_for_memory(0);
+        self.meter.poll_limits();
+        self.reserve_memory(0);
         let run = self.run.borrow();
         let stop = run.as_ref().and_then(|run| run.stop.as_ref());
         if stop.is_some_and(|stop| stop.load(Ordering::Relaxed)) {
-            self.meter.end(Trip::Stopped);
+            self.meter.stop(StopReason::Stopped);
         }
     }
 
-    /// Asks the host for what the run holds, and is about to hold with `more` bytes. The run ends where it is refused.
-    fn ask_for_memory(&self, more: usize) {
-        if self.meter.trip().is_none()
-            && let Some(wanted) = self.meter.memory_wanted(more)
+    /// Reserves memory for the execution's values plus `more` bytes. The execution stops if the host refuses.
+    fn reserve_memory(&self, more: usize) {
+        if self.meter.stop_reason().is_none()
+            && let Some(reservation) = self.meter.missing_reservation(more)
             && let Some((host, _)) = self.host()
         {
-            match memory::uncounted(|| host.grow_memory(wanted.bytes())) {
+            match memory::uncounted(|| host.reserve_memory(reservation.bytes())) {
                 Ok(()) => {
-                    self.meter.grant(wanted);
-                    self.has_deep_stack.set(self.has_deep_stack.get() || wanted.stack > 0);
+                    self.meter.note_reserved(reservation);
+                    self.has_deep_stack.set(self.has_deep_stack.get() || reservation.stack > 0);
                 }
                 Err(refused) => {
                     if let Some(run) = self.run.borrow_mut().as_mut() {
-                        run.no_memory = Some(refused);
+                        run.memory_error = Some(refused);
                     }
-                    self.meter.end(Trip::NodeMemory);
+                    self.meter.stop(StopReason::NodeMemory);
                 }
             }
         }
     }
 }
 
-/// A run on this thread, from [`ActiveRun::begin`] to [`ActiveRun::finish`]. The run around it goes on afterwards.
-pub(crate) struct ActiveRun {
+/// An execution on this thread, from [`ActiveExecution::begin`] to [`ActiveExecution::finish`]. Dropping it restores
+/// the outer execution.
+pub(crate) struct ActiveExecution {
     started: Instant,
-    before: memory::Reading,
-    peak_around: i64,
-    meter_around: Meter,
-    captures_around: u64,
-    run_around: Option<Run>,
+    before: memory::ThreadMemory,
+    outer_peak: i64,
+    outer_meter: Meter,
+    outer_captures: u64,
+    outer_state: Option<ExecutionState>,
 }
 
-/// What is left of a run that is over.
-pub(crate) struct Finished {
+/// The results of a finished execution.
+pub(crate) struct FinishedExecution {
     pub(crate) usage: Usage,
     pub(crate) log_lines: u64,
     pub(crate) log_lines_dropped: u64,
     /// What an inline pass waits for.
     pub(crate) blocked_on: Option<Pending>,
-    /// Why its host had no memory for it.
-    pub(crate) no_memory: Option<NoMemory>,
-    /// The error by which it reached a limit of the engine's, in words, and where.
+    /// Why the host had no memory for it.
+    pub(crate) memory_error: Option<OutOfMemoryError>,
+    /// The message and the location of an error by which the engine reached one of its own limits.
     pub(crate) limit: Option<(String, Position)>,
 }
 
-impl ActiveRun {
-    /// Begins a run: inline where there is no `stop`, else on a thread of its own, until `stop` is set.
+impl ActiveExecution {
+    /// Begins an execution: inline if `stop` is `None`, else on its own thread until `stop` is set.
     pub(crate) fn begin(
         limits: &Limits,
         host: Arc<dyn Host>,
-        stop: Option<Stop>,
+        stop: Option<StopFlag>,
         secrets: &Arc<Secrets>,
         captures: &Captures,
     ) -> Self {
         let started = Instant::now();
-        let peak_around = memory::begin_peak();
+        let outer_peak = memory::begin_peak();
         memory::take_oversized();
-        let before = memory::reading();
+        let before = memory::thread_memory();
         let secrets = (!secrets.is_empty()).then(|| Arc::clone(secrets));
         let inline = stop.is_none();
-        let run = Run {
+        let run = ExecutionState {
             host,
             stop,
             secrets,
@@ -369,47 +374,47 @@ impl ActiveRun {
             log_bytes: 0,
             log_lines_dropped: 0,
             blocked_on: None,
-            no_memory: None,
+            memory_error: None,
             exit: None,
             limit: None,
         };
         CURRENT.with(|current| {
-            let meter_around = Meter::new(limits, started, before, inline, &current.meter);
-            current.meter.swap(&meter_around);
-            let captures_around = current.captures.replace(captures.mask);
-            let run_around = ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(Some(run))));
-            Self { started, before, peak_around, meter_around, captures_around, run_around }
+            let outer_meter = Meter::new(limits, started, before, inline, &current.meter);
+            current.meter.swap(&outer_meter);
+            let outer_captures = current.captures.replace(captures.mask);
+            let outer_state = ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(Some(run))));
+            Self { started, before, outer_peak, outer_meter, outer_captures, outer_state }
         })
     }
 
-    /// Ends the run.
-    pub(crate) fn finish(self) -> Finished {
+    /// Ends the execution.
+    pub(crate) fn finish(self) -> FinishedExecution {
         let positive = |bytes: i64| u64::try_from(bytes).unwrap_or(0);
-        let peak = memory::end_peak(self.peak_around);
+        let peak = memory::end_peak(self.outer_peak);
         CURRENT.with(|current| {
             let usage = Usage {
                 duration: self.started.elapsed(),
                 operations: current.meter.operations(),
-                memory_peak: positive(peak.saturating_sub(self.before.bytes)),
-                held: positive(memory::reading().bytes.saturating_sub(self.before.bytes)),
+                memory_peak_bytes: positive(peak.saturating_sub(self.before.bytes)),
+                held: positive(memory::thread_memory().bytes.saturating_sub(self.before.bytes)),
                 waited: current.meter.waited(),
-                trip: current.meter.trip(),
+                stop_reason: current.meter.stop_reason(),
             };
             let mut run = current.run.borrow_mut();
             let run = run.as_mut();
-            let mut finished = Finished {
+            let mut finished = FinishedExecution {
                 usage,
                 log_lines: 0,
                 log_lines_dropped: 0,
                 blocked_on: None,
-                no_memory: None,
+                memory_error: None,
                 limit: None,
             };
             if let Some(run) = run {
                 finished.log_lines = run.log_lines;
                 finished.log_lines_dropped = run.log_lines_dropped;
                 finished.blocked_on = run.blocked_on.take();
-                finished.no_memory = run.no_memory.take();
+                finished.memory_error = run.memory_error.take();
                 finished.limit = run.limit.take();
             }
             finished
@@ -417,13 +422,13 @@ impl ActiveRun {
     }
 }
 
-impl Drop for ActiveRun {
+impl Drop for ActiveExecution {
     fn drop(&mut self) {
         let run = CURRENT.with(|current| {
-            current.meter.swap(&self.meter_around);
-            current.meter.add(&self.meter_around);
-            current.captures.set(self.captures_around);
-            ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(self.run_around.take())))
+            current.meter.swap(&self.outer_meter);
+            current.meter.add(&self.outer_meter);
+            current.captures.set(self.outer_captures);
+            ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(self.outer_state.take())))
         });
         drop(run);
     }
@@ -433,7 +438,7 @@ impl Drop for ActiveRun {
 mod tests {
     use super::*;
     use crate::log_line::LogLine;
-    use crate::meter::STEPS_PER_LOOK;
+    use crate::meter::STEPS_PER_POLL;
 
     struct NoHost;
 
@@ -447,67 +452,67 @@ mod tests {
         }
     }
 
-    fn begin(limits: &Limits, stop: Option<Stop>) -> ActiveRun {
-        ActiveRun::begin(limits, Arc::new(NoHost), stop, &Arc::default(), &Captures::default())
+    fn begin(limits: &Limits, stop: Option<StopFlag>) -> ActiveExecution {
+        ActiveExecution::begin(limits, Arc::new(NoHost), stop, &Arc::default(), &Captures::default())
     }
 
-    fn run(limits: Limits) -> ActiveRun {
+    fn run(limits: Limits) -> ActiveExecution {
         begin(&limits, Some(Arc::default()))
     }
 
     #[test]
-    fn a_limit_that_was_reached_stays_reached() {
+    fn reached_limit_stays_reached() {
         let run = run(Limits { operations: 2, ..Limits::UNBOUNDED });
         assert_eq!((tick(), tick()), (None, None));
-        assert_eq!((tick(), tick()), (Some(Trip::Operations), Some(Trip::Operations)));
-        assert!(host_call(|_| HostCall::Ready(())).is_err(), "it reaches nothing outside any more");
-        assert_eq!(run.finish().usage.trip, Some(Trip::Operations));
+        assert_eq!((tick(), tick()), (Some(StopReason::Operations), Some(StopReason::Operations)));
+        assert!(host_call(|_| HostCall::Ready(())).is_err(), "no host calls after a limit");
+        assert_eq!(run.finish().usage.stop_reason, Some(StopReason::Operations));
         assert_eq!(tick(), None);
     }
 
     #[test]
-    fn the_clock_is_looked_at_now_and_then() {
+    fn clock_is_read_every_64_operations() {
         let run = run(Limits { timeout: Duration::ZERO, ..Limits::UNBOUNDED });
         let ended = (1..=1000).find(|_| tick().is_some());
         assert_eq!(ended, Some(64));
-        assert_eq!(run.finish().usage.trip, Some(Trip::Timeout));
+        assert_eq!(run.finish().usage.stop_reason, Some(StopReason::Timeout));
     }
 
     #[test]
-    fn an_inline_pass_ends_with_its_budget() {
+    fn inline_pass_stops_at_its_budget() {
         let run = begin(&Limits::DEFAULT, None);
         let ended = (1..=InlineBudget::OPERATIONS + 64).find(|_| tick().is_some());
         assert!(
             ended.is_some_and(|ended| ended > InlineBudget::OPERATIONS)
                 || run.started.elapsed() > InlineBudget::TIME
         );
-        assert_eq!(run.finish().usage.trip, Some(Trip::OverBudget));
+        assert_eq!(run.finish().usage.stop_reason, Some(StopReason::OverBudget));
     }
 
     #[test]
-    fn an_inline_pass_ends_with_its_log_lines() {
-        for (stop, trip) in [(None, Some(Trip::OverBudget)), (Some(Arc::default()), None)] {
+    fn inline_pass_stops_at_its_log_lines() {
+        for (stop, stop_reason) in [(None, Some(StopReason::OverBudget)), (Some(Arc::default()), None)] {
             let run = begin(&Limits::DEFAULT, stop);
             let admitted = (0..2 * InlineBudget::LOG_LINES).filter(|_| admit_log_line(1).is_some()).count();
             let finished = run.finish();
-            assert_eq!(finished.usage.trip, trip);
+            assert_eq!(finished.usage.stop_reason, stop_reason);
             assert_eq!(admitted as u64, finished.log_lines);
             assert_eq!(finished.log_lines_dropped, 0);
         }
     }
 
     #[test]
-    fn a_run_is_stopped_from_outside() {
+    fn stop_flag_stops_an_execution() {
         let stop = Arc::new(AtomicBool::new(false));
         let run = begin(&Limits::UNBOUNDED, Some(Arc::clone(&stop)));
-        assert_eq!(worked(STEPS_PER_LOOK), None);
+        assert_eq!(charge(STEPS_PER_POLL), None);
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(worked(STEPS_PER_LOOK), Some(Trip::Stopped));
+        assert_eq!(charge(STEPS_PER_POLL), Some(StopReason::Stopped));
         drop(run);
     }
 
     #[test]
-    fn an_inner_run_counts_for_the_outer_one_and_leaves_its_limits() {
+    fn inner_execution_counts_for_the_outer_one_and_keeps_its_limits() {
         let outer = run(Limits { operations: 10, ..Limits::UNBOUNDED });
         let inner = run(Limits { operations: 4, timeout: Duration::MAX, ..Limits::UNBOUNDED });
         let spent = (0..4).filter(|_| tick().is_none()).count();

@@ -1,26 +1,26 @@
-//! The secrets of an app: what its scripts read as `ctx.secrets`, and what nothing else may show.
+//! An app's secrets, which scripts read as `ctx.secrets`, and their redaction in texts.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The shortest secret that is looked for in what is shown and in what is pushed, in bytes. Shorter ones are parts of too
-/// many words.
-pub const SECRET_MIN: usize = 4;
+/// The minimum length of a secret that is searched for in output and pushed files, in bytes. Shorter values occur in
+/// too many words.
+pub const SECRET_MIN_BYTES: usize = 4;
 
-/// The values of secrets, by their names. Never printed by `Debug`.
+/// Secret values by name. `Debug` never prints the values.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     values: BTreeMap<String, String>,
-    /// Each way in which a value can stand in a text, with its name; the longest first.
+    /// Every encoding of a value that can occur in a text, with its name; longest first.
     needles: Vec<(String, String)>,
 }
 
 impl Secrets {
-    /// Secrets with these values.
+    /// Creates the set with these values.
     pub fn new(values: BTreeMap<String, String>) -> Self {
         let mut needles = Vec::new();
-        for (name, value) in values.iter().filter(|(_, value)| value.len() >= SECRET_MIN) {
+        for (name, value) in values.iter().filter(|(_, value)| value.len() >= SECRET_MIN_BYTES) {
             let in_json = serde_json::Value::from(value.as_str()).to_string();
             let in_json = in_json[1..in_json.len() - 1].to_owned();
             if in_json != *value {
@@ -28,12 +28,12 @@ impl Secrets {
             }
             needles.push((value.clone(), name.clone()));
         }
-        // A value that holds another one goes first, so that nothing of it is left.
+        // A value that contains another one comes first, so that it is replaced as a whole.
         needles.sort_by(|(one, _), (other, _)| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         Self { values, needles }
     }
 
-    /// Whether there are none.
+    /// Whether there are no secrets.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -43,24 +43,24 @@ impl Secrets {
         self.values.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The value of the secret of that name.
+    /// The value of the named secret.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
     }
 
-    /// The ways in which a value can stand in a text, each with the secret's name.
+    /// Every encoding of a value that can occur in a text, with the name of its secret.
     pub fn needles(&self) -> impl Iterator<Item = (&str, &str)> {
         self.needles.iter().map(|(needle, name)| (needle.as_str(), name.as_str()))
     }
 
-    /// Those of them that are named.
-    pub fn only<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Self {
+    /// The secrets with the given names.
+    pub fn subset<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Self {
         let found = names.into_iter().filter_map(|name| self.values.get_key_value(name));
         Self::new(found.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
-    /// The text with the names of secrets in the places of their values: whatever is written down or sent of what a script
-    /// said goes through here.
+    /// Replaces secret values in `text` by the names of the secrets. Everything a script outputs passes through here
+    /// before it is stored or sent.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut text = Cow::Borrowed(text);
         for (needle, name) in &self.needles {
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_is_replaced_by_its_name_wherever_it_stands() {
+    fn values_are_replaced_by_their_names() {
         let secrets =
             secrets(&[("A", "tangerine"), ("B", "tangerine-dream"), ("C", "say \"hi\"\n"), ("D", "abc")]);
         let redacted = |text| secrets.redact(text).into_owned();
@@ -98,8 +98,8 @@ mod tests {
     }
 
     #[test]
-    fn no_value_is_shown_by_debug() {
-        let shown = format!("{:?}", secrets(&[("A", "tangerine")]));
-        assert_eq!(shown, r#"{"A"}"#);
+    fn debug_shows_names_only() {
+        let debug = format!("{:?}", secrets(&[("A", "tangerine")]));
+        assert_eq!(debug, r#"{"A"}"#);
     }
 }

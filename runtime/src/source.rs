@@ -1,7 +1,7 @@
-//! The text of a script, and what is compiled of it.
+//! The text of a script and the programs compiled from it.
 //!
-//! Revisions of an app whose scripts are the same share one [`Source`]. A [`Program`] can be dropped and compiled again at any time;
-//! runs that have it go on with it.
+//! Revisions of an app with identical scripts share one [`Source`]. A [`Program`] can be dropped and compiled again
+//! at any time; executions that hold it continue.
 
 use std::any::Any;
 use std::fmt;
@@ -12,41 +12,41 @@ use arc_swap::{ArcSwapOption, Guard};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 
-use crate::check::{NotCompiled, Room, Script, recompile};
-use crate::failure::{Failure, FailureKind, FailurePlace};
+use crate::check::{CompileError, MemoryBudget, Script, recompile};
+use crate::failure::{Failure, FailureKind, SourceLocation};
 
-/// What accounts for memory: it is given back when this is dropped.
-pub type Held = Box<dyn Any + Send + Sync>;
+/// Releases accounted memory when it is dropped.
+pub type MemoryGuard = Box<dyn Any + Send + Sync>;
 
-/// The text of a script with the programs that are compiled of it, one for each SDK version.
+/// The text of a script with its compiled programs, one per SDK version.
 pub struct Source {
     text: Box<str>,
     programs: [ArcSwapOption<Program>; SdkVersion::ALL.len()],
-    compiling: Mutex<()>,
-    _held: Option<Held>,
+    compilation: Mutex<()>,
+    _memory: Option<MemoryGuard>,
 }
 
-/// What a script is compiled to.
+/// A compiled script.
 pub struct Program {
     script: Result<Script, Failure>,
     is_used: AtomicBool,
-    _held: Option<Held>,
+    _memory: Option<MemoryGuard>,
 }
 
 impl Source {
-    /// A text whose memory nobody accounts for.
+    /// A text whose memory is not accounted for.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self {
             text: text.into(),
             programs: std::array::from_fn(|_| ArcSwapOption::empty()),
-            compiling: Mutex::default(),
-            _held: None,
+            compilation: Mutex::default(),
+            _memory: None,
         }
     }
 
-    /// A text, with what accounts for its memory.
-    pub fn held_by(self, held: Held) -> Self {
-        Self { _held: Some(held), ..self }
+    /// Attaches the guard of its accounted memory.
+    pub fn with_memory_guard(self, guard: MemoryGuard) -> Self {
+        Self { _memory: Some(guard), ..self }
     }
 
     /// The text.
@@ -54,79 +54,79 @@ impl Source {
         &self.text
     }
 
-    /// What is compiled of it for an SDK version.
+    /// The program compiled for an SDK version.
     pub fn program(&self, sdk: SdkVersion) -> Option<Arc<Program>> {
         self.programs[sdk as usize].load_full()
     }
 
-    /// The same, borrowed for a moment.
+    /// The same, borrowed for a short time.
     pub(crate) fn load_program(&self, sdk: SdkVersion) -> Guard<Option<Arc<Program>>> {
         self.programs[sdk as usize].load()
     }
 
-    /// Keeps what was compiled of it.
+    /// Stores a compiled program.
     pub fn set_program(&self, sdk: SdkVersion, program: Arc<Program>) {
         self.programs[sdk as usize].store(Some(program));
     }
 
-    /// Lets go of what is compiled of it, and gives that back.
+    /// Removes and returns a compiled program.
     pub fn take_program(&self, sdk: SdkVersion) -> Option<Arc<Program>> {
         self.programs[sdk as usize].swap(None)
     }
 
-    /// The turn to compile it: while one compiles, others wait for what comes of it.
-    pub fn compiling(&self) -> MutexGuard<'_, ()> {
-        self.compiling.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the compilation of this script; other threads wait for the result.
+    pub fn lock_compilation(&self) -> MutexGuard<'_, ()> {
+        self.compilation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Program {
-    /// Compiles a text that was checked when it was pushed, in as much memory as `room` grants.
+    /// Compiles a text that was checked when it was pushed, within `budget`.
     ///
     /// # Errors
-    /// There is not enough of it. That a text does not compile any more is no error here: its runs fail.
+    /// The budget is exhausted. A text that no longer compiles is not an error here: its executions fail.
     pub fn compile(
         sdk: SdkVersion,
         path: &ScriptPath,
         text: &str,
-        room: &Arc<dyn Room>,
-    ) -> Result<Self, crate::NoMemory> {
-        let script = match recompile(sdk, path, text, room) {
+        budget: &Arc<dyn MemoryBudget>,
+    ) -> Result<Self, crate::OutOfMemoryError> {
+        let script = match recompile(sdk, path, text, budget) {
             Ok(script) => Ok(script),
-            Err(NotCompiled::NoMemory(refused)) => return Err(refused),
-            Err(NotCompiled::Diagnostics(diagnostics)) => Err(diagnostics.iter().next().map_or_else(
+            Err(CompileError::OutOfMemory(refused)) => return Err(refused),
+            Err(CompileError::Diagnostics(diagnostics)) => Err(diagnostics.iter().next().map_or_else(
                 || Failure::new(FailureKind::Compile, "the script does not compile"),
                 |diagnostic| {
-                    let place = diagnostic.span.as_ref().map(|span| FailurePlace {
+                    let location = diagnostic.span.as_ref().map(|place| SourceLocation {
                         script: path.clone(),
-                        line: span.line,
-                        column: span.column,
+                        line: place.line,
+                        column: place.column,
                     });
-                    Failure { kind: FailureKind::Compile, message: diagnostic.message.clone(), place }
+                    Failure { kind: FailureKind::Compile, message: diagnostic.message.clone(), location }
                 },
             )),
         };
-        Ok(Self { script, is_used: AtomicBool::new(true), _held: None })
+        Ok(Self { script, is_used: AtomicBool::new(true), _memory: None })
     }
 
-    /// The same, with what accounts for its memory.
-    pub fn held_by(self, held: Held) -> Self {
-        Self { _held: Some(held), ..self }
+    /// Attaches the guard of its accounted memory.
+    pub fn with_memory_guard(self, guard: MemoryGuard) -> Self {
+        Self { _memory: Some(guard), ..self }
     }
 
-    /// How many bytes it takes; 0 without [`crate::CountingAllocator`].
+    /// Its memory in bytes; 0 without [`crate::CountingAllocator`].
     pub fn bytes(&self) -> u64 {
         self.script.as_ref().map_or(0, Script::bytes)
     }
 
-    /// Whether it was run since this was asked last.
+    /// Whether it was executed since the last call.
     pub fn take_used(&self) -> bool {
         self.is_used.swap(false, Ordering::Relaxed)
     }
 
-    /// Notes that it is run.
+    /// Records that it is executed.
     pub(crate) fn note_used(&self) {
-        // Most often nothing changes, and then no other processor's copy has to be fetched again.
+        // Usually nothing changes, and other processors keep their cached copy.
         if !self.is_used.load(Ordering::Relaxed) {
             self.is_used.store(true, Ordering::Relaxed);
         }
@@ -137,11 +137,11 @@ impl Program {
     }
 }
 
-/// What has just passed the checks of a push.
+/// Converts a script that just passed the checks of a push.
 impl From<Script> for Program {
     fn from(mut script: Script) -> Self {
         drop(script.take_warnings());
-        Self { script: Ok(script), is_used: AtomicBool::new(true), _held: None }
+        Self { script: Ok(script), is_used: AtomicBool::new(true), _memory: None }
     }
 }
 

@@ -1,13 +1,13 @@
-//! What SDK 1.2 adds, as the author of a script sees it: `ctx.env` and `ctx.secrets`.
+//! The additions of SDK 1.2 as script authors see them: `ctx.env` and `ctx.secrets`.
 //!
-//! A rule as in `sdk_contract.rs`: what stands here once it has landed is a promise. A test that is changed or taken away is a
-//! version bump; what is added here belongs to 1.2 and was always so, or comes with a later version and a file of its own.
+//! As in `sdk_contract.rs`, every test here is a promise. A changed or removed test is a version bump; an added one
+//! pins behavior that 1.2 always had, or comes with a later version in its own file.
 
 mod support;
 
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{CountingAllocator, compile, functions};
+use runtime::{CountingAllocator, callable_functions, compile};
 use support::{Call, script};
 
 #[global_allocator]
@@ -35,7 +35,7 @@ fn settings_are_strings_in_ctx_env() {
 }
 
 #[test]
-fn a_setting_that_is_not_declared_is_nothing() {
+fn undeclared_setting_is_unit() {
     assert_eq!(call("ctx.env.NOPE == () && ctx.secrets.NOPE == ()").text(), "true");
 }
 
@@ -47,20 +47,20 @@ fn secrets_are_strings_in_ctx_secrets() {
 }
 
 #[test]
-fn both_are_there_whatever_started_the_script() {
+fn env_and_secrets_exist_for_every_trigger() {
     let source = "ctx.env.GREETING.len() + ctx.secrets.PIN.len()";
     assert_eq!(call(source).function("null").text(), "9");
     assert_eq!(call(source).scheduled().text(), "9");
 }
 
 #[test]
-fn both_are_maps_without_entries_where_nothing_is_declared() {
+fn env_and_secrets_are_empty_maps_without_declarations() {
     let bare = Call { env: Vec::new(), secrets: Vec::new(), ..call("[ctx.env, ctx.secrets]") };
     assert_eq!(bare.text(), "[{},{}]");
 }
 
 #[test]
-fn a_log_line_shows_a_secret_by_its_name() {
+fn log_line_redacts_secrets() {
     let log = call(
         "log::info(`key ${ctx.secrets.API_KEY}`, #{ pin: ctx.secrets.PIN, all: [ctx.secrets] }); log::warn(ctx.secrets.API_KEY)",
     )
@@ -73,7 +73,7 @@ fn a_log_line_shows_a_secret_by_its_name() {
 }
 
 #[test]
-fn a_failure_shows_a_secret_by_its_name() {
+fn failure_redacts_secrets() {
     let thrown = call("throw `no ${ctx.secrets.API_KEY}`").failure();
     assert_eq!(thrown.message, "no [secret API_KEY]");
     let cut = call("let s = \"\"; s.pad(4090, 'x'); throw s + ctx.secrets.API_KEY").failure();
@@ -88,8 +88,8 @@ fn scripts_of_older_versions_see_neither() {
         for (source, property) in [("ctx.env.A", "env"), ("ctx.secrets.A", "secrets")] {
             let path = ScriptPath::new("main.rhai").unwrap();
             let diagnostics = compile(sdk, &path, source).unwrap_err();
-            let told = &diagnostics.iter().next().unwrap().message;
-            assert_eq!(told, &format!("`ctx.{property}` requires sdk 1.2, this manifest has {sdk}"));
+            let message = &diagnostics.iter().next().unwrap().message;
+            assert_eq!(message, &format!("`ctx.{property}` requires sdk 1.2, the manifest has {sdk}"));
         }
         let whole = Call { sdk, ..call("ctx.keys()") };
         assert!(!whole.text().contains("env") && !whole.text().contains("secrets"));
@@ -98,6 +98,6 @@ fn scripts_of_older_versions_see_neither() {
 }
 
 #[test]
-fn it_adds_no_function() {
-    assert!(functions(SdkVersion::V1_2).eq(functions(SdkVersion::V1_1)));
+fn version_adds_no_function() {
+    assert!(callable_functions(SdkVersion::V1_2).eq(callable_functions(SdkVersion::V1_1)));
 }

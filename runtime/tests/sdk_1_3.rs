@@ -1,11 +1,12 @@
-//! What SDK 1.3 adds, as the author of a script sees it. It is a draft until PiCloud 0.1.0 is released: until then this file can change.
+//! The additions of SDK 1.3 as script authors see them. A draft until PiCloud 0.1.0 is released: until then this file
+//! can change.
 //!
-//! `ctx.env` and `ctx.secrets` know which names the manifest declares.
+//! `ctx.env` and `ctx.secrets` know the names that the manifest declares.
 
 mod support;
 
 use manifest_schema::sdk::SdkVersion;
-use runtime::{CountingAllocator, FailureKind, functions};
+use runtime::{CountingAllocator, FailureKind, callable_functions};
 use support::{Call, script};
 
 #[global_allocator]
@@ -42,7 +43,7 @@ fn declared_names_are_strings() {
 }
 
 #[test]
-fn an_undeclared_name_is_an_error() {
+fn undeclared_name_is_an_error() {
     assert_eq!(fails("ctx.secrets.TOKEN"), "the manifest declares no secret `TOKEN` in [secrets]");
     assert_eq!(
         fails("let key = \"API_KY\"; ctx.secrets[key]"),
@@ -54,24 +55,24 @@ fn an_undeclared_name_is_an_error() {
         "the manifest declares no secret `TOKEN` in [secrets]"
     );
     assert_eq!(call("try { ctx.env.NOPE } catch (error) { \"caught\" }").text(), "null");
-    let place = call("\n  ctx.secrets.TOKEN").failure().place.unwrap();
+    let place = call("\n  ctx.secrets.TOKEN").failure().location.unwrap();
     assert_eq!(place.line, 2);
-    // A door that an undeclared secret left open.
-    let door =
+    // An authorization check that an undeclared secret would disable.
+    let check =
         "if ctx.request.headers.authorization != ctx.secrets.TOKEN { return #{ statusCode: 401 }; } \"in\"";
-    assert_eq!(fails(door), "the manifest declares no secret `TOKEN` in [secrets]");
+    assert_eq!(fails(check), "the manifest declares no secret `TOKEN` in [secrets]");
 }
 
 #[test]
-fn a_declared_secret_that_is_not_set_is_nothing() {
+fn declared_secret_without_value_is_unit() {
     let call = call("[ctx.secrets.API_KEY, \"API_KEY\" in ctx.secrets, ctx.secrets.len()]");
     let revision = call.revision().with_secrets(&runtime::Secrets::default());
-    let answer = call.run_on(&revision).execution.outcome.unwrap();
-    assert_eq!(&answer.body[..], b"[null,false,2]");
+    let response = call.run_on(&revision).execution.outcome.unwrap();
+    assert_eq!(&response.body[..], b"[null,false,2]");
 }
 
 #[test]
-fn names_can_be_asked_for_and_listed() {
+fn names_can_be_tested_and_listed() {
     assert_eq!(
         call("[\"PIN\" in ctx.secrets, ctx.secrets.contains(\"NOPE\"), \"GREETING\" in ctx.env]").text(),
         "[true,false,true]"
@@ -97,8 +98,8 @@ fn settings_are_written_as_an_object() {
 }
 
 #[test]
-fn secrets_are_never_written_as_a_whole() {
-    let refused = "`ctx.secrets` is never written as a whole; name the secret that is meant";
+fn secrets_cannot_be_written_as_a_whole() {
+    let refused = "`ctx.secrets` cannot be written as a whole; read its secrets by name";
     for source in [
         "let all = [ctx.secrets][0]; all.to_json()",
         "let all = [ctx.secrets][0]; all.values()",
@@ -127,7 +128,7 @@ fn secrets_are_never_written_as_a_whole() {
 }
 
 #[test]
-fn both_are_read_only() {
+fn env_and_secrets_are_read_only() {
     for source in [
         "let e = ctx.env; e.GREETING = \"x\"",
         "let s = ctx.secrets; s[\"PIN\"] = \"x\"",
@@ -139,20 +140,20 @@ fn both_are_read_only() {
 }
 
 #[test]
-fn both_are_there_whatever_started_the_script() {
+fn env_and_secrets_exist_for_every_trigger() {
     let source = "ctx.env.GREETING.len() + ctx.secrets.PIN.len()";
     assert_eq!(call(source).function("null").text(), "9");
     assert_eq!(call(source).scheduled().text(), "9");
 }
 
 #[test]
-fn a_log_line_shows_a_secret_by_its_name() {
+fn log_line_redacts_secrets() {
     let log = call("log::info(`key ${ctx.secrets.API_KEY}`, #{ pin: ctx.secrets.PIN })").run().log;
     assert_eq!(log[0].message, "key [secret API_KEY]");
     assert_eq!(log[0].data.as_deref(), Some(r#"{"pin":"[secret PIN]"}"#));
 }
 
 #[test]
-fn it_adds_no_function() {
-    assert!(functions(SdkVersion::V1_3).eq(functions(SdkVersion::V1_2)));
+fn version_adds_no_function() {
+    assert!(callable_functions(SdkVersion::V1_3).eq(callable_functions(SdkVersion::V1_2)));
 }

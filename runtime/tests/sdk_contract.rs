@@ -1,41 +1,41 @@
-//! The SDK contract: everything of SDK 1.0 and 1.1 that the author of a script can see.
+//! The SDK contract: everything of SDK 1.0 and 1.1 that script authors can see.
 //!
-//! **Editing this file is an SDK version bump.** Scripts that people deployed rely on every line of it. Whoever changes it
-//! raises `CONTRACT` in `manifest-schema/src/sdk.rs` and adds a line to the table of contracts in `docs/versioning.md`:
+//! **Editing this file is an SDK version bump.** Deployed scripts rely on every line of it. A change raises `CONTRACT` in
+//! `manifest-schema/src/sdk.rs` and adds a row to the table of contracts in `docs/versioning.md`:
 //!
-//! - a patch pins what was always so, or mends what contradicted the documents; no script needs to change
+//! - a patch pins existing behavior, or fixes a contradiction to the documentation; no script needs to change
 //! - a minor version adds names, which scripts of older versions do not see
-//! - a major version changes or removes; the server keeps the old behaviour for scripts that ask for the old version
+//! - a major version changes or removes; the server keeps the old behavior for scripts that request the old version
 //!
-//! `tests/tests/conventions` fails if this file changes without the version.
+//! `tests/tests/house` fails if the file has changed and the version has not.
 //!
-//! Whether the engine works right is asked in `engine.rs`; here is only what scripts are promised. No test needs a
-//! network, a database or a file.
+//! The engine itself is tested in `engine/`; this file only has the promises to scripts. No test needs a network, a
+//! database or a file.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod support;
 
 use support::{
-    APP, Answer, Call, CountingAllocator, FailureKind, Level, ScriptPath, SdkVersion, compile, functions,
-    script,
+    APP, Call, CountingAllocator, FailureKind, Level, Response, ScriptPath, SdkVersion, callable_functions,
+    compile, script,
 };
 use uuid::Uuid;
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
-fn header<'a>(answer: &'a Answer, name: &str) -> Option<&'a str> {
-    answer.headers.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
+fn header<'a>(response: &'a Response, name: &str) -> Option<&'a str> {
+    response.headers.iter().find(|(held, _)| held == name).map(|(_, value)| value.as_str())
 }
 
-fn parts(answer: &Answer) -> (u16, Option<&str>, &[u8]) {
-    (answer.status, header(answer, "content-type"), &answer.body)
+fn parts(response: &Response) -> (u16, Option<&str>, &[u8]) {
+    (response.status, header(response, "content-type"), &response.body)
 }
 
-fn diagnostic(source: &str) -> String {
-    let diagnostics = compile(SdkVersion::V1_1, &ScriptPath::new("main.rhai").unwrap(), source).unwrap_err();
-    diagnostics.iter().next().unwrap().message.clone()
+fn first_error(source: &str) -> String {
+    let errors = compile(SdkVersion::V1_1, &ScriptPath::new("main.rhai").unwrap(), source).unwrap_err();
+    errors.iter().next().unwrap().message.clone()
 }
 
 /// The value of an expression, as JSON, with a JSON body to read.
@@ -70,7 +70,7 @@ fn execution_id_is_the_id_of_this_run() {
 }
 
 #[test]
-fn every_run_has_an_execution_id_of_its_own_and_shares_the_other_ids() {
+fn execution_id_differs_per_execution_and_other_ids_do_not() {
     let source = "[ctx.execution_id, ctx.request_id, ctx.script_id]";
     let run = |id: u128| Call { execution_id: Uuid::from_u128(id), ..script(source) }.text();
     let (first, second): (Vec<String>, Vec<String>) =
@@ -155,7 +155,7 @@ fn ctx_is_seen_in_functions_and_closures() {
 
 #[test]
 fn ctx_is_read_only_and_what_is_copied_from_it_is_not() {
-    assert_eq!(diagnostic("ctx.request.body = 1;"), "`ctx` is read-only");
+    assert_eq!(first_error("ctx.request.body = 1;"), "`ctx` is read-only");
     assert_eq!(
         with_json("[1]", "let body = ctx.request.body; body.push(2); [body, ctx.request.body]"),
         "[[1,2],[1]]"
@@ -163,7 +163,7 @@ fn ctx_is_read_only_and_what_is_copied_from_it_is_not() {
 }
 
 #[test]
-fn a_variable_of_ones_own_may_be_called_ctx() {
+fn own_variable_can_be_named_ctx() {
     assert_eq!(script("fn f(ctx) { ctx + 1 } let ctx = 1; f(ctx)").text(), "2");
 }
 
@@ -187,7 +187,7 @@ fn request_headers_are_a_map_by_lower_case_name() {
 }
 
 #[test]
-fn a_repeated_header_is_joined() {
+fn repeated_headers_are_joined() {
     let call = script("[ctx.request.headers.accept, ctx.request.headers.cookie]")
         .header("accept", "a")
         .header("Accept", "b")
@@ -222,21 +222,21 @@ fn request_rest_came_with_sdk_1_1() {
     let call = Call { sdk: SdkVersion::V1_0, ..script("ctx.request.keys()") };
     assert_eq!(call.text(), r#"["body","headers","params","path","query"]"#);
     assert_eq!(script("ctx.request.keys()").text(), r#"["body","headers","params","path","query","rest"]"#);
-    let diagnostics =
+    let errors =
         compile(SdkVersion::V1_0, &ScriptPath::new("main.rhai").unwrap(), "ctx.request.rest").unwrap_err();
-    let words = &diagnostics.iter().next().unwrap().message;
-    assert_eq!(words, "`ctx.request.rest` came with sdk 1.1, this is 1.0");
+    let words = &errors.iter().next().unwrap().message;
+    assert_eq!(words, "`ctx.request.rest` requires sdk 1.1, the manifest has 1.0");
 }
 
 #[test]
-fn a_json_body_is_its_value() {
+fn json_body_is_its_value() {
     assert_eq!(with_json(r#"{"a":[1,{"b":null}]}"#, "ctx.request.body.a[1]"), r#"{"b":null}"#);
     let problem = script("ctx.request.body").body("application/problem+json; charset=utf-8", "[1]");
     assert_eq!(problem.text(), "[1]");
 }
 
 #[test]
-fn a_text_body_is_a_string() {
+fn text_body_is_a_string() {
     for content_type in ["text/plain", "text/csv; charset=utf-8", "application/x-www-form-urlencoded"] {
         let call = script("[type_of(ctx.request.body), ctx.request.body]").body(content_type, "a=é");
         assert_eq!(call.text(), r#"["string","a=é"]"#);
@@ -244,20 +244,20 @@ fn a_text_body_is_a_string() {
 }
 
 #[test]
-fn any_other_body_is_a_blob() {
+fn other_bodies_are_blobs() {
     let source = "[type_of(ctx.request.body), ctx.request.body.len(), ctx.request.body[0]]";
     assert_eq!(script(source).body("image/png", &b"\xff\0a"[..]).text(), r#"["blob",3,255]"#);
-    assert_eq!(script(source).also(|request| request.body = "abc".into()).text(), r#"["blob",3,97]"#);
+    assert_eq!(script(source).with_request(|request| request.body = "abc".into()).text(), r#"["blob",3,97]"#);
 }
 
 #[test]
-fn an_empty_body_is_unit() {
+fn empty_body_is_unit() {
     assert_eq!(script("type_of(ctx.request.body)").body("application/json", "").text(), r#""()""#);
     assert_eq!(script("ctx.request.body == ()").text(), "true");
 }
 
 #[test]
-fn a_body_that_is_not_the_json_it_says_is_the_clients_mistake() {
+fn invalid_json_body_is_a_client_error() {
     let call = script("log::info(\"ran\"); ctx.request.body").body("application/json", "{oops");
     let ran = call.run();
     assert_eq!(ran.execution.outcome.unwrap_err().kind, FailureKind::InvalidJson);
@@ -266,7 +266,7 @@ fn a_body_that_is_not_the_json_it_says_is_the_clients_mistake() {
 }
 
 #[test]
-fn a_function_reads_its_payload_as_body() {
+fn function_reads_its_payload_as_body() {
     assert_eq!(script("ctx.request.body.times * 2").function(r#"{"times":3}"#).text(), "6");
     assert_eq!(script("ctx.request.body").function("").text(), "null");
     assert_eq!(script("ctx.request.body").function("{").failure().kind, FailureKind::InvalidJson);
@@ -305,7 +305,7 @@ fn log_takes_data_of_any_kind() {
 }
 
 #[test]
-fn a_log_message_need_not_be_a_string() {
+fn log_message_can_be_any_value() {
     let ran = script("log::info(42); log::info(#{ a: 1 }); log::info(`${1 + 1}`);").run();
     let messages: Vec<_> = ran.log.iter().map(|line| line.message.as_str()).collect();
     assert_eq!(messages, ["42", r#"{"a":1}"#, "2"]);
@@ -318,14 +318,14 @@ fn log_lines_know_where_they_were_written() {
 }
 
 #[test]
-fn log_returns_nothing_and_may_be_the_last_statement() {
+fn log_returns_unit_and_can_be_the_last_statement() {
     assert_eq!(script("log::info(\"x\")").text(), "null");
 }
 
-// ---- the answer ----
+// ---- the response ----
 
 #[test]
-fn a_bare_value_is_200_with_that_value_as_json() {
+fn bare_value_is_200_with_json() {
     for (source, json) in [
         ("\"text\"", "\"text\""),
         ("42", "42"),
@@ -338,7 +338,7 @@ fn a_bare_value_is_200_with_that_value_as_json() {
         ("'c'", "\"c\""),
     ] {
         assert_eq!(
-            parts(&script(source).answer()),
+            parts(&script(source).response()),
             (200, Some("application/json"), json.as_bytes()),
             "{source}"
         );
@@ -346,66 +346,66 @@ fn a_bare_value_is_200_with_that_value_as_json() {
 }
 
 #[test]
-fn a_bare_blob_is_200_with_its_bytes() {
-    assert_eq!(parts(&script("blob(2, 7)").answer()), (200, Some("application/octet-stream"), &[7, 7][..]));
+fn bare_blob_is_200_with_its_bytes() {
+    assert_eq!(parts(&script("blob(2, 7)").response()), (200, Some("application/octet-stream"), &[7, 7][..]));
 }
 
 #[test]
-fn a_map_without_status_code_is_a_plain_value() {
-    let answer = script(r#"#{ status: 404, body: "x", headers: #{ a: "b" } }"#).answer();
+fn map_without_status_code_is_a_plain_value() {
+    let response = script(r#"#{ status: 404, body: "x", headers: #{ a: "b" } }"#).response();
     let json = r#"{"body":"x","headers":{"a":"b"},"status":404}"#;
-    assert_eq!(parts(&answer), (200, Some("application/json"), json.as_bytes()));
+    assert_eq!(parts(&response), (200, Some("application/json"), json.as_bytes()));
 }
 
 #[test]
 fn status_code_passes_through() {
     for status in [200, 201, 302, 404, 418, 500, 599] {
-        let answer = script(&format!("#{{ statusCode: {status}, body: #{{ ok: true }} }}")).answer();
-        assert_eq!(parts(&answer), (status, Some("application/json"), &br#"{"ok":true}"#[..]));
+        let response = script(&format!("#{{ statusCode: {status}, body: #{{ ok: true }} }}")).response();
+        assert_eq!(parts(&response), (status, Some("application/json"), &br#"{"ok":true}"#[..]));
     }
 }
 
 #[test]
-fn a_response_without_body_is_empty() {
-    assert_eq!(parts(&script("#{ statusCode: 204 }").answer()), (204, None, &b""[..]));
-    assert_eq!(parts(&script("#{ statusCode: 200, body: () }").answer()), (200, None, &b""[..]));
+fn response_without_body_is_empty() {
+    assert_eq!(parts(&script("#{ statusCode: 204 }").response()), (204, None, &b""[..]));
+    assert_eq!(parts(&script("#{ statusCode: 200, body: () }").response()), (200, None, &b""[..]));
 }
 
 #[test]
-fn a_string_body_is_sent_as_it_is() {
-    let plain = script(r#"#{ statusCode: 200, body: "<p>é" }"#).answer();
+fn string_body_is_sent_as_it_is() {
+    let plain = script(r#"#{ statusCode: 200, body: "<p>é" }"#).response();
     assert_eq!(parts(&plain), (200, Some("text/plain; charset=utf-8"), "<p>é".as_bytes()));
     let html =
-        script(r#"#{ statusCode: 200, headers: #{ "Content-Type": "text/html" }, body: "<p>" }"#).answer();
+        script(r#"#{ statusCode: 200, headers: #{ "Content-Type": "text/html" }, body: "<p>" }"#).response();
     assert_eq!(parts(&html), (200, Some("text/html"), &b"<p>"[..]));
 }
 
 #[test]
-fn a_blob_body_is_sent_as_bytes() {
-    let blob = script("#{ statusCode: 200, body: blob(2, 255) }").answer();
+fn blob_body_is_sent_as_bytes() {
+    let blob = script("#{ statusCode: 200, body: blob(2, 255) }").response();
     assert_eq!(parts(&blob), (200, Some("application/octet-stream"), &[255, 255][..]));
     let png = script(r#"#{ statusCode: 200, headers: #{ "content-type": "image/png" }, body: blob(1, 1) }"#)
-        .answer();
+        .response();
     assert_eq!(header(&png, "content-type"), Some("image/png"));
 }
 
 #[test]
-fn any_other_body_is_json_also_under_a_content_type_of_its_own() {
+fn other_bodies_are_json_under_any_content_type() {
     let source =
         r#"#{ statusCode: 422, headers: #{ "content-type": "application/problem+json" }, body: [1] }"#;
-    assert_eq!(parts(&script(source).answer()), (422, Some("application/problem+json"), &b"[1]"[..]));
+    assert_eq!(parts(&script(source).response()), (422, Some("application/problem+json"), &b"[1]"[..]));
 }
 
 #[test]
-fn headers_may_be_repeated_with_an_array() {
-    let answer =
-        script(r#"#{ statusCode: 200, headers: #{ "set-cookie": ["a=1", "b=2"], "x-n": 5 } }"#).answer();
+fn headers_are_repeated_with_an_array() {
+    let response =
+        script(r#"#{ statusCode: 200, headers: #{ "set-cookie": ["a=1", "b=2"], "x-n": 5 } }"#).response();
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    assert_eq!(answer.headers, [pair("set-cookie", "a=1"), pair("set-cookie", "b=2"), pair("x-n", "5")]);
+    assert_eq!(response.headers, [pair("set-cookie", "a=1"), pair("set-cookie", "b=2"), pair("x-n", "5")]);
 }
 
 #[test]
-fn a_status_code_that_is_no_integer_or_out_of_range_is_an_invalid_response() {
+fn invalid_status_code_is_an_invalid_response() {
     for status in ["\"200\"", "200.0", "()", "true", "99", "600", "-1", "0", "[200]"] {
         let failure = script(&format!("#{{ statusCode: {status} }}")).failure();
         assert_eq!(failure.kind, FailureKind::InvalidResponse, "{status}");
@@ -419,15 +419,15 @@ fn return_and_exit_end_the_script_with_their_value() {
 }
 
 #[test]
-fn an_uncaught_throw_is_a_script_error_with_its_message_and_place() {
+fn uncaught_throw_is_a_script_error_with_message_and_location() {
     let failure = script("let x = 1;\n  throw \"no such name\";").failure();
     assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Script, "no such name"));
-    assert_eq!(failure.place.unwrap().to_string(), "main.rhai:2:3");
+    assert_eq!(failure.location.unwrap().to_string(), "main.rhai:2:3");
     assert_eq!(script("throw #{ code: 7 };").failure().message, r#"{"code":7}"#);
 }
 
 #[test]
-fn a_caught_throw_is_none() {
+fn caught_throw_is_no_failure() {
     assert_eq!(script("try { throw 1 } catch (e) { e + 1 }").text(), "null");
     assert_eq!(script("let x = 0; try { throw 1 } catch (e) { x = e + 1; } x").text(), "2");
 }
@@ -436,36 +436,36 @@ fn a_caught_throw_is_none() {
 
 #[test]
 fn import_is_blocked() {
-    assert_eq!(diagnostic("import \"other\" as other;"), "`import` is disabled");
+    assert_eq!(first_error("import \"other\" as other;"), "`import` is disabled");
 }
 
 #[test]
 fn print_and_debug_are_disabled() {
-    assert_eq!(diagnostic("print(\"x\")"), "`print` is disabled");
-    assert_eq!(diagnostic("debug(\"x\")"), "`debug` is disabled");
+    assert_eq!(first_error("print(\"x\")"), "`print` is disabled");
+    assert_eq!(first_error("debug(\"x\")"), "`debug` is disabled");
     assert_eq!(script("let f = Fn(\"pri\" + \"nt\"); f.call(1)").failure().kind, FailureKind::Script);
 }
 
 #[test]
 fn eval_is_disabled() {
-    assert_eq!(diagnostic("eval(\"40 + 2\")"), "`eval` is disabled");
+    assert_eq!(first_error("eval(\"40 + 2\")"), "`eval` is disabled");
     assert_eq!(script("let f = Fn(\"ev\" + \"al\"); f.call(\"1\")").failure().kind, FailureKind::Script);
 }
 
 #[test]
 fn log_debug_is_rejected() {
-    assert!(diagnostic("log::debug(\"x\")").starts_with("`log::debug` does not exist"));
+    assert!(first_error("log::debug(\"x\")").starts_with("`log::debug` does not exist"));
 }
 
 #[test]
-fn a_script_cannot_sleep() {
-    assert_eq!(diagnostic("sleep(1)"), "`sleep` is disabled");
+fn sleep_is_disabled() {
+    assert_eq!(first_error("sleep(1)"), "`sleep` is disabled");
     assert_eq!(script("let f = Fn(\"sle\" + \"ep\"); f.call(3600)").failure().kind, FailureKind::Script);
 }
 
 #[test]
-fn a_script_has_no_clock() {
-    assert_eq!(diagnostic("timestamp()"), "`timestamp` is disabled");
+fn timestamp_is_disabled() {
+    assert_eq!(first_error("timestamp()"), "`timestamp` is disabled");
 }
 
 // ---- the language and its functions ----
@@ -490,12 +490,12 @@ const FUNCTIONS: &str = "
 ";
 
 #[test]
-fn a_script_sees_exactly_the_functions_of_its_version() {
+fn scripts_see_exactly_the_functions_of_their_version() {
     for sdk in [SdkVersion::V1_0, SdkVersion::V1_1] {
         let shown = |(name, counts): (&str, &[usize])| {
             counts.iter().fold(name.to_owned(), |shown, count| format!("{shown}/{count}"))
         };
-        let seen: Vec<String> = functions(sdk).map(shown).collect();
+        let seen: Vec<String> = callable_functions(sdk).map(shown).collect();
         assert_eq!(seen, FUNCTIONS.split_whitespace().collect::<Vec<_>>(), "{sdk}");
     }
 }
@@ -527,7 +527,7 @@ fn numbers_are_64_bits_wide_and_never_wrap() {
 }
 
 #[test]
-fn strings_are_characters_and_never_change_behind_ones_back() {
+fn strings_are_values_of_characters() {
     for (source, json) in [
         ("`1 + 1 is ${1 + 1}`", r#""1 + 1 is 2""#),
         ("\"äb\" + 1 + true + ()", r#""äb1true""#),
@@ -607,7 +607,7 @@ fn statements_are_expressions_and_functions_are_values() {
 // ---- JSON keeps its kinds ----
 
 #[test]
-fn json_kinds_are_rhai_kinds() {
+fn json_types_are_rhai_types() {
     let kinds = r#"["string", 1, 1.5, true, null, [], {}]"#;
     assert_eq!(
         with_json(kinds, "ctx.request.body.map(|value| type_of(value))"),
@@ -654,11 +654,11 @@ fn numbers_at_the_edges_are_decided() {
 
 #[test]
 fn text_that_is_no_unicode_is_no_json() {
-    let refused =
+    let rejected =
         |body: &'static [u8]| script("ctx.request.body").body("application/json", body).failure().kind;
-    assert_eq!(refused(br#""\ud800""#), FailureKind::InvalidJson);
-    assert_eq!(refused(b"\"\xff\""), FailureKind::InvalidJson);
-    assert_eq!(refused(b"\xef\xbb\xbf1"), FailureKind::InvalidJson);
+    assert_eq!(rejected(br#""\ud800""#), FailureKind::InvalidJson);
+    assert_eq!(rejected(b"\"\xff\""), FailureKind::InvalidJson);
+    assert_eq!(rejected(b"\xef\xbb\xbf1"), FailureKind::InvalidJson);
     assert_eq!(with_json(r#""\ud83d\ude00""#, "ctx.request.body"), r#""😀""#);
 }
 
@@ -687,12 +687,12 @@ fn arrays_and_objects_come_back_nested_with_sorted_keys() {
 }
 
 #[test]
-fn of_equal_keys_the_last_counts() {
+fn last_of_duplicate_keys_wins() {
     assert_eq!(with_json(r#"{"a":1,"a":2}"#, "ctx.request.body.a"), "2");
 }
 
 #[test]
-fn what_has_no_json_form_is_an_invalid_response() {
+fn value_without_json_form_is_an_invalid_response() {
     for source in
         ["|x| x", "fn f() { } [Fn(\"f\")]", "#{ f: || 1 }", "0.0 / 0.0", "[1.0 / 0.0]", "[blob(1)]", "0..3"]
     {

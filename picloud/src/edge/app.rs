@@ -10,7 +10,7 @@ use platform::execution::execute;
 use platform::live::Live;
 use platform::memory::{Account, OutOfMemory, Purpose};
 use platform::recording::Recorder;
-use runtime::{Answer, Execution, FailureKind, Headers, HttpRequest, Invocation, Routed, Trigger};
+use runtime::{Execution, FailureKind, Headers, HttpRequest, Invocation, RouteOutcome, Trigger};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ pub(crate) async fn handle(
     body_limits: BodyLimits,
 ) -> Response<ResponseBody> {
     let mut response = match live.revision.route(head.method.as_str(), path) {
-        Routed::Script(matched) => {
+        RouteOutcome::Script(matched) => {
             match read_for_app(live, body, body_limits).await {
                 Ok(body) => {
                     let request_id = request_id(&head.headers);
@@ -63,17 +63,17 @@ pub(crate) async fn handle(
                 Err(error) => error.to_response().map(ResponseBody::from),
             }
         }
-        Routed::Options { allow } => {
+        RouteOutcome::Options { allow } => {
             with_allow(response::text(StatusCode::NO_CONTENT, ""), &allow).map(ResponseBody::from)
         }
-        Routed::MethodNotAllowed { allow } => {
+        RouteOutcome::MethodNotAllowed { allow } => {
             let error = json!({"error": "method not allowed"});
             with_allow(response::json(StatusCode::METHOD_NOT_ALLOWED, &error), &allow).map(ResponseBody::from)
         }
-        Routed::NotFound => {
+        RouteOutcome::NotFound => {
             response::json(StatusCode::NOT_FOUND, &json!({"error": "no such route"})).map(ResponseBody::from)
         }
-        Routed::BadPath => response::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"}))
+        RouteOutcome::BadPath => response::json(StatusCode::BAD_REQUEST, &json!({"error": "malformed path"}))
             .map(ResponseBody::from),
     };
     if let Ok(revision) = HeaderValue::from_maybe_shared(live.revision.commit_bytes()) {
@@ -87,11 +87,11 @@ pub(crate) async fn handle(
 struct HeaderView(HeaderMap);
 
 impl Headers for HeaderView {
-    fn each(&self, show: &mut dyn FnMut(&str, &[u8])) {
+    fn for_each(&self, show: &mut dyn FnMut(&str, &[u8])) {
         self.0.iter().for_each(|(name, value)| show(name.as_str(), value.as_bytes()));
     }
 
-    fn first(&self, name: &str) -> Option<&[u8]> {
+    fn get(&self, name: &str) -> Option<&[u8]> {
         self.0.get(name).map(HeaderValue::as_bytes)
     }
 }
@@ -150,7 +150,7 @@ fn script_failed(kind: FailureKind, execution_id: Uuid) -> Response<ResponseBody
 }
 
 /// The response of a script. It reserves the memory of its body until that is sent; the concurrency slot is already released.
-fn from_script(answer: Answer, account: &Account) -> Result<Response<ResponseBody>, OutOfMemory> {
+fn from_script(answer: runtime::Response, account: &Account) -> Result<Response<ResponseBody>, OutOfMemory> {
     let mut response = Response::new(ResponseBody::reserved(answer.body, account)?);
     // The runtime has validated status and headers. Anything that HTTP still rejects is left out.
     *response.status_mut() = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

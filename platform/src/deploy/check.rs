@@ -11,7 +11,7 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, ParseContext, ParseError, parse};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::{self, ZoneData, zone_data};
-use runtime::{Provided, Secrets, Source};
+use runtime::{ManifestNames, Secrets, Source};
 use store::{AppId, Environment};
 use uuid::Uuid;
 
@@ -222,7 +222,7 @@ fn check_scripts<'s>(
                 continue;
             }
         };
-        let provided = expected.manifest.map(|manifest| Provided::of(manifest, &path));
+        let provided = expected.manifest.map(|manifest| ManifestNames::of(manifest, &path));
         if checked_for.get(text) != Some(&provided) {
             let check = || app.check(expected.sdk, &path, text, provided.as_ref());
             let mut checked = check();
@@ -248,7 +248,7 @@ fn check_scripts<'s>(
 }
 
 fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Diagnostic> {
-    text(path, bytes(path.as_str(), file, || runtime::too_large(path))?)
+    text(path, bytes(path.as_str(), file, || runtime::script_too_large(path))?)
 }
 
 fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Diagnostic> {

@@ -31,7 +31,7 @@ impl PushSecrets {
         let of = |environment| secrets.of(environment).cloned().map(Arc::new);
         let (production, preview) = (of(Environment::Production)?, of(Environment::Preview)?);
         let is_searched = |(_, value): &(&str, &str)| reads_production || value.len() >= GUESSED_MAX;
-        let searched = production.only(production.iter().filter(is_searched).map(|(name, _)| name));
+        let searched = production.subset(production.iter().filter(is_searched).map(|(name, _)| name));
         let search = LeakSearch::new([&searched, &preview]);
         Ok(Self { production, preview, searched, search })
     }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use manifest_schema::name::ScriptPath;
-use runtime::{Host, HostCall, Invocation, LogLine, NoMemory, Pending};
+use runtime::{Host, HostCall, Invocation, LogLine, OutOfMemoryError, Pending};
 use uuid::Uuid;
 
 use crate::executor::CpuPermit;
@@ -54,20 +54,20 @@ impl Host for InlineHost {
         Duration::ZERO
     }
 
-    fn grow_memory(&self, bytes: u64) -> Result<(), NoMemory> {
+    fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         grow(&self.memory, &self.live, bytes)
     }
 
-    fn note_lost(&self, bytes: u64) {
+    fn note_leaked(&self, bytes: u64) {
         self.live.memory().charge_lost(bytes);
     }
 }
 
 /// Holds `bytes` for a run in all.
-fn grow(memory: &Growing, live: &Live, bytes: u64) -> Result<(), NoMemory> {
+fn grow(memory: &Growing, live: &Live, bytes: u64) -> Result<(), OutOfMemoryError> {
     memory.grow_to(live.memory(), bytes).map_err(|refused| {
         live.note_out_of_memory(Purpose::Scripts, &refused);
-        NoMemory(refused.to_string())
+        OutOfMemoryError(refused.to_string())
     })
 }
 
@@ -115,11 +115,11 @@ impl Host for ThreadHost {
         self.cpu.yield_to_others(|| stop.load(Ordering::Relaxed))
     }
 
-    fn grow_memory(&self, bytes: u64) -> Result<(), NoMemory> {
+    fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         grow(&self.memory, &self.live, bytes)
     }
 
-    fn note_lost(&self, bytes: u64) {
+    fn note_leaked(&self, bytes: u64) {
         self.live.memory().charge_lost(bytes);
     }
 }

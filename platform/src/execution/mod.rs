@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use runtime::{Answer, Execution, Failure, FailureKind, Invocation, Pass, Trigger};
+use runtime::{Execution, Failure, FailureKind, InlineOutcome, Invocation, Response, Trigger};
 use tracing::Span;
 use tracing::field::Empty;
 
@@ -82,15 +82,15 @@ pub async fn execute(
         let lines;
         (live, lines) = host.into_parts();
         match pass {
-            Pass::Ended(execution) => {
+            InlineOutcome::Finished(execution) => {
                 let logs = CapturedLogs::Buffered(lines);
                 return Ok(finish(recorder, live, invocation, &span, execution, logs));
             }
-            Pass::Blocked { pending, duration } => {
+            InlineOutcome::Blocked { pending, duration } => {
                 pending.await;
                 (waits, spent) = (waits + 1, spent + duration);
             }
-            Pass::OverBudget => break,
+            InlineOutcome::OverBudget => break,
         }
     }
     Box::pin(execute_on_worker(recorder, live, invocation, span, slot)).await
@@ -151,9 +151,9 @@ fn finish(
 /// 1xx are interim responses, and 101 switches protocols (RFC 9110 section 15.2): no answers of a script.
 fn reject_1xx(execution: Execution, invocation: &Invocation) -> Execution {
     match (&execution.outcome, &invocation.trigger) {
-        (Ok(Answer { status: status @ ..200, .. }), Trigger::Http(_)) => {
+        (Ok(Response { status: status @ ..200, .. }), Trigger::Http(_)) => {
             let message = format!("a request cannot be answered with status {status}");
-            let failure = Failure { kind: FailureKind::InvalidResponse, message, place: None };
+            let failure = Failure { kind: FailureKind::InvalidResponse, message, location: None };
             Execution { outcome: Err(failure), ..execution }
         }
         _ => execution,
@@ -168,7 +168,7 @@ async fn with_wait_timeout<T>(coming: impl Future<Output = T>) -> Option<T> {
 /// A thread that died under a script; the runtime catches panics itself, so this is the last net.
 fn worker_panicked() -> Execution {
     let failure =
-        Failure { kind: FailureKind::Panic, message: "the run ended early".to_owned(), place: None };
+        Failure { kind: FailureKind::Panic, message: "the run ended early".to_owned(), location: None };
     Execution::failed(failure)
 }
 

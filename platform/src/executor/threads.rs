@@ -32,7 +32,7 @@ fn build(builder: &mut Builder) -> Result<Runtime, ThreadsError> {
         // All of them have to be there at once.
         let closed = gate.lock();
         let wait = || drop(gate.lock());
-        let start = |_| thread::Builder::new().stack_size(runtime::STACK).spawn_scoped(scope, wait);
+        let start = |_| thread::Builder::new().stack_size(runtime::STACK_SIZE).spawn_scoped(scope, wait);
         let started: io::Result<Vec<_>> = (0..workers).map(start).collect();
         drop(closed);
         started.map(drop)
@@ -43,8 +43,8 @@ fn build(builder: &mut Builder) -> Result<Runtime, ThreadsError> {
 
 fn builder() -> Builder {
     let mut builder = Builder::new_multi_thread();
-    builder.enable_all().thread_stack_size(runtime::STACK);
-    builder.on_thread_park(CountingAllocator::give_back_before_sleep);
+    builder.enable_all().thread_stack_size(runtime::STACK_SIZE);
+    builder.on_thread_park(CountingAllocator::purge_if_requested);
     builder
 }
 

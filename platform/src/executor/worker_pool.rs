@@ -128,7 +128,7 @@ impl Pool {
             return;
         }
         drop(queue);
-        let builder = thread::Builder::new().name("worker".to_owned()).stack_size(runtime::STACK);
+        let builder = thread::Builder::new().name("worker".to_owned()).stack_size(runtime::STACK_SIZE);
         if let Err(error) = builder.spawn(|| self.worker_loop()) {
             tracing::error!(%error, "a thread for scripts that take long cannot be started");
             // Whoever waits for the work is told when it is dropped.

@@ -163,7 +163,7 @@ impl MemoryBudget {
                 // What the threads no longer hold is given to the system the second time.
                 for _ in 0..2 {
                     tokio::time::sleep(RETURN_DELAY).await;
-                    CountingAllocator::give_back();
+                    CountingAllocator::purge();
                     let threads =
                         runtimes.iter().flat_map(|runtime| vec![runtime; runtime.metrics().num_workers()]);
                     threads.for_each(|runtime| drop(runtime.spawn(async {})));

@@ -120,7 +120,7 @@ fn ended(run: &FinishedRun, admits: &mut dyn FnMut(usize) -> bool) {
         Err(failure) => {
             let message = &failure.message;
             if tracing::enabled!(Level::WARN) && admits(LINE_BYTES + printed_bytes(message)) {
-                let place = failure.place.as_ref().map(ToString::to_string).unwrap_or_default();
+                let place = failure.location.as_ref().map(ToString::to_string).unwrap_or_default();
                 let kind = failure.kind.as_str();
                 tracing::warn!(%app, %script, %execution, revision, kind, place, took = ?run.duration, "failed: {message}");
             }

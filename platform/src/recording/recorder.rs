@@ -312,7 +312,7 @@ impl FinishedRun {
             ended: SystemTime::now(),
             duration: execution.duration,
             operations: execution.operations,
-            memory: execution.memory_peak,
+            memory: execution.memory_peak_bytes,
             logs,
             lines_dropped: execution.log_lines_dropped,
         }
@@ -485,7 +485,7 @@ mod tests {
             data: None,
             line: None,
             column: None,
-            after: Duration::ZERO,
+            elapsed: Duration::ZERO,
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn records(ran: FinishedRun, node: &str) -> Option<(ExecutionRecord, 
     };
     let mut lines: Vec<LineRecord> = held
         .into_iter()
-        .map(|line| line_record(app, ran.script.as_str(), ran.id, started_at + line.after, line))
+        .map(|line| line_record(app, ran.script.as_str(), ran.id, started_at + line.elapsed, line))
         .collect();
     lines.extend(failure.map(|failure| LineRecord {
         execution: ran.id,
@@ -71,7 +71,7 @@ pub(super) fn records(ran: FinishedRun, node: &str) -> Option<(ExecutionRecord, 
         level: severity(failure.kind),
         message: storable(failure.to_string()),
         data: None,
-        line: failure.place.as_ref().and_then(|place| number(place.line)),
+        line: failure.location.as_ref().and_then(|place| number(place.line)),
         failure: true,
     }));
     Some((execution, lines))
@@ -97,7 +97,7 @@ fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, lin
 }
 
 fn recorded(failure: &Failure) -> FailureRecord {
-    let place = failure.place.as_ref().and_then(|place| {
+    let place = failure.location.as_ref().and_then(|place| {
         let (line, column) = (number(place.line)?, number(place.column)?);
         Some(PlaceRecord { script: place.script.as_str().to_owned(), line, column })
     });

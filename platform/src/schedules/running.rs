@@ -81,7 +81,7 @@ pub(crate) async fn execute_run(
     schedule: &Schedule,
     (execution_id, due): (Uuid, DateTime<Utc>),
 ) -> (RunOutcome, Option<String>) {
-    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: due.to_rfc3339() };
+    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due_at: due.to_rfc3339() };
     let request_id = Uuid::new_v4();
     let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
     match execute(recorder, live, invocation).await {

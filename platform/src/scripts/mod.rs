@@ -17,8 +17,8 @@ use manifest_schema::diagnostic::Diagnostics;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    Failure, FailureKind, NoMemory, NotCompiled, Program, Provided, Revision, Room, Script, Source,
-    compile_within,
+    CompileError, Failure, FailureKind, ManifestNames, MemoryBudget, OutOfMemoryError, Program, Revision,
+    Script, Source, compile_within,
 };
 use store::AppId;
 
@@ -108,14 +108,14 @@ impl AppScripts {
         sdk: SdkVersion,
         path: &ScriptPath,
         text: &str,
-        provided: Option<&Provided<'_>>,
+        provided: Option<&ManifestNames<'_>>,
     ) -> Result<CheckedScript, CheckError> {
         let memory = CompileMemory::of(&self.account);
-        let room: Arc<dyn Room> = Arc::clone(&memory) as _;
+        let room: Arc<dyn MemoryBudget> = Arc::clone(&memory) as _;
         match compile_within(sdk, path, text, provided, &room) {
             Ok(script) => Ok(CheckedScript { script, memory }),
-            Err(NotCompiled::Diagnostics(diagnostics)) => Err(CheckError::Diagnostics(diagnostics)),
-            Err(NotCompiled::NoMemory(_)) => {
+            Err(CompileError::Diagnostics(diagnostics)) => Err(CheckError::Diagnostics(diagnostics)),
+            Err(CompileError::OutOfMemory(_)) => {
                 let refused = memory.held.refused();
                 Err(CheckError::NoMemory(refused.expect("only the account refuses, and it is remembered")))
             }
@@ -135,18 +135,18 @@ impl AppScripts {
     /// # Errors
     /// There is no such script, or no room.
     pub fn program(&self, revision: &Revision, path: &ScriptPath) -> Result<Arc<Program>, Failure> {
-        let failed = |kind, message| Failure { kind, message, place: None };
+        let failed = |kind, message| Failure { kind, message, location: None };
         let absent = || failed(FailureKind::Compile, format!("the revision has no script `{path}`"));
         let (sdk, source) = (revision.manifest().sdk, revision.sources().get(path).ok_or_else(absent)?);
         if let Some(program) = source.program(sdk) {
             return Ok(program);
         }
-        let _turn = source.compiling();
+        let _turn = source.lock_compilation();
         if let Some(program) = source.program(sdk) {
             return Ok(program);
         }
         let memory = CompileMemory::of(&self.account);
-        let room: Arc<dyn Room> = Arc::clone(&memory) as _;
+        let room: Arc<dyn MemoryBudget> = Arc::clone(&memory) as _;
         let program = Program::compile(sdk, path, source.text(), &room).map_err(|refused| {
             failed(FailureKind::NodeMemory, format!("cannot compile `{path}`: {refused}"))
         })?;
@@ -163,7 +163,7 @@ impl AppScripts {
         // Without the allocator that counts it is known to take some.
         let bytes = program.bytes().max(source.text().len() as u64);
         let program = match memory.held.settle(bytes) {
-            Some(held) => program.held_by(Box::new(held)),
+            Some(held) => program.with_memory_guard(Box::new(held)),
             None => program,
         };
         let program = Arc::new(program);
@@ -215,9 +215,9 @@ impl CompileMemory {
     }
 }
 
-impl Room for CompileMemory {
-    fn grow(&self, bytes: u64) -> Result<(), NoMemory> {
-        self.held.grow_to(&self.account, bytes).map_err(|refused| NoMemory(refused.to_string()))
+impl MemoryBudget for CompileMemory {
+    fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
+        self.held.grow_to(&self.account, bytes).map_err(|refused| OutOfMemoryError(refused.to_string()))
     }
 }
 

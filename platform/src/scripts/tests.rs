@@ -123,7 +123,10 @@ fn programs_that_ran_lately_stay_longest() {
             payload: bytes::Bytes::new(),
         },
     };
-    assert!(matches!(runtime::run_inline(&revisions[3], &invocation, host), runtime::Pass::Ended(_)));
+    assert!(matches!(
+        runtime::run_inline(&revisions[3], &invocation, host),
+        runtime::InlineOutcome::Finished(_)
+    ));
     scripts.programs.evict(None, 1);
     let left = there();
     assert!(left[3] && !left[0], "{left:?}");

@@ -41,7 +41,7 @@ impl Texts {
         }
         let held = account.try_reserve(Purpose::Sources, text.len() as u64 + OVERHEAD_BYTES)?;
         let entry = Entry { texts: Arc::clone(self), key, _held: held };
-        let source = Arc::new(Source::new(text).held_by(Box::new(entry)));
+        let source = Arc::new(Source::new(text).with_memory_guard(Box::new(entry)));
         // Where somebody else has added it meanwhile, there are two for a while.
         self.held().entry(key).or_default().push(Arc::downgrade(&source));
         Ok(source)

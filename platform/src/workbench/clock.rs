@@ -84,7 +84,7 @@ pub struct HandRun {
 
 /// How it fails is told by the execution.
 async fn run(recorder: Recorder, live: Arc<Live>, schedule: Schedule, due: DateTime<Utc>) {
-    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due: due.to_rfc3339() };
+    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due_at: due.to_rfc3339() };
     let (execution_id, request_id) = (Uuid::now_v7(), Uuid::new_v4());
     let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
     match execute(&recorder, live, invocation).await {

@@ -1,4 +1,4 @@
-//! What is replaced does what Rhai's own function does, wherever that one keeps within bounds.
+//! Replacements behave like Rhai's own functions within the limits.
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
@@ -32,7 +32,7 @@ const ARRAYS: [&str; 9] = [
     "[1, \"a\", [2], [2]]",
 ];
 
-/// Value or error of `source`, as text.
+/// The value or the error of `source` as text.
 fn outcome(engine: &Engine, source: &str) -> String {
     match engine.eval::<Dynamic>(source) {
         Ok(value) => format!("{value:?}"),
@@ -40,8 +40,8 @@ fn outcome(engine: &Engine, source: &str) -> String {
     }
 }
 
-/// Compares the sandbox with Rhai as it comes on every source.
-fn all_the_same(sources: impl Iterator<Item = String>) {
+/// Compares the sandbox with plain Rhai.
+fn assert_same_as_rhai(sources: impl Iterator<Item = String>) {
     let mut plain = Engine::new_raw();
     plain.register_global_module(StandardPackage::new().as_shared_module());
     let bounded = &Sandbox::of(SdkVersion::V1_1).engine;
@@ -54,9 +54,9 @@ fn all_the_same(sources: impl Iterator<Item = String>) {
 }
 
 #[test]
-fn functions_of_text_and_a_number_are_rhais() {
+fn text_functions_with_a_number_match_rhai() {
     let each = TEXTS.iter().flat_map(|text| NUMBERS.iter().map(move |number| (text, number)));
-    all_the_same(each.flat_map(|(text, n)| {
+    assert_same_as_rhai(each.flat_map(|(text, n)| {
         [
             format!("let s = {text}; s.sub_string({n})"),
             format!("let s = {text}; s.crop({n}); s"),
@@ -72,9 +72,9 @@ fn functions_of_text_and_a_number_are_rhais() {
 }
 
 #[test]
-fn functions_of_text_and_two_numbers_are_rhais() {
+fn text_functions_with_two_numbers_match_rhai() {
     let each = TEXTS.iter().flat_map(|text| NUMBERS.iter().map(move |number| (text, number)));
-    all_the_same(each.flat_map(|(text, n)| {
+    assert_same_as_rhai(each.flat_map(|(text, n)| {
         NUMBERS.iter().flat_map(move |m| {
             [
                 format!("let s = {text}; s.sub_string({n}, {m})"),
@@ -92,8 +92,8 @@ fn functions_of_text_and_two_numbers_are_rhais() {
 }
 
 #[test]
-fn functions_of_text_are_rhais() {
-    all_the_same(TEXTS.iter().flat_map(|text| {
+fn text_functions_match_rhai() {
+    assert_same_as_rhai(TEXTS.iter().flat_map(|text| {
         [
             format!("{text}.to_upper()"),
             format!("{text}.to_lower()"),
@@ -114,7 +114,7 @@ fn functions_of_text_are_rhais() {
 }
 
 #[test]
-fn what_is_put_at_the_end_of_a_text_is_rhais() {
+fn appending_to_text_matches_rhai() {
     const VALUES: [&str; 17] = [
         "7",
         "-7",
@@ -135,7 +135,7 @@ fn what_is_put_at_the_end_of_a_text_is_rhais() {
         "Fn(\"f\")",
     ];
     let each = TEXTS.iter().flat_map(|text| VALUES.iter().map(move |value| (text, value)));
-    all_the_same(each.flat_map(|(text, value)| {
+    assert_same_as_rhai(each.flat_map(|(text, value)| {
         [
             format!("let s = {text}; s += {value}; s"),
             format!("let s = {text}; s.append({value}); s.append({value}); s"),
@@ -148,7 +148,7 @@ fn what_is_put_at_the_end_of_a_text_is_rhais() {
 }
 
 #[test]
-fn a_text_grows_to_its_bound_and_no_further() {
+fn text_grows_to_its_limit() {
     let bounded = &Sandbox::of(SdkVersion::V1_3).engine;
     let grown = |value: &str| {
         outcome(bounded, &format!("let s = \"\"; s.pad({}, 'x'); s += {value}; s.bytes", STRING_MAX - 2))
@@ -162,8 +162,8 @@ fn a_text_grows_to_its_bound_and_no_further() {
 }
 
 #[test]
-fn functions_of_arrays_are_rhais() {
-    all_the_same(ARRAYS.iter().flat_map(|array| {
+fn array_functions_match_rhai() {
+    assert_same_as_rhai(ARRAYS.iter().flat_map(|array| {
         let with_numbers = NUMBERS.iter().flat_map(move |n| {
             [format!("let a = {array}; a.insert({n}, 7); a"), format!("let a = {array}; a.set({n}, 7); a")]
         });
@@ -188,7 +188,7 @@ fn functions_of_arrays_are_rhais() {
 }
 
 #[test]
-fn what_changes_a_value_refuses_a_constant_as_in_rhai() {
+fn mutating_functions_reject_constants_as_in_rhai() {
     let changing = [
         "const A = [2, 1]; A.push(1); A",
         "const A = [2, 1]; A.sort(); A",
@@ -201,13 +201,13 @@ fn what_changes_a_value_refuses_a_constant_as_in_rhai() {
         "const S = \"abc\"; S.replace(\"a\", \"b\"); S",
         "const S = \"abc\"; [S.to_upper(), S.sub_string(1), S.split(\"b\").len()]",
     ];
-    all_the_same(changing.iter().map(|source| (*source).to_owned()));
+    assert_same_as_rhai(changing.iter().map(|source| (*source).to_owned()));
 }
 
-/// What calls a function, with functions that give what is asked for and what is not, that throw, and that are called with `this`,
+/// Functions with callbacks that return the expected and other types, that throw, and that are called with `this`,
 /// with an index, and by name.
 #[test]
-fn functions_that_call_functions_are_rhais() {
+fn functions_with_callbacks_match_rhai() {
     let items = ["[]", "[1]", "[3, 1, 2, 2, 1]", "[\"b\", \"a\", \"c\"]", "[(), 1.5, [1]]"];
     let one = [
         "|x| true",
@@ -300,7 +300,7 @@ fn functions_that_call_functions_are_rhais() {
     let mut plain = Engine::new_raw();
     plain.register_global_module(StandardPackage::new().as_shared_module());
     let bounded = &Sandbox::of(SdkVersion::V1_2).engine;
-    // That a function does not fit is said in other words, and Rhai says `index_of` where it means `find`.
+    // Arity errors have other messages, and Rhai reports `index_of` for `find`.
     let result = |engine: &Engine, source: &str| match outcome(engine, source) {
         fails if fails.starts_with("fails: Function not found") => "does not fit".to_owned(),
         other => other.replace("function 'index_of'", "function 'find'"),

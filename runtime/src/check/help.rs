@@ -1,11 +1,11 @@
-//! What to do about a diagnostic: words, and the change of the source that they mean.
+//! The help for an error: a text, and the edit of the source that it describes.
 
 use std::ops::Range;
 
-/// The longest code that is shown in a line of help, in characters.
+/// The maximum length of code in a help text, in characters.
 const CODE_MAX: usize = 80;
 
-/// A change of a text.
+/// An edit of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Edit {
     /// The bytes to replace.
@@ -13,65 +13,61 @@ pub(super) struct Edit {
     pub(super) with: String,
 }
 
-/// What to do about a diagnostic. Advice that holds code to write is an edit too; words and edit are made of one code here, so that
-/// what people read is what the tests apply.
+/// The help for an error. Help with code to write has an edit too; both are created from the same code here, so that
+/// the tests apply the text that authors read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Help {
-    pub(super) words: String,
+    pub(super) text: String,
     pub(super) edit: Option<Edit>,
 }
 
 impl Help {
-    /// Words on what no single change mends.
-    pub(super) fn words(words: impl Into<String>) -> Self {
-        Self { words: words.into(), edit: None }
+    /// A text without an edit.
+    pub(super) fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), edit: None }
     }
 
-    /// ``write `code` `` in place of what stands at `replace`.
+    /// ``write `code` `` in place of `replace`.
     pub(super) fn write(code: impl Into<String>, replace: Range<usize>) -> Self {
-        Self::shown("write ", code, replace, "")
+        Self::code("write ", code, replace, "")
     }
 
-    /// The same with a reason after the code, or `otherwise` alone where the code is long.
-    pub(super) fn shown(
+    /// The same with another prefix, or `otherwise` if the code is too long.
+    pub(super) fn code(
         before: &str,
         code: impl Into<String>,
         replace: Range<usize>,
         otherwise: &str,
     ) -> Self {
         let with = code.into();
-        let shown = with.trim();
-        let is_short = shown.chars().count() <= CODE_MAX && !shown.contains('\n');
-        let words = match is_short {
-            // What is quoted in backquotes already is shown as it stands.
-            true if shown.contains('`') => format!("{before}{shown}"),
-            true => format!("{before}`{shown}`"),
+        let code = with.trim();
+        let is_short = code.chars().count() <= CODE_MAX && !code.contains('\n');
+        let text = match is_short {
+            // Code with backquotes is shown as it is.
+            true if code.contains('`') => format!("{before}{code}"),
+            true => format!("{before}`{code}`"),
             false if otherwise.is_empty() => {
                 let beginning: String =
-                    shown.lines().next().unwrap_or_default().chars().take(CODE_MAX).collect();
+                    code.lines().next().unwrap_or_default().chars().take(CODE_MAX).collect();
                 format!("{before}`{beginning} …`")
             }
             false => otherwise.to_owned(),
         };
-        Self { words, edit: Some(Edit { replace, with }) }
+        Self { text, edit: Some(Edit { replace, with }) }
     }
 
-    /// Words on an edit that puts nothing in the place of something.
-    pub(super) fn leave_out(words: impl Into<String>, replace: Range<usize>) -> Self {
-        Self::described(words, "", replace)
+    /// A text for an edit that removes code.
+    pub(super) fn remove(text: impl Into<String>, replace: Range<usize>) -> Self {
+        Self::edit(text, "", replace)
     }
 
-    /// Words that describe an edit whose code would show nothing.
-    pub(super) fn described(
-        words: impl Into<String>,
-        with: impl Into<String>,
-        replace: Range<usize>,
-    ) -> Self {
-        Self { words: words.into(), edit: Some(Edit { replace, with: with.into() }) }
+    /// A text for an edit whose code is not shown.
+    pub(super) fn edit(text: impl Into<String>, with: impl Into<String>, replace: Range<usize>) -> Self {
+        Self { text: text.into(), edit: Some(Edit { replace, with: with.into() }) }
     }
 
     /// ``did you mean `name`?``
     pub(super) fn did_you_mean(name: &str, replace: Range<usize>) -> Self {
-        Self::described(format!("did you mean `{name}`?"), name, replace)
+        Self::edit(format!("did you mean `{name}`?"), name, replace)
     }
 }

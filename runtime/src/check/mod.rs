@@ -1,19 +1,19 @@
-//! The checks of a script: every diagnostic that can be found without running it.
+//! Static checks of a script: every error that can be found without executing it.
 //!
-//! [`syntax`] puts what Rhai's parser says into words. Of a script that parses, [`declared`] collects what it defines,
-//! [`names`] finds calls to functions that exist nowhere and variables that were never declared, [`ctx`] finds
-//! what it reads of `ctx`, and [`lints`] what is wrong at every call. A false alarm is worse than a miss: whatever may exist at run time is let through.
+//! [`syntax`] explains parse errors. For a script that parses, [`declarations`] collects its definitions, [`names`]
+//! finds unknown functions and variables, [`ctx`] finds reads of `ctx`, and [`lints`] finds operations that always
+//! fail. A false positive is worse than a false negative: everything that can exist at run time is accepted.
 //!
-//! The checks are also the wall: `eval`, `import` and their like are refused here, and only what passed is a
-//! [`Script`], which is the only thing that runs.
+//! The checks also enforce the sandbox: they reject `eval`, `import` and similar functions, and only a [`Script`]
+//! that passed them can be executed.
 
 mod ctx;
-mod declared;
-mod foreign;
+mod declarations;
+mod foreign_names;
 mod help;
 mod lints;
+mod manifest_names;
 mod names;
-mod provided;
 mod syntax;
 
 use std::collections::HashSet;
@@ -29,38 +29,39 @@ use manifest_schema::sdk::SdkVersion;
 use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
 
 use crate::captures::Captures;
-use crate::host::NoMemory;
-use crate::parsing::{self, Growth};
+use crate::host::OutOfMemoryError;
 use crate::sandbox::Sandbox;
 use crate::sdk::Uses;
-use declared::Declared;
+use crate::token_mapper::{self, CompileMemory};
+use declarations::Declarations;
 use help::{Edit, Help};
-pub use provided::Provided;
-use syntax::{Patched, Recovered};
+pub use manifest_names::ManifestNames;
+use syntax::{PatchedSource, Recovered};
 
-/// The largest script, in bytes.
+/// The maximum size of a script, in bytes.
 pub const SOURCE_MAX: usize = 256 * 1024;
 
-/// The most lines: Rhai counts them in 16 bits.
+/// The maximum number of lines: Rhai counts them in 16 bits.
 const LINES_MAX: usize = u16::MAX as usize - 1;
 
-/// The most statements that declare a variable; compiling looks each name up among all those before it.
+/// The maximum number of variable declarations; the compiler searches all earlier ones for each name.
 const DECLARATIONS_MAX: usize = 4000;
 
-/// The longest that one script may take to parse. Some constructs take square time; whatever a person writes takes a
-/// few milliseconds.
+/// The maximum time to parse one script. Some constructs take quadratic time; scripts written by hand take a few
+/// milliseconds.
 const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The most errors of one script that are shown, and the most warnings; the others are counted.
-const FAULTS_MAX: usize = 100;
+/// The maximum number of errors, and of warnings, that are reported per script; the others are counted.
+const DIAGNOSTICS_MAX: usize = 100;
 
-/// The longest message, in characters.
+/// The maximum length of a message, in characters.
 const MESSAGE_MAX: usize = 300;
 
-/// The most statements of a script that is optimised, which takes square time. A longer one runs as it is written.
-const STATEMENTS_OPTIMISED_MAX: usize = 5000;
+/// The maximum number of statements of an optimized script, since optimization takes quadratic time. A longer script
+/// is executed as written.
+const OPTIMIZED_STATEMENTS_MAX: usize = 5000;
 
-/// A script that passed every check, compiled.
+/// A compiled script that passed every check.
 pub struct Script {
     ast: AST,
     sdk: SdkVersion,
@@ -71,22 +72,22 @@ pub struct Script {
 }
 
 impl Script {
-    /// The SDK version that it was checked against.
+    /// The SDK version that it was checked for.
     pub fn sdk(&self) -> SdkVersion {
         self.sdk
     }
 
-    /// What its author should look at; no error is among it.
+    /// The warnings; there are no errors.
     pub fn warnings(&self) -> &Diagnostics {
         &self.warnings
     }
 
-    /// The same, which the script then holds no more: nobody reads them once it runs.
+    /// Takes the warnings, which are not needed for execution.
     pub fn take_warnings(&mut self) -> Diagnostics {
         std::mem::take(&mut self.warnings)
     }
 
-    /// How many bytes it takes; 0 without [`crate::CountingAllocator`].
+    /// Its memory in bytes; 0 without [`crate::CountingAllocator`].
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -110,84 +111,84 @@ impl fmt::Debug for Script {
     }
 }
 
-/// The memory that a compilation is granted: what a script is compiled to can take 250 times the memory of its text, and as much
-/// again while it is compiled.
-pub trait Room: Send + Sync {
-    /// Holds `bytes` for the compilation in all. It is asked before the compilation holds more than that.
+/// The memory budget of a compilation. A program can take 250 times the memory of its text, and the same again during
+/// compilation.
+pub trait MemoryBudget: Send + Sync {
+    /// Reserves `bytes` for the compilation in total. Called before the compilation uses more.
     ///
     /// # Errors
-    /// There is no room for them. The compilation ends.
-    fn grow(&self, bytes: u64) -> Result<(), NoMemory>;
+    /// The budget is exhausted. The compilation stops.
+    fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError>;
 }
 
-/// As much as it takes, for the machine of an author.
+/// An unlimited budget, for the author's machine.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unbounded;
+pub struct UnlimitedMemory;
 
-impl Room for Unbounded {
-    fn grow(&self, _: u64) -> Result<(), NoMemory> {
+impl MemoryBudget for UnlimitedMemory {
+    fn reserve(&self, _: u64) -> Result<(), OutOfMemoryError> {
         Ok(())
     }
 }
 
 /// Why a script was not compiled.
 #[derive(Clone, Debug)]
-pub enum NotCompiled {
-    /// Every diagnostic that was found, in the order of their places.
+pub enum CompileError {
+    /// Every error, in the order of their positions.
     Diagnostics(Diagnostics),
-    /// There was no memory for it.
-    NoMemory(NoMemory),
+    /// The budget is exhausted.
+    OutOfMemory(OutOfMemoryError),
 }
 
-impl From<NoMemory> for NotCompiled {
-    fn from(refused: NoMemory) -> Self {
-        Self::NoMemory(refused)
+impl From<OutOfMemoryError> for CompileError {
+    fn from(refused: OutOfMemoryError) -> Self {
+        Self::OutOfMemory(refused)
     }
 }
 
-impl From<Diagnostics> for NotCompiled {
+impl From<Diagnostics> for CompileError {
     fn from(diagnostics: Diagnostics) -> Self {
         Self::Diagnostics(diagnostics)
     }
 }
 
-/// Checks and compiles one script for the SDK version of its manifest. Nothing of it is run. This takes some
-/// milliseconds, seconds at the very worst, and recurses as deep as expressions may be nested: it belongs on a thread
-/// that may block.
+/// Checks and compiles one script for the SDK version of its manifest. Nothing is executed. This takes some
+/// milliseconds, and seconds in the worst case. It recurses as deep as expressions can be nested, so it needs a
+/// thread that can block.
 ///
 /// # Errors
-/// Every diagnostic that was found, in the order of their places.
+/// Every error, in the order of their positions.
 pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Diagnostics> {
-    compile_within(sdk, path, source, None, &(Arc::new(Unbounded) as Arc<dyn Room>)).map_err(|refused| {
-        match refused {
-            NotCompiled::Diagnostics(diagnostics) => diagnostics,
-            NotCompiled::NoMemory(_) => unreachable!("there is room for everything"),
-        }
-    })
+    compile_within(sdk, path, source, None, &(Arc::new(UnlimitedMemory) as Arc<dyn MemoryBudget>)).map_err(
+        |refused| match refused {
+            CompileError::Diagnostics(diagnostics) => diagnostics,
+            CompileError::OutOfMemory(_) => unreachable!("the budget is unlimited"),
+        },
+    )
 }
 
-/// The same in as much memory as `room` grants, and for what the manifest provides, where that is known.
+/// The same within a memory budget, and with the names in the manifest if they are known.
 ///
 /// # Errors
-/// Every diagnostic that was found, or that there is no room.
+/// Every error, or an exhausted budget.
 pub fn compile_within(
     sdk: SdkVersion,
     path: &ScriptPath,
     source: &str,
-    provided: Option<&Provided<'_>>,
-    room: &Arc<dyn Room>,
-) -> Result<Script, NotCompiled> {
-    let source = without_mark(source);
-    if let Some(diagnostic) = beyond_limits(path, source) {
+    manifest_names: Option<&ManifestNames<'_>>,
+    budget: &Arc<dyn MemoryBudget>,
+) -> Result<Script, CompileError> {
+    let source = strip_bom(source);
+    if let Some(diagnostic) = exceeded_limit(path, source) {
         return Err(Diagnostics::from(diagnostic).into());
     }
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
-    let mut growth = Growth::new(Arc::clone(room));
-    match judge(sandbox, provided, &mut findings, &mut growth)? {
-        Some(Judged { ast, declared, uses }) if !findings.have_errors() => {
+    let mut memory = CompileMemory::new(Arc::clone(budget));
+    match analyze(sandbox, manifest_names, &mut findings, &mut memory)? {
+        Some(Analyzed { ast, declarations, uses }) if !findings.has_errors() => {
             let warnings = findings.into_diagnostics();
-            Ok(Script { warnings, ..finished(sandbox, ast, declared, sdk, uses, growth)? })
+            Ok(Script { warnings, ..build_script(sandbox, ast, declarations, sdk, uses, memory)? })
         }
         None if let Some(marker) = conflict_marker(source) => {
             let span = Span::from_range(source, marker);
@@ -198,52 +199,52 @@ pub fn compile_within(
     }
 }
 
-/// A script that parses, and what was learned of it.
-struct Judged {
+/// A script that parses, with the results of its analysis.
+struct Analyzed {
     ast: AST,
-    declared: Declared,
+    declarations: Declarations,
     uses: Uses,
 }
 
-/// Parses a script and adds every diagnostic that it has to `findings`. Nothing comes of one that does not parse.
-fn judge(
+/// Parses a script and adds every error to `findings`. `None` if it does not parse.
+fn analyze(
     sandbox: &Sandbox,
-    provided: Option<&Provided<'_>>,
+    manifest_names: Option<&ManifestNames<'_>>,
     findings: &mut Findings<'_>,
-    growth: &mut Growth,
-) -> Result<Option<Judged>, NoMemory> {
+    memory: &mut CompileMemory,
+) -> Result<Option<Analyzed>, OutOfMemoryError> {
     let (sdk, source) = (findings.sdk, findings.source);
     let deadline = Instant::now() + PARSE_TIME_MAX;
-    let parse = |growth: &mut Growth, text: &str| {
-        let watched = || parsing::watch(deadline, || sandbox.engine.compile(text));
-        let (parsed, grown) = parsing::measured(growth.clone(), watched)?;
-        *growth = grown;
+    let parse = |memory: &mut CompileMemory, text: &str| {
+        let log = || token_mapper::with_deadline(deadline, || sandbox.engine.compile(text));
+        let (parsed, grown) = token_mapper::with_memory(memory.clone(), log)?;
+        *memory = grown;
         Ok(parsed)
     };
-    let (parsed, watched) = parse(growth, source)?;
-    syntax::slips(&watched, findings);
+    let (parsed, log) = parse(memory, source)?;
+    syntax::foreign_tokens(&log, findings);
     match parsed {
         Ok(ast) => {
-            growth.reserve_for_checks(source)?;
+            memory.reserve_for_checks(source)?;
             syntax::open_comment(findings);
-            let declared = Declared::of(&ast);
-            names::check(&ast, &declared, &sandbox.natives, findings);
-            let uses = ctx::check(&ast, &declared, sdk, findings);
-            lint(&ast, &declared, sandbox, provided, growth, findings)?;
-            Ok(Some(Judged { ast, declared, uses }))
+            let declarations = Declarations::of(&ast);
+            names::check(&ast, &declarations, &sandbox.natives, findings);
+            let uses = ctx::check(&ast, &declarations, sdk, findings);
+            lint(&ast, &declarations, sandbox, manifest_names, memory, findings)?;
+            Ok(Some(Analyzed { ast, declarations, uses }))
         }
         Err(error) => {
-            growth.reserve_for_recovery(source)?;
-            let mut again = |text: &str| parse(growth, text);
+            memory.reserve_for_recovery(source)?;
+            let mut again = |text: &str| parse(memory, text);
             let recovered = syntax::recover(error, deadline, &mut again, findings)?;
-            if let Some(Recovered { ast, left_out }) = recovered {
-                growth.reserve_for_checks(source)?;
-                let declared = Declared { left_out, ..Declared::of(&ast) };
-                names::check(&ast, &declared, &sandbox.natives, findings);
-                ctx::check(&ast, &declared, sdk, findings);
-                // What was left out can change any variable.
-                if declared.left_out.is_empty() {
-                    lint(&ast, &declared, sandbox, provided, growth, findings)?;
+            if let Some(Recovered { ast, removed }) = recovered {
+                memory.reserve_for_checks(source)?;
+                let declarations = Declarations { removed, ..Declarations::of(&ast) };
+                names::check(&ast, &declarations, &sandbox.natives, findings);
+                ctx::check(&ast, &declarations, sdk, findings);
+                // Removed statements can change any variable.
+                if declarations.removed.is_empty() {
+                    lint(&ast, &declarations, sandbox, manifest_names, memory, findings)?;
                 }
             }
             Ok(None)
@@ -251,118 +252,121 @@ fn judge(
     }
 }
 
-/// Looks for what parses and is wrong.
+/// Finds errors in code that parses.
 fn lint(
     ast: &AST,
-    declared: &Declared,
+    declarations: &Declarations,
     sandbox: &Sandbox,
-    provided: Option<&Provided<'_>>,
-    growth: &mut Growth,
+    manifest_names: Option<&ManifestNames<'_>>,
+    memory: &mut CompileMemory,
     findings: &mut Findings<'_>,
-) -> Result<(), NoMemory> {
-    if !declared.functions.is_empty() || !declared.closures.is_empty() {
-        growth.reserve_for_copy()?;
+) -> Result<(), OutOfMemoryError> {
+    if !declarations.functions.is_empty() || !declarations.closures.is_empty() {
+        memory.reserve_for_copy()?;
     }
-    lints::check(ast, declared, sandbox, provided, findings);
+    lints::check(ast, declarations, sandbox, manifest_names, findings);
     Ok(())
 }
 
-/// The functions that scripts written for `sdk` can call beside their own, with their module if they have one
-/// (`log::info`), and how many arguments each takes, what stands before the dot of a method among them.
-pub fn functions(sdk: SdkVersion) -> impl Iterator<Item = (&'static str, &'static [usize])> {
+/// The native functions that scripts for `sdk` can call, with their module if any (`log::info`), and their argument
+/// counts, including the receiver of a method.
+pub fn callable_functions(sdk: SdkVersion) -> impl Iterator<Item = (&'static str, &'static [usize])> {
     let natives = Sandbox::of(sdk).natives.iter();
-    let callable = natives.filter(|(name, _)| names::refused_help(name).is_none());
+    let callable = natives.filter(|(name, _)| names::rejected_help(name).is_none());
     callable.map(|(name, counts)| (name.as_str(), counts.as_slice()))
 }
 
-/// Compiles a script that was checked when it was pushed, in as much memory as `room` grants. It is not judged again: what was
-/// accepted goes on working when the checks of a later server would find diagnostic with it. Only the wall stands.
+/// Compiles a script that was checked when it was pushed, within a memory budget. It is not checked again: an
+/// accepted script keeps working even if the checks of a later server would reject it. Only the sandbox is enforced.
 ///
 /// # Errors
-/// It does not parse any more, or uses what the sandbox refuses, or there is no room.
+/// It no longer parses, the sandbox rejects it, or the budget is exhausted.
 pub(crate) fn recompile(
     sdk: SdkVersion,
     path: &ScriptPath,
     source: &str,
-    room: &Arc<dyn Room>,
-) -> Result<Script, NotCompiled> {
-    let source = without_mark(source);
+    budget: &Arc<dyn MemoryBudget>,
+) -> Result<Script, CompileError> {
+    let source = strip_bom(source);
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
-    let growth = Growth::new(Arc::clone(room));
-    let (parsed, mut growth) = parsing::measured(growth, || sandbox.engine.compile(source))?;
+    let memory = CompileMemory::new(Arc::clone(budget));
+    let (parsed, mut memory) = token_mapper::with_memory(memory, || sandbox.engine.compile(source))?;
     let ast = match parsed {
         Ok(ast) => ast,
         Err(error) => {
-            growth.reserve_for_recovery(source)?;
+            memory.reserve_for_recovery(source)?;
             syntax::error(&error, &mut findings);
             return Err(findings.into_diagnostics().into());
         }
     };
-    growth.reserve_for_checks(source)?;
-    let declared = Declared::of(&ast);
-    names::wall(&ast, &declared, &mut findings);
-    if findings.have_errors() {
+    memory.reserve_for_checks(source)?;
+    let declarations = Declarations::of(&ast);
+    names::check_sandbox(&ast, &declarations, &mut findings);
+    if findings.has_errors() {
         return Err(findings.into_diagnostics().into());
     }
-    let uses = ctx::check(&ast, &declared, sdk, &mut findings);
+    let uses = ctx::check(&ast, &declarations, sdk, &mut findings);
     drop(findings);
-    Ok(finished(sandbox, ast, declared, sdk, uses, growth)?)
+    Ok(build_script(sandbox, ast, declarations, sdk, uses, memory)?)
 }
 
-/// Some editors begin UTF-8 with a byte order mark, which is nothing to Rhai and which no column counts.
-fn without_mark(source: &str) -> &str {
+/// Some editors start UTF-8 files with a byte order mark, which Rhai rejects and columns do not count.
+fn strip_bom(source: &str) -> &str {
     source.strip_prefix('\u{feff}').unwrap_or(source)
 }
 
-/// The diagnostic of a script beyond [`SOURCE_MAX`].
-pub fn too_large(path: &ScriptPath) -> Diagnostic {
-    let words = format!("the script is larger than {} KiB", SOURCE_MAX / 1024);
-    Diagnostic::error(path.as_str(), None, words).with_help("split it into several")
+/// The error for a script larger than [`SOURCE_MAX`].
+pub fn script_too_large(path: &ScriptPath) -> Diagnostic {
+    let message = format!("the script is larger than {} KiB", SOURCE_MAX / 1024);
+    Diagnostic::error(path.as_str(), None, message).with_help("split it into several scripts")
 }
 
-fn beyond_limits(path: &ScriptPath, source: &str) -> Option<Diagnostic> {
+fn exceeded_limit(path: &ScriptPath, source: &str) -> Option<Diagnostic> {
     if source.len() > SOURCE_MAX {
-        return Some(too_large(path));
+        return Some(script_too_large(path));
     }
     if source.lines().nth(LINES_MAX).is_some() {
-        let words = format!("the script has more than {LINES_MAX} lines");
-        return Some(Diagnostic::error(path.as_str(), None, words).with_help("split it into several"));
+        let message = format!("the script has more than {LINES_MAX} lines");
+        return Some(
+            Diagnostic::error(path.as_str(), None, message).with_help("split it into several scripts"),
+        );
     }
     let words = source.split(|c: char| !c.is_alphanumeric() && c != '_');
     let declarations = words.filter(|word| matches!(*word, "let" | "const")).count();
     (declarations > DECLARATIONS_MAX).then(|| {
-        let words = format!("the script declares more than {DECLARATIONS_MAX} variables");
-        Diagnostic::error(path.as_str(), None, words)
-            .with_help("keep data in arrays and maps, or split the script")
+        let message = format!("the script declares more than {DECLARATIONS_MAX} variables");
+        Diagnostic::error(path.as_str(), None, message)
+            .with_help("store data in arrays and maps, or split the script")
     })
 }
 
-/// Known numbers are computed and dead branches dropped; nothing else is evaluated, functions in particular.
-fn finished(
+/// Optimizes the script: constant expressions are computed and dead branches removed; no function is evaluated.
+fn build_script(
     sandbox: &Sandbox,
     ast: AST,
-    declared: Declared,
+    declarations: Declarations,
     sdk: SdkVersion,
     uses: Uses,
-    mut growth: Growth,
-) -> Result<Script, NoMemory> {
-    let is_optimised = declared.statements <= STATEMENTS_OPTIMISED_MAX && !declared.misleads_the_optimiser();
-    let ast = if is_optimised {
-        growth.reserve_for_copy()?;
+    mut memory: CompileMemory,
+) -> Result<Script, OutOfMemoryError> {
+    let is_optimized =
+        declarations.statements <= OPTIMIZED_STATEMENTS_MAX && !declarations.misleads_optimizer();
+    let ast = if is_optimized {
+        memory.reserve_for_copy()?;
         sandbox.engine.optimize_ast(&Scope::new(), ast, OptimizationLevel::Simple)
     } else {
         ast
     };
-    drop(declared);
+    drop(declarations);
     let captures = Captures::of(&ast, sdk >= SdkVersion::V1_3);
-    Ok(Script { ast, sdk, uses, captures, warnings: Diagnostics::default(), bytes: growth.held() })
+    Ok(Script { ast, sdk, uses, captures, warnings: Diagnostics::default(), bytes: memory.held() })
 }
 
-/// One body of statements: the script itself, or a function.
+/// A body of statements: the script itself, or a function.
 #[derive(Clone, Copy)]
 struct Body<'a> {
-    /// The function, unless it is the script itself.
+    /// The function; `None` for the script itself.
     function: Option<&'a ScriptFuncDef>,
 }
 
@@ -376,12 +380,12 @@ impl Body<'_> {
     }
 }
 
-/// What the names of closures begin with in Rhai.
+/// The prefix of the names of closures in Rhai.
 const CLOSURE_PREFIX: &str = "anon$";
 
-/// Shows every node of a script to `visit`, with the nodes around it, outermost first.
+/// Passes every node of a script to `visit`, with its ancestors, outermost first.
 fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
-    // Rhai shows the statements of the script itself first. They are not copied, which would take as much memory again.
+    // Rhai visits the statements of the script first. They are not copied, which would double the memory.
     let own = ast.statements().as_ptr_range();
     ast.walk(&mut |path: &[ASTNode<'_>]| {
         let is_own =
@@ -394,7 +398,7 @@ fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
     for function in ast.iter_fn_def() {
         let same =
             |name: &str, parameters: usize| *name == *function.name && parameters == function.params.len();
-        // Rhai shows the nodes of functions without saying of which; so each is looked at alone.
+        // Rhai does not tell to which function a node belongs, so each function is visited separately.
         let mut alone = ast.clone_functions_only();
         alone.retain_functions(|_, _, name, parameters| same(name, parameters));
         alone.walk(&mut |path: &[ASTNode<'_>]| {
@@ -404,28 +408,28 @@ fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
     }
 }
 
-/// What was found in one script so far.
+/// The findings in one script.
 struct Findings<'a> {
     sdk: SdkVersion,
     path: &'a ScriptPath,
     source: &'a str,
-    errors: Found,
-    warnings: Found,
+    errors: FindingList,
+    warnings: FindingList,
     suggestions: Suggestions,
-    /// What is read in the span of the source, where that does not parse: positions are those of its text.
-    patched: Option<Patched>,
-    /// What the help of diagnostics would change in the source, by the span of the diagnostic.
+    /// The patched source, if the original does not parse: positions refer to its text.
+    patched: Option<PatchedSource>,
+    /// The edits of the help texts, by the position of their errors.
     #[cfg(test)]
     edits: Vec<(Position, Edit)>,
 }
 
-/// Diagnostics of one severity.
+/// Findings of one severity.
 #[derive(Default)]
-struct Found {
+struct FindingList {
     kept: Vec<(Position, Diagnostic)>,
-    /// Where something was found; one span is one diagnostic.
+    /// The positions of the findings; there is at most one per position.
     places: HashSet<Position>,
-    left_out: usize,
+    removed: usize,
 }
 
 impl<'a> Findings<'a> {
@@ -449,20 +453,20 @@ impl<'a> Findings<'a> {
         self.add_as(Severity::Error, position, width, &message, help);
     }
 
-    /// The same with help, which can be an edit.
+    /// The same with help, which can contain an edit.
     fn add_help(&mut self, position: Position, width: usize, message: String, help: Option<Help>) {
-        let Help { words, edit } = match help {
+        let Help { text, edit } = match help {
             Some(help) => help,
             None => return self.add(position, width, message, None),
         };
         self.note_edit(position, edit);
-        self.add(position, width, message, Some(words));
+        self.add(position, width, message, Some(text));
     }
 
     #[cfg(not(test))]
     fn note_edit(&mut self, _: Position, _: Option<Edit>) {}
 
-    /// Notes what help would change in the source.
+    /// Records the edit of a help text.
     #[cfg(test)]
     fn note_edit(&mut self, position: Position, edit: Option<Edit>) {
         let written = self.patched.as_ref().map_or(Some(position), |patched| patched.position(position));
@@ -477,22 +481,22 @@ impl<'a> Findings<'a> {
         self.edits.push((position, Edit { replace, with }));
     }
 
-    /// What was read: the source, or what was made of it where that does not parse.
+    /// The parsed text: the source, or the patched source.
     fn text(&self) -> &str {
-        self.patched.as_ref().map_or(self.source, Patched::text)
+        self.patched.as_ref().map_or(self.source, PatchedSource::text)
     }
 
-    /// Where `written` stands in that text, in bytes, if it begins at the position.
+    /// The byte range of `written` in that text, if it starts at the position.
     fn range_of(&self, position: Position, written: &str) -> Option<Range<usize>> {
-        // What is counted only needs no help.
-        if self.are_full() {
+        // Findings beyond the maximum are only counted and need no help.
+        if self.is_full() {
             return None;
         }
         let start = self.offset(position);
         self.text()[start..].starts_with(written).then(|| start..start + written.len())
     }
 
-    /// Where in the text that was read a position is, in bytes.
+    /// The byte offset of a position in the parsed text.
     fn offset(&self, position: Position) -> usize {
         match &self.patched {
             Some(patched) => patched.offset(position),
@@ -500,19 +504,18 @@ impl<'a> Findings<'a> {
         }
     }
 
-    /// Whether no more errors are shown.
-    fn are_full(&self) -> bool {
-        self.errors.kept.len() >= FAULTS_MAX
+    /// Whether no more errors are reported.
+    fn is_full(&self) -> bool {
+        self.errors.kept.len() >= DIAGNOSTICS_MAX
     }
 
-    /// Adds what a check of SDK 1.3 finds wrong: an error there, and a warning in scripts of older versions, which were accepted
-    /// with it.
-    fn add_new(&mut self, position: Position, width: usize, message: String, help: Option<String>) {
+    /// Adds a finding that is an error since SDK 1.3, and a warning in older scripts, which were accepted with it.
+    fn add_since_1_3(&mut self, position: Position, width: usize, message: String, help: Option<String>) {
         let severity = if self.sdk < SdkVersion::V1_3 { Severity::Warning } else { Severity::Error };
         self.add_as(severity, position, width, &message, help);
     }
 
-    /// Adds a warning: what is likely to be wrong, and can be meant.
+    /// Adds a warning about code that is probably wrong.
     fn warn(&mut self, position: Position, width: usize, message: String, help: Option<String>) {
         self.add_as(Severity::Warning, position, width, &message, help);
     }
@@ -529,19 +532,19 @@ impl<'a> Findings<'a> {
             Severity::Error => &mut self.errors,
             Severity::Warning => &mut self.warnings,
         };
-        // What nobody wrote has no diagnostic.
+        // Generated text has no errors.
         let written = match &self.patched {
-            Some(patched) if found.kept.len() < FAULTS_MAX => patched.position(position),
+            Some(patched) if found.kept.len() < DIAGNOSTICS_MAX => patched.position(position),
             _ => Some(position),
         };
         let Some(position) = written else { return };
-        // Rhai counts columns in 16 bits: what stands further right has no span of its own.
+        // Rhai counts columns in 16 bits; further right, positions are not unique.
         let placed = position.position().is_some_and(|column| column < usize::from(u16::MAX));
         if placed && !found.places.insert(position) {
             return;
         }
-        if found.kept.len() == FAULTS_MAX {
-            found.left_out += 1;
+        if found.kept.len() == DIAGNOSTICS_MAX {
+            found.removed += 1;
             return;
         }
         let span = span(self.source, position, width);
@@ -551,16 +554,16 @@ impl<'a> Findings<'a> {
         found.kept.push((position, diagnostic));
     }
 
-    /// How many there are so far.
+    /// The number of findings so far.
     fn count(&self) -> usize {
         self.errors.places.len() + self.warnings.places.len()
     }
 
-    fn have_errors(&self) -> bool {
+    fn has_errors(&self) -> bool {
         !self.errors.kept.is_empty()
     }
 
-    /// In the order of their places. Where an error stands, a warning says nothing more.
+    /// All findings by position. An error replaces warnings at the same position.
     fn into_diagnostics(self) -> Diagnostics {
         let mut diagnostics = Diagnostics::default();
         let (errors, mut warnings) = (self.errors, self.warnings);
@@ -569,13 +572,13 @@ impl<'a> Findings<'a> {
             found.sort_by_key(|(position, _)| (position.line(), position.position()));
             found.into_iter().for_each(|(_, diagnostic)| diagnostics.add(diagnostic));
         }
-        diagnostics.add_omitted_errors(self.path.as_str(), errors.left_out);
-        diagnostics.add_omitted_warnings(warnings.left_out);
+        diagnostics.add_omitted_errors(self.path.as_str(), errors.removed);
+        diagnostics.add_omitted_warnings(warnings.removed);
         diagnostics
     }
 }
 
-/// A message that quotes the script, which may hold anything, as one line of bounded length.
+/// Formats a message that quotes the script, with any content, as one line of limited length.
 fn one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len().min(2 * MESSAGE_MAX));
     for c in message.chars().take(MESSAGE_MAX) {
@@ -592,6 +595,6 @@ fn span(source: &str, position: Position, width: usize) -> Option<Span> {
 }
 
 #[cfg(test)]
-mod slips;
+mod mistakes;
 #[cfg(test)]
 mod tests;

@@ -1,19 +1,19 @@
-//! Calls to functions that exist nowhere, variables that were never declared, and what the sandbox refuses.
+//! Unknown functions, undeclared variables, and names that the sandbox rejects.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
-use super::declared::Declared;
+use super::declarations::Declarations;
 use super::help::Help;
 use super::syntax::Reference;
-use super::{Body, Findings, foreign, walk};
+use super::{Body, Findings, foreign_names, walk};
 use manifest_schema::execution::LogLevel;
 
 use crate::sdk::CTX;
 
-/// Functions that are part of the language, and how many arguments each takes when it is called as a function.
+/// Functions of the language, with their argument counts when called as a function.
 const KEYWORDS: [(&str, RangeInclusive<usize>); 7] = [
     ("Fn", 1..=1),
     ("call", 1..=usize::MAX),
@@ -24,42 +24,44 @@ const KEYWORDS: [(&str, RangeInclusive<usize>); 7] = [
     ("type_of", 1..=1),
 ];
 
-/// What exists in Rhai and not here, and what to do instead.
-const REFUSED: [(&str, &str); 5] = [
-    ("eval", "write the code out, or choose a function by name with `Fn(\"name\")`"),
+/// Functions of Rhai that the sandbox rejects, with the help.
+const REJECTED: [(&str, &str); 5] = [
+    ("eval", "write the code directly, or call a function by name with `Fn(\"name\")`"),
     ("print", "use `log::info`"),
     ("debug", "use `log::trace`"),
-    ("sleep", "a script cannot wait; let a schedule do what comes later"),
-    ("timestamp", "a script has no clock"),
+    ("sleep", "scripts cannot wait; use a schedule for later work"),
+    ("timestamp", "scripts have no clock"),
 ];
 
-/// What to do instead of calling `name`, if the sandbox refuses it.
-pub(super) fn refused_help(name: &str) -> Option<&'static str> {
-    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, help)| *help)
+/// The help for `name` if the sandbox rejects it.
+pub(super) fn rejected_help(name: &str) -> Option<&'static str> {
+    REJECTED.iter().find(|(rejected, _)| *rejected == name).map(|(_, help)| *help)
 }
 
-/// Whether `name` is a function that is part of the language.
+/// Whether `name` is a function of the language.
 pub(super) fn is_keyword(name: &str) -> bool {
     KEYWORDS.iter().any(|(keyword, _)| *keyword == name)
 }
 
-/// The functions that exist natively, and the argument counts each takes.
+/// The native functions with their argument counts.
 type Natives = BTreeMap<String, Vec<usize>>;
 
-pub(super) fn check(ast: &AST, declared: &Declared, natives: &Natives, findings: &mut Findings<'_>) {
-    let mut names = Names { declared, natives, findings };
+pub(super) fn check(ast: &AST, declarations: &Declarations, natives: &Natives, findings: &mut Findings<'_>) {
+    let mut names = NameChecker { declarations, natives, findings };
     walk(ast, &mut |body, path| match path.last() {
         Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => names.call(call, *position),
-        Some(ASTNode::Expr(Expr::MethodCall(call, position))) if !is_of_foreign_object(path, declared) => {
+        Some(ASTNode::Expr(Expr::MethodCall(call, position)))
+            if !is_of_foreign_object(path, declarations) =>
+        {
             names.method(call, *position);
         }
         Some(ASTNode::Expr(Expr::Variable(variable, ..))) if !variable.2.is_empty() => {
             let path: Vec<&str> = variable.2.path.iter().map(|part| part.as_str()).collect();
             names.qualified(&path.join("::"), &variable.1, variable.2.position());
         }
-        // Without an index, the name was not found where it stands.
+        // Without an index, the name is unknown in its scope.
         Some(ASTNode::Expr(Expr::Variable(variable, None, position))) if variable.0.is_none() => {
             names.variable(body, &variable.1, *position);
         }
@@ -67,41 +69,43 @@ pub(super) fn check(ast: &AST, declared: &Declared, natives: &Natives, findings:
     });
 }
 
-/// Whether a method is called on an object that other languages have: that is what is wrong, once.
-fn is_of_foreign_object(path: &[ASTNode<'_>], declared: &Declared) -> bool {
+/// Whether a method is called on an object of another language; only the object is reported.
+fn is_of_foreign_object(path: &[ASTNode<'_>], declarations: &Declarations) -> bool {
     let [.., ASTNode::Expr(parent), _] = path else { return false };
     let Expr::Dot(chain, ..) = parent else { return false };
-    // The first method of a longer chain begins the rest of it.
+    // The first method of a longer chain starts the rest of it.
     let object = match path {
         [.., ASTNode::Expr(Expr::Dot(around, ..)), _, _] if std::ptr::eq(&around.rhs, *parent) => &around.lhs,
         _ => &chain.lhs,
     };
     matches!(object, Expr::Variable(variable, ..) if variable.0.is_none()
-        && foreign::is_object(&variable.1)
-        && !declared.variables.contains(variable.1.as_str()))
+        && foreign_names::is_object(&variable.1)
+        && !declarations.variables.contains(variable.1.as_str()))
 }
 
-/// Only what the sandbox refuses, whatever else is wrong.
-pub(super) fn wall(ast: &AST, declared: &Declared, findings: &mut Findings<'_>) {
+/// Reports only what the sandbox rejects.
+pub(super) fn check_sandbox(ast: &AST, declarations: &Declarations, findings: &mut Findings<'_>) {
     let natives = Natives::new();
-    let mut names = Names { declared, natives: &natives, findings };
+    let mut names = NameChecker { declarations, natives: &natives, findings };
     walk(ast, &mut |_, path| match path.last() {
         Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
-        | Some(ASTNode::Expr(Expr::FnCall(call, position))) => drop(names.refused(&call.name, *position)),
+        | Some(ASTNode::Expr(Expr::FnCall(call, position))) => {
+            names.report_rejected(&call.name, *position);
+        }
         _ => {}
     });
 }
 
-struct Names<'a, 'f, 's> {
-    declared: &'a Declared,
+struct NameChecker<'a, 'f, 's> {
+    declarations: &'a Declarations,
     natives: &'a Natives,
     findings: &'f mut Findings<'s>,
 }
 
-impl Names<'_, '_, '_> {
+impl NameChecker<'_, '_, '_> {
     fn import(&mut self, position: Position) {
-        let help = "a script is one file; define its functions there".to_owned();
+        let help = "a script is a single file; define the functions in it".to_owned();
         self.findings.add(position, "import".len(), "`import` is disabled".to_owned(), Some(help));
     }
 
@@ -121,20 +125,23 @@ impl Names<'_, '_, '_> {
         if let Some((_, counts)) = KEYWORDS.iter().find(|(keyword, _)| *keyword == name) {
             return self.keyword(call, counts, position);
         }
-        let defined = self.declared.functions.get(&name);
+        let defined = self.declarations.functions.get(&name);
         let native = self.natives.get(&name);
         let counts: Vec<usize> = defined.into_iter().chain(native).flatten().copied().collect();
-        // `if is_def_fn("f", 1) { f(x) }` calls nothing that is not there.
-        let guarded = counts.is_empty() && self.declared.asked_for.contains(&name);
-        if self.refused(&name, position) || guarded || self.declared.left_out.contains(call.name.as_str()) {
+        // `if is_def_fn("f", 1) { f(x) }` only calls `f` if it exists.
+        let guarded = counts.is_empty() && self.declarations.tested_names.contains(&name);
+        if self.report_rejected(&name, position)
+            || guarded
+            || self.declarations.removed.contains(call.name.as_str())
+        {
             return;
         }
         if name == "log::debug" {
-            let message = "`log::debug` does not exist, since `debug` is a word of Rhai".to_owned();
+            let message = "`log::debug` does not exist: `debug` is reserved in Rhai".to_owned();
             let help = self.renamed(position, &name, "log::trace");
             self.findings.add_help(position, name.len(), message, Some(help));
         } else if counts.is_empty() {
-            let help = self.instead_of_function(&name, Some(call.args.len()), position);
+            let help = self.function_help(&name, Some(call.args.len()), position);
             self.findings.add_help(
                 position,
                 name.chars().count(),
@@ -147,12 +154,13 @@ impl Names<'_, '_, '_> {
         }
     }
 
-    /// A call that is part of the language. What `Fn` names must be there: nothing defines functions while a script runs.
+    /// Checks a call of a language function. The argument of `Fn` must exist: functions cannot be defined at run
+    /// time.
     fn keyword(&mut self, call: &FnCallExpr, counts: &RangeInclusive<usize>, position: Position) {
         let given = call.args.len();
         if !counts.contains(&given) {
             let message = match *counts.end() {
-                usize::MAX => format!("`{}` takes an argument at least", call.name),
+                usize::MAX => format!("`{}` takes at least 1 argument", call.name),
                 _ => wrong_count(&call.name, &counts.clone().collect::<Vec<_>>(), given),
             };
             return self.findings.add(position, call.name.chars().count(), message, None);
@@ -160,36 +168,37 @@ impl Names<'_, '_, '_> {
         let ("Fn", [Expr::StringConstant(name, position)]) = (call.name.as_str(), call.args.as_ref()) else {
             return;
         };
-        let there = self.declared.functions.contains_key(name.as_str())
-            || self.declared.left_out.contains(name.as_str())
-            || self.declared.asked_for.contains(name.as_str());
+        let there = self.declarations.functions.contains_key(name.as_str())
+            || self.declarations.removed.contains(name.as_str())
+            || self.declarations.tested_names.contains(name.as_str());
         // Operators are functions too.
         if there
             || !name.starts_with(|c: char| c.is_alphabetic() || c == '_')
-            || self.refused(name, *position)
+            || self.report_rejected(name, *position)
         {
             return;
         }
         if !self.natives.contains_key(name.as_str()) {
-            let help = self.instead_of_function(name, None, *position);
+            let help = self.function_help(name, None, *position);
             let message = format!("unknown function `{name}`");
             self.findings.add_help(*position, name.chars().count() + 2, message, help);
         }
     }
 
-    /// `module::NAME`. No module of the SDK holds variables; `global` holds the constants of the script.
+    /// Checks `module::NAME`. No module of the SDK has variables; `global` has the constants of the script.
     fn qualified(&mut self, module: &str, name: &str, position: Position) {
-        let is_constant = self.declared.constants.contains(name) || self.declared.left_out.contains(name);
+        let is_constant =
+            self.declarations.constants.contains(name) || self.declarations.removed.contains(name);
         if module == "global" && is_constant {
             return;
         }
         let written = format!("{module}::{name}");
-        let help = if module == "global" && self.declared.variables.contains(name) {
-            Some(Help::words(format!("only constants are reached like this: declare it as `const {name}`")))
+        let help = if module == "global" && self.declarations.variables.contains(name) {
+            Some(Help::text(format!("`global::` only reaches constants; declare it as `const {name}`")))
         } else if self.natives.contains_key(&written) {
-            Some(Help::words(format!("it is a function: call it as `{written}(...)`")))
+            Some(Help::text(format!("it is a function; call it as `{written}(...)`")))
         } else if module == "global" {
-            let constants = self.declared.constants.iter().map(String::as_str);
+            let constants = self.declarations.constants.iter().map(String::as_str);
             let meant = self.findings.suggestions.typo(name, constants);
             meant.map(|meant| self.meant(position, &written, &format!("global::{meant}")))
         } else {
@@ -199,48 +208,48 @@ impl Names<'_, '_, '_> {
         self.findings.add_help(position, written.chars().count(), message, help);
     }
 
-    /// Whether the sandbox refuses the function `name`. One that the script defines under that name is its own.
-    fn refused(&mut self, name: &str, position: Position) -> bool {
-        let Some(help) = refused_help(name) else { return false };
-        if self.declared.functions.contains_key(name) {
+    /// Reports `name` if the sandbox rejects it. A function of the script with that name is allowed.
+    fn report_rejected(&mut self, name: &str, position: Position) -> bool {
+        let Some(help) = rejected_help(name) else { return false };
+        if self.declarations.functions.contains_key(name) {
             return false;
         }
         let message = format!("`{name}` is disabled");
         let help = match (name, self.findings.range_of(position, name)) {
-            ("print", Some(range)) => Help::described(help, "log::info", range),
-            ("debug", Some(range)) => Help::described(help, "log::trace", range),
-            _ => Help::words(help),
+            ("print", Some(range)) => Help::edit(help, "log::info", range),
+            ("debug", Some(range)) => Help::edit(help, "log::trace", range),
+            _ => Help::text(help),
         };
         self.findings.add_help(position, name.chars().count(), message, Some(help));
         true
     }
 
-    /// A method is a function whose first argument stands before the dot, or one of the script's that knows it as
-    /// `this`. A map may hold a function under the name, too: then there is nothing to say.
+    /// Checks a method: a function whose first argument is the receiver, or a function of the script with the
+    /// receiver as `this`. A map can also hold a function under that name; then nothing is reported.
     fn method(&mut self, call: &FnCallExpr, position: Position) {
         let name = call.name.as_str();
         let is_keyword = KEYWORDS.iter().any(|(keyword, _)| *keyword == name);
-        let declared = self.declared;
-        let may_be_there = declared.members.contains(name) || declared.asked_for.contains(name);
-        if is_keyword || may_be_there || declared.left_out.contains(name) {
+        let declarations = self.declarations;
+        let may_be_there = declarations.members.contains(name) || declarations.tested_names.contains(name);
+        if is_keyword || may_be_there || declarations.removed.contains(name) {
             return;
         }
         let given = call.args.len();
-        let defined = self.declared.functions.get(name);
+        let defined = self.declarations.functions.get(name);
         let native = self.natives.get(name);
         let width = name.chars().count();
         if defined.is_none() && native.is_none() {
-            let help = self.instead_of_method(name, given, position);
+            let help = self.method_help(name, given, position);
             self.findings.add_help(position, width, format!("unknown method `{name}`"), help);
             return;
         }
-        // What stands before the dot is an argument of a native function, but `this` of one that the script defines.
+        // The receiver is an argument of a native function, but `this` of a function of the script.
         let natively = native.into_iter().flatten().filter_map(|count| count.checked_sub(1));
         let counts: Vec<usize> = natively.chain(defined.into_iter().flatten().copied()).collect();
         if !counts.contains(&given) {
             let help = defined
                 .filter(|counts| counts.contains(&(given + 1)))
-                .map(|_| format!("call it as `{name}(...)`: before the dot stands what it knows as `this`"));
+                .map(|_| format!("call it as `{name}(...)`: the value before the dot is `this`"));
             let message = wrong_count(name, &counts, given);
             self.findings.add(position, width, message, help);
         }
@@ -248,97 +257,97 @@ impl Names<'_, '_, '_> {
 
     fn variable(&mut self, body: Body<'_>, name: &str, position: Position) {
         let known = name == CTX
-            // A closure's parameters begin with what it captures; where that is made, it is looked at.
+            // The parameters of a closure start with its captures, which are checked where it is created.
             || (body.is_closure() && body.has_parameter(name))
-            || self.declared.functions.contains_key(name)
-            || self.declared.asked_for.contains(name)
-            || self.declared.left_out.contains(name)
-            || (self.declared.variables.contains(name) && self.sees_caller(body));
+            || self.declarations.functions.contains_key(name)
+            || self.declarations.tested_names.contains(name)
+            || self.declarations.removed.contains(name)
+            || (self.declarations.variables.contains(name) && self.sees_caller(body));
         if known {
             return;
         }
-        let help = self.instead_of_variable(body, name, position);
+        let help = self.variable_help(body, name, position);
         self.findings.add_help(position, name.chars().count(), format!("unknown variable `{name}`"), help);
     }
 
-    fn instead_of_variable(&mut self, body: Body<'_>, name: &str, position: Position) -> Option<Help> {
-        if self.declared.variables.contains(name) && body.function.is_some() && !body.is_closure() {
-            return Some(Help::words(
-                "functions do not see the script's variables; hand it over as an argument",
+    fn variable_help(&mut self, body: Body<'_>, name: &str, position: Position) -> Option<Help> {
+        if self.declarations.variables.contains(name) && body.function.is_some() && !body.is_closure() {
+            return Some(Help::text(
+                "functions cannot access the script's variables; pass it as an argument",
             ));
         }
         let range = self.findings.range_of(position, name)?;
-        let written =
-            foreign::is_variable(name).then(|| Reference::at(self.findings.text(), range.start)).flatten();
-        if let Some(help) = foreign::variable(name, self.natives, written.as_ref()) {
+        let written = foreign_names::is_variable(name)
+            .then(|| Reference::at(self.findings.text(), range.start))
+            .flatten();
+        if let Some(help) = foreign_names::variable(name, self.natives, written.as_ref()) {
             return Some(help);
         }
-        let others = self.declared.variables.iter().map(String::as_str).filter(|other| *other != name);
+        let others = self.declarations.variables.iter().map(String::as_str).filter(|other| *other != name);
         let meant = self.findings.suggestions.typo(name, others.chain([CTX]))?;
         Some(Help::did_you_mean(meant, range))
     }
 
-    /// The name of a method that was meant, or what does the same here.
-    fn instead_of_method(&mut self, name: &str, given: usize, position: Position) -> Option<Help> {
+    /// The help for an unknown method.
+    fn method_help(&mut self, name: &str, given: usize, position: Position) -> Option<Help> {
         let range = self.findings.range_of(position, name)?;
-        if let Some(help) = foreign::method(name, given, self.natives, range.clone()) {
+        if let Some(help) = foreign_names::method(name, given, self.natives, range.clone()) {
             return Some(help);
         }
         let natives = self.natives.iter().filter(|(native, counts)| {
-            !native.contains("::") && refused_help(native).is_none() && counts.contains(&(given + 1))
+            !native.contains("::") && rejected_help(native).is_none() && counts.contains(&(given + 1))
         });
-        let own = self.declared.functions.iter().filter(|(_, counts)| counts.contains(&given));
+        let own = self.declarations.functions.iter().filter(|(_, counts)| counts.contains(&given));
         let known = natives.chain(own).map(|(known, _)| known.as_str());
         let meant = self.findings.suggestions.typo(name, known)?;
         Some(Help::did_you_mean(meant, range))
     }
 
-    /// ``use `meant` ``, or the edit that does.
+    /// ``use `meant` ``, with an edit if possible.
     fn renamed(&self, position: Position, written: &str, meant: &str) -> Help {
-        let words = format!("use `{meant}`");
+        let text = format!("use `{meant}`");
         match self.findings.range_of(position, written) {
-            Some(range) => Help::described(words, meant, range),
-            None => Help::words(words),
+            Some(range) => Help::edit(text, meant, range),
+            None => Help::text(text),
         }
     }
 
     fn meant(&self, position: Position, written: &str, meant: &str) -> Help {
         match self.findings.range_of(position, written) {
             Some(range) => Help::did_you_mean(meant, range),
-            None => Help::words(format!("did you mean `{meant}`?")),
+            None => Help::text(format!("did you mean `{meant}`?")),
         }
     }
 
     fn sees_caller(&self, body: Body<'_>) -> bool {
-        let seen = &self.declared.seeing_callers;
-        // `call!(f)` may call any function that way.
+        let seen = &self.declarations.caller_scope_functions;
+        // `call!(f)` can call any function in this way.
         body.function.is_some_and(|function| seen.contains(function.name.as_str()) || seen.contains("call"))
     }
 
-    /// The name of a function that was meant, or what does the same here. How many arguments it is called with is not known where
-    /// it is named only.
-    fn instead_of_function(&mut self, name: &str, given: Option<usize>, position: Position) -> Option<Help> {
-        // `Fn("name")` names it in a string.
+    /// The help for an unknown function. The argument count is unknown if it is only named.
+    fn function_help(&mut self, name: &str, given: Option<usize>, position: Position) -> Option<Help> {
+        // `Fn("name")` has the name in a string.
         let quoted = format!("\"{name}\"");
         let range = match given {
             Some(_) => self.findings.range_of(position, name)?,
             None => self.findings.range_of(position, &quoted).map(|range| range.start + 1..range.end - 1)?,
         };
-        if self.declared.variables.contains(name) {
-            let words = format!("`{name}` is a variable; call the function it holds with `{name}.call(...)`");
-            return Some(Help::described(words, format!("{name}.call"), range));
+        if self.declarations.variables.contains(name) {
+            let text = format!("`{name}` is a variable; call the function it holds with `{name}.call(...)`");
+            return Some(Help::edit(text, format!("{name}.call"), range));
         }
         if LogLevel::ALL.iter().any(|level| level.as_str() == name) {
             return Some(Help::did_you_mean(&format!("log::{name}"), range));
         }
         if let Some(help) =
-            given.and_then(|given| foreign::function(name, given, self.natives, range.clone()))
+            given.and_then(|given| foreign_names::function(name, given, self.natives, range.clone()))
         {
             return Some(help);
         }
         let fits = |counts: &Vec<usize>| given.is_none_or(|given| counts.contains(&given));
-        let natives = self.natives.iter().filter(|(native, _)| refused_help(native).is_none());
-        let known = self.declared.functions.iter().chain(natives).filter(|(_, counts)| fits(counts));
+        let natives = self.natives.iter().filter(|(native, _)| rejected_help(native).is_none());
+        let known = self.declarations.functions.iter().chain(natives).filter(|(_, counts)| fits(counts));
         let meant = self.findings.suggestions.typo(name, known.map(|(known, _)| known.as_str()))?;
         Some(Help::did_you_mean(meant, range))
     }

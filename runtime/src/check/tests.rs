@@ -5,14 +5,14 @@ use super::*;
 
 /// The diagnostics of a script, whose help is applied too.
 #[track_caller]
-fn faults_for(sdk: SdkVersion, source: &str) -> Vec<String> {
-    let wrong = slips::wrong_advice(sdk, source);
+fn errors_for(sdk: SdkVersion, source: &str) -> Vec<String> {
+    let wrong = mistakes::wrong_help(sdk, source);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    faults_of_anything(sdk, source)
+    errors_of_anything(sdk, source)
 }
 
 /// The diagnostics of what nobody writes.
-fn faults_of_anything(sdk: SdkVersion, source: &str) -> Vec<String> {
+fn errors_of_anything(sdk: SdkVersion, source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
     let Err(diagnostics) = compile(sdk, &path, source) else { return Vec::new() };
     diagnostics
@@ -21,17 +21,17 @@ fn faults_of_anything(sdk: SdkVersion, source: &str) -> Vec<String> {
         .cloned()
         .map(|diagnostic| {
             assert_eq!(diagnostic.file, "a.rhai");
-            let span =
-                diagnostic.span.map(|span| format!("{}:{} ", span.line, span.column)).unwrap_or_default();
+            let place =
+                diagnostic.span.map(|place| format!("{}:{} ", place.line, place.column)).unwrap_or_default();
             let help = diagnostic.help.map(|help| format!(" | {help}")).unwrap_or_default();
-            format!("{span}{}{help}", diagnostic.message)
+            format!("{place}{}{help}", diagnostic.message)
         })
         .collect()
 }
 
 #[track_caller]
 fn diagnostics(source: &str) -> Vec<String> {
-    faults_for(SdkVersion::V1_1, source)
+    errors_for(SdkVersion::V1_1, source)
 }
 
 #[track_caller]
@@ -44,19 +44,19 @@ fn uses(source: &str) -> Uses {
 }
 
 #[test]
-fn a_call_to_nothing_is_told_with_what_was_meant() {
+fn unknown_function_is_reported_with_suggestion() {
     let path = ScriptPath::new("greet.rhai").unwrap();
     let diagnostics = compile(SdkVersion::V1_1, &path, "\n\nlgo::info(\"hi\");\n").unwrap_err();
     let diagnostic = diagnostics.iter().next().unwrap();
-    let span = diagnostic.span.as_ref().unwrap();
-    assert_eq!((span.line, span.column, span.width), (3, 1, 9));
-    assert_eq!(span.source, "lgo::info(\"hi\");");
+    let place = diagnostic.span.as_ref().unwrap();
+    assert_eq!((place.line, place.column, place.width), (3, 1, 9));
+    assert_eq!(place.source, "lgo::info(\"hi\");");
     assert_eq!(diagnostic.message, "unknown function `lgo::info`");
     assert_eq!(diagnostic.help.as_deref(), Some("did you mean `log::info`?"));
 }
 
 #[test]
-fn all_faults_are_told_at_once_and_in_order() {
+fn all_errors_are_reported_at_once_in_order() {
     assert_eq!(
         diagnostics(
             "fn greet(name) { hi(name) }\nlet total = 1;\ngreet();\ntotl + 1;\n\"x\".trimm();\nprint(1);"
@@ -72,26 +72,26 @@ fn all_faults_are_told_at_once_and_in_order() {
 }
 
 #[test]
-fn what_the_sandbox_refuses_comes_with_what_to_use_instead() {
+fn disabled_functions_are_reported_with_help() {
     assert_eq!(
         diagnostics("import \"x\" as x;\neval(\"1\");\ndebug(1);\nsleep(1);"),
         [
-            "1:1 `import` is disabled | a script is one file; define its functions there",
-            "2:1 `eval` is disabled | write the code out, or choose a function by name with `Fn(\"name\")`",
+            "1:1 `import` is disabled | a script is a single file; define the functions in it",
+            "2:1 `eval` is disabled | write the code directly, or call a function by name with `Fn(\"name\")`",
             "3:1 `debug` is disabled | use `log::trace`",
-            "4:1 `sleep` is disabled | a script cannot wait; let a schedule do what comes later",
+            "4:1 `sleep` is disabled | scripts cannot wait; use a schedule for later work",
         ]
     );
     assert_eq!(
         diagnostics("  log::debug(\"x\");"),
-        ["1:3 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`"]
+        ["1:3 `log::debug` does not exist: `debug` is reserved in Rhai | use `log::trace`"]
     );
 }
 
 #[test]
-fn a_script_that_does_not_parse_is_told_where() {
+fn parse_errors_have_positions() {
     assert_eq!(diagnostics("let x = ;"), ["1:9 unexpected `;`"]);
-    assert_eq!(diagnostics("let a = 1\nlet b = 2;"), ["1:10 a `;` is missing | write `;`"]);
+    assert_eq!(diagnostics("let a = 1\nlet b = 2;"), ["1:10 missing `;` | write `;`"]);
     assert_eq!(diagnostics("let spawn = 1;"), ["1:5 `spawn` is a reserved word | choose another name"]);
     assert_eq!(diagnostics("let x = \"abc").len(), 1);
     assert_eq!(diagnostics("if true {").len(), 1);
@@ -102,22 +102,22 @@ fn byte_order_mark_is_accepted_and_not_counted() {
     let path = ScriptPath::new("a.rhai").unwrap();
     let source = "\u{feff}let a = 1;\na";
     clean(source);
-    let room: Arc<dyn Room> = Arc::new(Unbounded);
-    assert!(recompile(SdkVersion::V1_1, &path, source, &room).is_ok());
+    let budget: Arc<dyn MemoryBudget> = Arc::new(UnlimitedMemory);
+    assert!(recompile(SdkVersion::V1_1, &path, source, &budget).is_ok());
     assert_eq!(diagnostics("\u{feff}nope()"), ["1:1 unknown function `nope`"]);
     assert_eq!(diagnostics("\u{feff}let x = ;"), ["1:9 unexpected `;`"]);
 }
 
 #[test]
-fn words_of_other_languages_are_translated_and_hide_nothing() {
+fn foreign_words_are_translated_and_hide_no_error() {
     assert_eq!(
         diagnostics("var x = null;\nif x === 1 { nope() }\nlog::debug(x);\nundefined"),
         [
-            "1:1 `var` is not Rhai | write `let`",
-            "1:9 `null` is not Rhai | write `()`",
-            "2:6 `===` is not Rhai | write `==`",
+            "1:1 `var` is not valid Rhai | write `let`",
+            "1:9 `null` is not valid Rhai | write `()`",
+            "2:6 `===` is not valid Rhai | write `==`",
             "2:14 unknown function `nope`",
-            "3:1 `log::debug` does not exist, since `debug` is a word of Rhai | use `log::trace`",
+            "3:1 `log::debug` does not exist: `debug` is reserved in Rhai | use `log::trace`",
             "4:1 unknown variable `undefined` | write `()`",
         ]
     );
@@ -125,43 +125,40 @@ fn words_of_other_languages_are_translated_and_hide_nothing() {
         ("const a = 1; a = 2;", "1:14 `a` is a constant | declare it with `let` to change it"),
         (
             "fn f(x) { x } fn f(y) { y }",
-            "1:15 function `f` is defined twice for 1 argument | functions of one name differ in how many arguments they take",
+            "1:15 function `f` with 1 parameter is defined twice | overloads must differ in the number of parameters",
         ),
-        ("fn f(a, a) { a }", "1:9 function `f` has two parameters `a`"),
+        ("fn f(a, a) { a }", "1:9 duplicate parameter `a` of function `f`"),
         (
             "fn f() { fn g() { 1 } }",
-            "1:10 a function cannot be defined within a block or another function | define it at the top, or make it a closure: `let f = |x| x + 1;`",
+            "1:10 functions cannot be defined inside a block or another function | define it at the top level, or use a closure: `let f = |x| x + 1;`",
         ),
-        ("let x = 1; x++;", "1:13 `++` is not Rhai | write `x += 1`"),
-        ("let s = 'hello';", "1:9 `'hello'` is not one character | write `\"hello\"`"),
-        ("let x = { a: 1 };", "1:9 `{` begins a block | a map begins with `#{`"),
-        ("let f = (x) => x;", "1:13 `=>` is not Rhai | a closure is written `|x|`"),
-        ("function f(x) { x }", "1:1 `function` is not Rhai | write `fn`"),
-        ("if true { 1 } elif false { 2 }", "1:15 `elif` is not Rhai | write `else if`"),
-        ("let x = 2; if x = 1 { }", "1:17 a condition does not assign | write `==`"),
-        ("print 1", "1:1 `print` is not Rhai | write `log::info(1)`"),
-        (
-            "let x = \"abc\ndef\";",
-            "1:9 the string is never closed | a string over several lines is written in backquotes",
-        ),
-        ("for (let i = 0; i < 3; i++) {}", "1:5 a loop is not written like this | write `for i in 0..3`"),
+        ("let x = 1; x++;", "1:13 `++` is not valid Rhai | write `x += 1`"),
+        ("let s = 'hello';", "1:9 `'hello'` is not a single character | write `\"hello\"`"),
+        ("let x = { a: 1 };", "1:9 `{` starts a block | maps start with `#{`"),
+        ("let f = (x) => x;", "1:13 `=>` is not valid Rhai | write closures as `|x|`"),
+        ("function f(x) { x }", "1:1 `function` is not valid Rhai | write `fn`"),
+        ("if true { 1 } elif false { 2 }", "1:15 `elif` is not valid Rhai | write `else if`"),
+        ("let x = 2; if x = 1 { }", "1:17 assignment in a condition | write `==`"),
+        ("print 1", "1:1 `print` is not valid Rhai | write `log::info(1)`"),
+        ("let x = \"abc\ndef\";", "1:9 unterminated string | multi-line strings need backquotes"),
+        ("for (let i = 0; i < 3; i++) {}", "1:5 invalid loop syntax | write `for i in 0..3`"),
     ] {
         assert_eq!(diagnostics(source), [told], "{source}");
     }
 }
 
 #[test]
-fn what_the_language_itself_calls_is_checked_too() {
+fn language_functions_are_checked() {
     assert_eq!(
         diagnostics(
             "fn ring() { 1 } let f = Fn(\"rng\"); let g = Fn(\"eval\"); type_of(1, 2); is_def_fn(\"f\"); curry()"
         ),
         [
             "1:28 unknown function `rng` | did you mean `ring`?",
-            "1:47 `eval` is disabled | write the code out, or choose a function by name with `Fn(\"name\")`",
+            "1:47 `eval` is disabled | write the code directly, or call a function by name with `Fn(\"name\")`",
             "1:56 `type_of` takes 1 argument, not 2",
             "1:71 `is_def_fn` takes 2 or 3 arguments, not 1",
-            "1:87 `curry` takes an argument at least",
+            "1:87 `curry` takes at least 1 argument",
         ]
     );
     assert_eq!(
@@ -170,9 +167,9 @@ fn what_the_language_itself_calls_is_checked_too() {
         ),
         [
             "1:41 unknown name `global::RATES` | did you mean `global::RATE`?",
-            "1:57 unknown name `global::price` | only constants are reached like this: declare it as `const price`",
+            "1:57 unknown name `global::price` | `global::` only reaches constants; declare it as `const price`",
             "1:73 unknown name `math::PI`",
-            "1:84 unknown name `log::info` | it is a function: call it as `log::info(...)`",
+            "1:84 unknown name `log::info` | it is a function; call it as `log::info(...)`",
         ]
     );
     clean("let f = Fn(\"max\"); let plus = Fn(\"+\"); let g = Fn(\"la\" + \"ter\"); f.call(1, 2)");
@@ -180,36 +177,39 @@ fn what_the_language_itself_calls_is_checked_too() {
 }
 
 #[test]
-fn an_unclosed_bracket_is_told_where_it_was_opened() {
+fn unclosed_bracket_is_reported_with_its_start() {
     assert_eq!(
         diagnostics("fn f(x) {\n  if x {\n    1\n}\nf(1)"),
-        ["4:1 `{` of line 2 is still open: is a `}` missing before line 4? | write `}` there"]
+        ["4:1 unclosed `{` of line 2: is a `}` missing before line 4? | add `}` there"]
     );
     assert_eq!(
         diagnostics("let a = [1,\n  max(2, 3"),
-        ["2:6 `(` is never closed | the script ends without its `)`"]
+        ["2:6 unclosed `(` | the script ends without the closing `)`"]
     );
-    assert_eq!(diagnostics("let a = (1 +\n2];"), ["2:2 the `(` of line 1 is closed by `]` | write `)`"]);
-    assert_eq!(diagnostics("`text ${1"), ["1:7 `${` is never closed | the script ends without its `}`"]);
+    assert_eq!(
+        diagnostics("let a = (1 +\n2];"),
+        ["2:2 mismatched `]`: it closes the `(` of line 1 | write `)`"]
+    );
+    assert_eq!(diagnostics("`text ${1"), ["1:7 unclosed `${` | the script ends without the closing `}`"]);
 }
 
 #[test]
 fn text_in_backquotes_that_is_never_closed_is_reported_whatever_it_holds() {
     for source in ["`${1}", "`${1}\u{e4}", "`\u{1f600}${1}\u{1f600}", "`a${}", "x`${1}"] {
-        assert!(!faults_of_anything(SdkVersion::V1_1, source).is_empty(), "{source}");
+        assert!(!errors_of_anything(SdkVersion::V1_1, source).is_empty(), "{source}");
     }
 }
 
 #[test]
 fn comment_that_is_never_closed_is_reported_where_it_begins() {
-    let rest = "the rest of the script is a comment; write `*/` where it ends";
-    let nested = "comments nest: the `/*` of line 3 within it needs a `*/` of its own";
+    let rest = "the rest of the script is a comment; add `*/` where it ends";
+    let nested = "comments nest: the inner `/*` of line 3 needs its own `*/`";
     for (source, told) in [
         ("1;\n /* all that follows\nnope()", format!("2:2 `/*` is never closed | {rest}")),
         ("1;\n/* a\n/* b */\nctx.request.path", format!("2:1 `/*` is never closed | {nested}")),
         ("1; // /*\n/*", format!("2:1 `/*` is never closed | {rest}")),
     ] {
-        assert_eq!(faults_for(SdkVersion::V1_3, source), [told], "{source}");
+        assert_eq!(errors_for(SdkVersion::V1_3, source), [told], "{source}");
         clean(source);
         let compiled = compile(SdkVersion::V1_2, &ScriptPath::new("a.rhai").unwrap(), source).unwrap();
         assert_eq!(compiled.warnings().warnings(), 1, "{source}");
@@ -219,28 +219,26 @@ fn comment_that_is_never_closed_is_reported_where_it_begins() {
     for source in
         ["1 /* /* */ */ + 1", "\"/*\" + '/'", "`/*${1 /* in code */}/*`", "// /*\n1", "#\"/*\"#", "1 /**/"]
     {
-        assert_eq!(faults_for(SdkVersion::V1_3, source), Vec::<String>::new(), "{source}");
+        assert_eq!(errors_for(SdkVersion::V1_3, source), Vec::<String>::new(), "{source}");
     }
 }
 
 #[test]
-fn wrong_argument_counts_are_told() {
+fn wrong_argument_counts_are_reported() {
     assert_eq!(
         diagnostics("fn f(a) { a } fn f(a, b) { a + b } f(1, 2, 3)"),
         ["1:36 `f` takes 1 or 2 arguments, not 3"]
     );
     assert_eq!(
         diagnostics("fn add(a, b) { a + b } 1.add(2)"),
-        [
-            "1:26 `add` takes 2 arguments, not 1 | call it as `add(...)`: before the dot stands what it knows as `this`"
-        ]
+        ["1:26 `add` takes 2 arguments, not 1 | call it as `add(...)`: the value before the dot is `this`"]
     );
     assert_eq!(diagnostics("\"x\".trim(1)"), ["1:5 `trim` takes 0 arguments, not 1"]);
     assert_eq!(diagnostics("log::info()"), ["1:1 `log::info` takes 1 or 2 arguments, not 0"]);
 }
 
 #[test]
-fn common_mistakes_about_functions_are_explained() {
+fn common_mistakes_with_functions_are_explained() {
     assert_eq!(diagnostics("info(\"x\")"), ["1:1 unknown function `info` | did you mean `log::info`?"]);
     assert_eq!(
         diagnostics("let double = |x| x * 2; double(4)"),
@@ -251,13 +249,13 @@ fn common_mistakes_about_functions_are_explained() {
     assert_eq!(
         diagnostics("let rate = 3; fn cost(x) { x * rate } cost(2)"),
         [
-            "1:32 unknown variable `rate` | functions do not see the script's variables; hand it over as an argument"
+            "1:32 unknown variable `rate` | functions cannot access the script's variables; pass it as an argument"
         ]
     );
 }
 
 #[test]
-fn variables_are_looked_for_where_they_are_used() {
+fn variables_are_checked_in_their_scope() {
     assert_eq!(diagnostics("x"), ["1:1 unknown variable `x`"]);
     assert_eq!(diagnostics("{ let y = 1; } y").len(), 1);
     assert_eq!(diagnostics("let f = || missing; f.call()"), ["1:12 unknown variable `missing`"]);
@@ -269,7 +267,7 @@ fn variables_are_looked_for_where_they_are_used() {
 }
 
 #[test]
-fn properties_of_ctx_that_are_not_there_are_told() {
+fn unknown_properties_of_ctx_are_reported() {
     assert_eq!(diagnostics("ctx.reqest.path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
     assert_eq!(
         diagnostics("ctx.request.heads"),
@@ -277,7 +275,7 @@ fn properties_of_ctx_that_are_not_there_are_told() {
     );
     assert_eq!(
         diagnostics("fn f() { ctx.request.zzzzzz[0] } f()"),
-        ["1:22 `ctx.request` has no `zzzzzz` | it has path, headers, body, params, query, rest"]
+        ["1:22 `ctx.request` has no `zzzzzz` | available: path, headers, body, params, query, rest"]
     );
     assert_eq!(diagnostics("let f = |x| ctx.nme + x; f.call(1)").len(), 1);
     assert_eq!(diagnostics("ctx[\"reqest\"].path"), ["1:5 `ctx` has no `reqest` | did you mean `request`?"]);
@@ -287,8 +285,10 @@ fn properties_of_ctx_that_are_not_there_are_told() {
     );
     clean("ctx.request[\"body\"][\"anything\"]; let key = \"x\"; ctx[key]; ctx[\"request\"][\"path\"]");
     assert_eq!(
-        faults_for(SdkVersion::V1_0, "ctx.request.rest"),
-        ["1:13 `ctx.request.rest` came with sdk 1.1, this is 1.0 | set `sdk = \"1.1\"` in the manifest"]
+        errors_for(SdkVersion::V1_0, "ctx.request.rest"),
+        [
+            "1:13 `ctx.request.rest` requires sdk 1.1, the manifest has 1.0 | set `sdk = \"1.1\"` in the manifest"
+        ]
     );
     clean("let ctx = #{ anything: 1 }; ctx.anything");
     clean("let f = |ctx| ctx.anything; f.call(#{ anything: 1 })");
@@ -308,7 +308,7 @@ fn ctx_cannot_be_changed() {
 }
 
 #[test]
-fn what_may_exist_raises_no_alarm() {
+fn possible_names_have_no_findings() {
     for source in [
         // Functions and closures, in any order and by name.
         "let x = later(1); fn later(n) { n + 1 } x",
@@ -359,7 +359,7 @@ fn what_may_exist_raises_no_alarm() {
 }
 
 #[test]
-fn only_what_a_script_reads_of_ctx_is_needed() {
+fn ctx_uses_are_collected() {
     let path_only = uses("ctx.request.path");
     assert!(path_only.contains_request(crate::sdk::RequestProperty::Path));
     assert!(!path_only.contains_request(crate::sdk::RequestProperty::Body));
@@ -388,51 +388,53 @@ fn only_what_a_script_reads_of_ctx_is_needed() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_it_is_compiled() {
+fn oversized_scripts_are_rejected_before_compilation() {
     assert_eq!(
-        faults_of_anything(SdkVersion::V1_1, &"x".repeat(SOURCE_MAX + 1)),
-        ["the script is larger than 256 KiB | split it into several"]
+        errors_of_anything(SdkVersion::V1_1, &"x".repeat(SOURCE_MAX + 1)),
+        ["the script is larger than 256 KiB | split it into several scripts"]
     );
     assert!(
-        faults_of_anything(SdkVersion::V1_1, &"let a=1;".repeat(DECLARATIONS_MAX + 1))[0]
+        errors_of_anything(SdkVersion::V1_1, &"let a=1;".repeat(DECLARATIONS_MAX + 1))[0]
             .contains("declares more than")
     );
-    assert!(!faults_of_anything(SdkVersion::V1_1, &"(".repeat(10_000)).is_empty());
-    assert!(!faults_of_anything(SdkVersion::V1_1, &"[".repeat(10_000)).is_empty());
-    assert!(!faults_of_anything(SdkVersion::V1_1, &"{".repeat(10_000)).is_empty());
-    assert!(!faults_of_anything(SdkVersion::V1_1, &format!("{}1", "-".repeat(10_000))).is_empty());
-    assert!(!faults_of_anything(SdkVersion::V1_1, &format!("1{}", "+1".repeat(10_000))).is_empty());
+    assert!(!errors_of_anything(SdkVersion::V1_1, &"(".repeat(10_000)).is_empty());
+    assert!(!errors_of_anything(SdkVersion::V1_1, &"[".repeat(10_000)).is_empty());
+    assert!(!errors_of_anything(SdkVersion::V1_1, &"{".repeat(10_000)).is_empty());
+    assert!(!errors_of_anything(SdkVersion::V1_1, &format!("{}1", "-".repeat(10_000))).is_empty());
+    assert!(!errors_of_anything(SdkVersion::V1_1, &format!("1{}", "+1".repeat(10_000))).is_empty());
 }
 
 #[test]
-fn limits_of_depth_and_size_say_what_to_do() {
+fn depth_and_size_errors_have_help() {
     assert_eq!(
         diagnostics(&format!("{}1{}", "(".repeat(200), ")".repeat(200))),
         [
-            "1:64 the expression is nested deeper than 128 levels | give its parts names with `let`; a long chain of `else if` can be a `switch`"
+            "1:64 the expression is nested deeper than 128 levels | assign its parts to variables; replace a long `else if` chain by a `switch`"
         ]
     );
     let functions: String = (0..1001).map(|number| format!("fn f{number}() {{ 1 }}\n")).collect();
     assert_eq!(
         diagnostics(&functions),
-        ["1001:1 the script has more than 1000 functions, closures among them | split it into several"]
+        [
+            "1001:1 the script has more than 1000 functions, including closures | split it into several scripts"
+        ]
     );
     assert_eq!(
         diagnostics(&"\n".repeat(70_000)),
-        ["the script has more than 65534 lines | split it into several"]
+        ["the script has more than 65534 lines | split it into several scripts"]
     );
 }
 
 #[test]
-fn a_message_is_one_short_line_whatever_it_quotes() {
+fn message_is_one_short_line() {
     let told =
         diagnostics(&format!("{}();\nlet x = #{{ \"a\\nb\": 1, \"a\\nb\": 2 }};", "n".repeat(100_000)));
-    assert_eq!(told[1], "2:23 the key `a\\nb` stands twice in the map");
+    assert_eq!(told[1], "2:23 duplicate key `a\\nb` in the map");
     assert!(told.len() == 2 && told[0].chars().count() < 320);
 }
 
 #[test]
-fn what_takes_long_to_compile_is_ended() {
+fn slow_compilation_is_stopped() {
     let lets = |name: &str| (0..3900).map(|number| format!("let {name}{number}=1;")).collect::<String>();
     for hostile in [
         // Each name is looked for among thousands, blocks are taken away one by one, each diagnostic wants a suggestion.
@@ -459,17 +461,17 @@ fn what_takes_long_to_compile_is_ended() {
     ] {
         let hostile = &hostile[..hostile.floor_char_boundary(SOURCE_MAX)];
         let start = std::time::Instant::now();
-        faults_of_anything(SdkVersion::V1_1, hostile);
+        errors_of_anything(SdkVersion::V1_1, hostile);
         // Twice the time of a parse, and what a slow machine adds: nothing quadratic comes close.
         assert!(start.elapsed() < 4 * PARSE_TIME_MAX, "{:?} took {:?}", hostile.get(..20), start.elapsed());
     }
 }
 
 #[test]
-fn ten_thousand_faults_are_told_in_bounded_number() {
+fn number_of_reported_errors_is_limited() {
     let path = ScriptPath::new("a.rhai").unwrap();
     let found = compile(SdkVersion::V1_1, &path, &"nope();\n".repeat(10_000)).unwrap_err();
-    assert_eq!((found.iter().count(), found.errors()), (FAULTS_MAX, 10_000));
+    assert_eq!((found.iter().count(), found.errors()), (DIAGNOSTICS_MAX, 10_000));
 }
 
 /// Programs to damage; each is right as it stands.
@@ -481,7 +483,7 @@ const PROGRAMS: [&str; 3] = [
 
 proptest! {
     #[test]
-    fn any_damage_to_a_program_is_compiled_or_refused(
+    fn any_damaged_program_is_compiled_or_rejected(
         program in 0..PROGRAMS.len(), from in any::<prop::sample::Index>(), length in 0..20usize,
         with in "[{}()\\[\\]|`\"'$;:.,=!a0 \n\u{e4}-]{0,4}",
     ) {
@@ -489,18 +491,18 @@ proptest! {
         let from = from.index(damaged.len());
         let (from, to) = (damaged.floor_char_boundary(from), damaged.ceil_char_boundary((from + length).min(damaged.len())));
         damaged.replace_range(from..to, &with);
-        for diagnostic in faults_of_anything(SdkVersion::V1_1, &damaged) {
+        for diagnostic in errors_of_anything(SdkVersion::V1_1, &damaged) {
             prop_assert!(!diagnostic.contains('\n'), "{}", diagnostic);
         }
     }
 
     #[test]
-    fn any_text_is_compiled_or_refused(source in ".{0,200}") {
-        let _ = faults_of_anything(SdkVersion::V1_1, &source);
+    fn any_text_is_compiled_or_rejected(source in ".{0,200}") {
+        let _ = errors_of_anything(SdkVersion::V1_1, &source);
     }
 
     #[test]
-    fn any_tokens_are_compiled_or_refused(
+    fn any_tokens_are_compiled_or_rejected(
         tokens in prop::collection::vec(
             prop::sample::select(vec![
                 "let", "x", "=", "1", ";", "{", "}", "(", ")", "[", "]", "|", "||", "fn", "f", ",", ".", "ctx",
@@ -515,23 +517,23 @@ proptest! {
             0..40,
         )
     ) {
-        let _ = faults_of_anything(SdkVersion::V1_1, &tokens.join(" "));
-        let _ = faults_of_anything(SdkVersion::V1_1, &tokens.concat());
+        let _ = errors_of_anything(SdkVersion::V1_1, &tokens.join(" "));
+        let _ = errors_of_anything(SdkVersion::V1_1, &tokens.concat());
     }
 }
 
 #[test]
-fn what_new_checks_find_is_an_error_from_sdk_1_3_on() {
+fn findings_of_new_checks_are_errors_since_sdk_1_3() {
     let path = ScriptPath::new("a.rhai").unwrap();
     let found = |sdk| {
         let mut findings = Findings::new(sdk, &path, "first\nsecond");
         findings.warn(Position::new(2, 1), 6, "likely".to_owned(), None);
-        findings.add_new(Position::new(2, 1), 6, "wrong".to_owned(), None);
-        findings.add_new(Position::new(1, 1), 5, "also wrong".to_owned(), None);
-        let have_errors = findings.have_errors();
+        findings.add_since_1_3(Position::new(2, 1), 6, "wrong".to_owned(), None);
+        findings.add_since_1_3(Position::new(1, 1), 5, "also wrong".to_owned(), None);
+        let has_errors = findings.has_errors();
         let diagnostics = findings.into_diagnostics();
         let messages: Vec<_> = diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect();
-        (have_errors, messages)
+        (has_errors, messages)
     };
     let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     assert_eq!(found(SdkVersion::V1_2), (false, words(&["also wrong", "likely"])));
@@ -543,7 +545,7 @@ fn what_new_checks_find_is_an_error_from_sdk_1_3_on() {
 }
 
 #[test]
-fn a_conflict_of_a_merge_is_one_fault() {
+fn merge_conflict_is_one_error() {
     let path = ScriptPath::new("a.rhai").unwrap();
     let said = |source: &str| {
         let diagnostics = compile(SdkVersion::V1_2, &path, source).err().unwrap_or_default();
@@ -553,7 +555,7 @@ fn a_conflict_of_a_merge_is_one_fault() {
             .collect::<Vec<_>>()
     };
     let text = "let a = 1;\n<<<<<<< HEAD\nlet b = 1;\n=======\nlet b = 2;\n>>>>>>> other\na + b\n";
-    assert_eq!(said(text), [(2, "unresolved merge conflict".to_owned())]);
+    assert_eq!(said(text), [(2, "a merge has left a conflict that is not resolved".to_owned())]);
     assert_eq!(said(&format!("`\n{text}`")), [], "it is text");
-    assert_eq!(said("5 = 1"), [(1, "a value cannot be assigned to".to_owned())]);
+    assert_eq!(said("5 = 1"), [(1, "cannot assign to a value".to_owned())]);
 }

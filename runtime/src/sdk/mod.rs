@@ -1,4 +1,4 @@
-//! What scripts see of the server, by SDK version: the one table that `ctx` and checks both read.
+//! The names that scripts see, by SDK version: the tables that `ctx` and the checks use.
 //!
 //! - `log`: the functions of the module `log`
 //! - `settings`: `ctx.env` and `ctx.secrets`
@@ -9,28 +9,28 @@ mod settings;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{Engine, Module};
 
-pub(crate) use settings::{AllSecrets, Settings};
+pub(crate) use settings::{AllSecretsError, Settings};
 
-/// The functions that scripts call as `name::function`.
+/// A module of functions that scripts call as `name::function`.
 pub(crate) struct SdkModule {
     pub(crate) name: &'static str,
-    /// The version that brought the module. Scripts of older versions do not see it.
+    /// The version that introduced the module. Scripts of older versions do not see it.
     pub(crate) since: SdkVersion,
     pub(crate) functions: fn() -> Module,
 }
 
-/// Every module, whatever the version.
+/// The modules of all versions.
 pub(crate) const MODULES: [SdkModule; 1] =
     [SdkModule { name: "log", since: SdkVersion::V1_0, functions: log::module }];
 
-/// Makes the types of a version known to its engine.
+/// Registers the types of a version in its engine.
 pub(crate) fn register_types(engine: &mut Engine, sdk: SdkVersion) {
     if sdk >= Settings::SINCE {
         settings::register(engine);
     }
 }
 
-/// The variable that holds everything about the run.
+/// The variable with the context of the execution.
 pub(crate) const CTX: &str = "ctx";
 
 /// A property of `ctx`.
@@ -75,7 +75,7 @@ impl Property {
         }
     }
 
-    /// The version that brought the property.
+    /// The version that introduced the property.
     pub(crate) fn since(self) -> SdkVersion {
         match self {
             Self::Env | Self::Secrets => SdkVersion::V1_2,
@@ -111,7 +111,7 @@ impl RequestProperty {
         }
     }
 
-    /// The version that brought the property.
+    /// The version that introduced the property.
     pub(crate) fn since(self) -> SdkVersion {
         match self {
             Self::Rest => SdkVersion::V1_1,
@@ -120,12 +120,12 @@ impl RequestProperty {
     }
 }
 
-/// The parts of `ctx` that a script reads; the others need not be built.
+/// The parts of `ctx` that a script reads; the others are not built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Uses {
     properties: u16,
     request: u8,
-    /// A function that has a name reads `ctx`.
+    /// Whether a named function reads `ctx`.
     pub(crate) in_functions: bool,
 }
 

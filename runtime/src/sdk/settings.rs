@@ -1,8 +1,8 @@
-//! `ctx.env` and `ctx.secrets` since SDK 1.3: names that the manifest declares, and no others.
+//! `ctx.env` and `ctx.secrets` since SDK 1.3: only the names that the manifest declares.
 //!
-//! Before, both are maps, in which a name that is not there reads as `()`. Reading one that the manifest does not declare is an
-//! error here. They are read-only, and nothing writes all secrets at once: what is shown of them is their names. A run is given
-//! the revision's own, without a copy.
+//! Before 1.3 both are maps, and a missing name reads as `()`. Here, reading an undeclared name is an error. Both are
+//! read-only, and nothing writes all secrets at once: their text form contains only the names. An execution shares
+//! the values of its revision without a copy.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ use rhai::{
 use crate::json;
 use crate::revision::Revision;
 
-/// What scripts see as `ctx.env` or `ctx.secrets`.
+/// The value of `ctx.env` or `ctx.secrets`.
 #[derive(Clone)]
 pub(crate) struct Settings {
     kind: Kind,
@@ -31,20 +31,20 @@ enum Kind {
 type Outcome<T> = Result<T, Box<EvalAltResult>>;
 
 impl Settings {
-    /// The version that brought the type. Before it, both are maps.
+    /// The version that introduced the type. Before it, both are maps.
     pub(crate) const SINCE: SdkVersion = SdkVersion::V1_3;
 
-    /// The plain settings of a revision.
+    /// The environment of a revision.
     pub(crate) fn env(revision: &Revision) -> Dynamic {
         Dynamic::from(Self { kind: Kind::Env, revision: revision.clone() })
     }
 
-    /// Its secrets.
+    /// The secrets of a revision.
     pub(crate) fn secrets(revision: &Revision) -> Dynamic {
         Dynamic::from(Self { kind: Kind::Secrets, revision: revision.clone() })
     }
 
-    /// The names that the manifest declares, in order.
+    /// The declared names, sorted.
     fn names(&self) -> Vec<&str> {
         let manifest = self.revision.manifest();
         let mut names: Vec<&str> = match self.kind {
@@ -55,8 +55,8 @@ impl Settings {
         names
     }
 
-    /// What is set under a name, declared or not.
-    fn set(&self, name: &str) -> Option<&str> {
+    /// The value of a name, declared or not.
+    fn value(&self, name: &str) -> Option<&str> {
         match self.kind {
             Kind::Env => {
                 let mut env = self.revision.manifest().env.iter();
@@ -66,16 +66,16 @@ impl Settings {
         }
     }
 
-    /// What a script reads under a name. One that is declared and not set is `()`.
+    /// Reads a name. A declared name without a value is `()`.
     ///
     /// # Errors
     /// The manifest does not declare it.
     fn read(&self, name: &str) -> Outcome<Dynamic> {
-        if let Some(value) = self.set(name) {
+        if let Some(value) = self.value(name) {
             return Ok(value.into());
         }
         let declared = self.names();
-        if declared.contains(&name) { Ok(Dynamic::UNIT) } else { fails(self.undeclared(name, &declared)) }
+        if declared.contains(&name) { Ok(Dynamic::UNIT) } else { fail(self.undeclared(name, &declared)) }
     }
 
     fn undeclared(&self, name: &str, declared: &[&str]) -> String {
@@ -86,14 +86,14 @@ impl Settings {
         };
         let mut message = format!("the manifest declares no {what} `{shown}` in {table}");
         if let Some(near) = Suggestions::default().did_you_mean(name, declared.iter().copied()) {
-            // Writing into a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(message, "; {near}");
         }
         message
     }
 
-    /// Names only: what is printed is no way to show a value.
-    pub(crate) fn printed(&self) -> String {
+    /// The text form: names only.
+    pub(crate) fn describe(&self) -> String {
         let kind = match self.kind {
             Kind::Env => "env",
             Kind::Secrets => "secrets",
@@ -105,26 +105,26 @@ impl Settings {
     ///
     /// # Errors
     /// They are secrets.
-    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = (&str, &str)>, AllSecrets> {
+    pub(crate) fn entries(&self) -> Result<impl Iterator<Item = (&str, &str)>, AllSecretsError> {
         match self.kind {
             Kind::Env => {
                 Ok(self.revision.manifest().env.iter().map(|(name, value)| (name.as_str(), value.as_str())))
             }
-            Kind::Secrets => Err(AllSecrets),
+            Kind::Secrets => Err(AllSecretsError),
         }
     }
 }
 
-/// Secrets are named one by one.
+/// All secrets cannot be written at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`ctx.secrets` is never written as a whole; name the secret that is meant")]
-pub(crate) struct AllSecrets;
+#[error("`ctx.secrets` cannot be written as a whole; read its secrets by name")]
+pub(crate) struct AllSecretsError;
 
-fn fails<T>(message: String) -> Outcome<T> {
+fn fail<T>(message: String) -> Outcome<T> {
     Err(EvalAltResult::ErrorRuntime(message.into(), Position::NONE).into())
 }
 
-/// Makes the type known to the engine of a version that has it.
+/// Registers the type in the engine.
 pub(crate) fn register(engine: &mut Engine) {
     let mut module = Module::new();
     module.set_custom_type::<Settings>("settings");
@@ -138,28 +138,28 @@ pub(crate) fn register(engine: &mut Engine) {
     FuncRegistration::new_index_setter().with_namespace(FnNamespace::Global).set_into_module(
         &mut module,
         |_: &mut Settings, _: &str, _: Dynamic| -> Outcome<()> {
-            fails("settings and secrets are read-only".to_owned())
+            fail("settings and secrets are read-only".to_owned())
         },
     );
     global("get").set_into_module(&mut module, |settings: &mut Settings, name: &str| settings.read(name));
     global("contains")
-        .set_into_module(&mut module, |settings: &mut Settings, name: &str| settings.set(name).is_some());
+        .set_into_module(&mut module, |settings: &mut Settings, name: &str| settings.value(name).is_some());
     global("len").set_into_module(&mut module, |settings: &mut Settings| settings.names().len() as i64);
     global("is_empty").set_into_module(&mut module, |settings: &mut Settings| settings.names().is_empty());
     global("keys").set_into_module(&mut module, |settings: &mut Settings| {
         settings.names().into_iter().map(Into::into).collect::<Array>()
     });
     global("values").set_into_module(&mut module, |settings: &mut Settings| -> Outcome<Array> {
-        let entries = settings.entries().or_else(|error| fails(error.to_string()))?;
+        let entries = settings.entries().or_else(|error| fail(error.to_string()))?;
         Ok(entries.map(|(_, value)| value.into()).collect())
     });
     global("to_json").set_into_module(&mut module, |settings: &mut Settings| -> Outcome<String> {
         let value = Dynamic::from(settings.clone());
-        json::write_text(&value, usize::MAX).or_else(|error| fails(format!("to_json: {error}")))
+        json::write_text(&value, usize::MAX).or_else(|error| fail(format!("to_json: {error}")))
     });
     for name in ["to_string", "to_debug", "print", "debug"] {
         global(name).set_into_module(&mut module, |settings: &mut Settings| {
-            ImmutableString::from(settings.printed())
+            ImmutableString::from(settings.describe())
         });
     }
     engine.register_global_module(module.into());

@@ -1,4 +1,4 @@
-//! The bytes of a blob, which are integers wherever a script meets one.
+//! The bytes of a blob as integers.
 
 use manifest_schema::sdk::SdkVersion;
 
@@ -29,7 +29,7 @@ fn bytes_of_a_blob_are_integers() {
         ("for x in b { return [97, 98].contains(x); }", "true", &since_1_3),
         ("for x in b { return `${x}` + x.to_hex(); }", "\"9761\"", &since_1_3),
         ("let other = blob(); for x in b { other.push(x); } other == b", "true", &since_1_3),
-        // Scripts that were written before could tell.
+        // Older scripts can distinguish them.
         (
             "for x in b { return [type_of(x), x == 97]; }",
             "[\"u8\",false]",

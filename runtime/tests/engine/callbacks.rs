@@ -1,31 +1,31 @@
-//! What happens within a function that a native function calls: `exit` ends the run, a limit ends it, an error is an error.
+//! Functions called by native functions: `exit` stops the script, a limit stops it, an error is an error.
 //!
-//! The table has a line for each native function that takes a function. It is compared with what the engine has, so that none
-//! can be left out.
+//! The table has a row for each native function with a callback, and is compared with the engine, so that none is
+//! missing.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use manifest_schema::sdk::SdkVersion;
-use runtime::{Native, natives_of};
+use runtime::{NativeFunction, native_functions};
 
 use super::support::{Call, OnLog, script};
-use super::{FailureKind, ignores, inline_here, run_here, run_with, short};
+use super::{FailureKind, ignoring_host, inline_here, run_here, run_with, short};
 
-/// What a native function asks of the function that it is given.
+/// The result that a native function expects from its callback.
 #[derive(Clone, Copy, PartialEq)]
 enum Wants {
-    /// What it gives is not looked at, or kept whatever it is.
+    /// Any result.
     Anything,
     /// True or false.
     Condition,
-    /// Which of two comes first.
+    /// The order of two values.
     Order,
     /// It is not called.
     NoCall,
 }
 
-/// A native function by its name and what it takes, how it is called with `F` for the function, and what it wants of it.
+/// A native function by name and parameters, how it is called with `F` for the callback, and the expected result.
 struct Row(&'static str, &'static str, &'static str, Wants);
 
 use Wants::{Anything, Condition, NoCall, Order};
@@ -83,7 +83,7 @@ const TABLE: &[Row] = &[
     Row("get$is_anonymous", "a function", "", NoCall),
 ];
 
-/// How many arguments the function of a line is called with at the least, behind `this`.
+/// The minimum number of callback arguments, besides `this`.
 fn arguments(row: &Row) -> usize {
     match row.0 {
         "sort" | "sort_by" | "order" | "order_by" | "dedup" | "zip" => 2,
@@ -94,7 +94,7 @@ fn arguments(row: &Row) -> usize {
     }
 }
 
-/// The line as a script whose function has this body, in statements where `{}` stands for the call.
+/// A script with this callback body, in statements where `{}` stands for the call.
 fn with(row: &Row, body: &str, statements: &str) -> String {
     let parameters = ["", "x", "x, y"][arguments(row)];
     let (function, call) = if row.2.contains("\"f\"") {
@@ -105,32 +105,32 @@ fn with(row: &Row, body: &str, statements: &str) -> String {
     format!("{function}{}", statements.replace("{}", &call))
 }
 
-fn calling() -> impl Iterator<Item = &'static Row> {
+fn rows_with_call() -> impl Iterator<Item = &'static Row> {
     TABLE.iter().filter(|row| row.3 != NoCall)
 }
 
-/// Every version in which scripts can be written.
+/// The SDK versions with different rules.
 const VERSIONS: [SdkVersion; 2] = [SdkVersion::V1_2, SdkVersion::V1_3];
 
 #[track_caller]
 fn run(sdk: SdkVersion, source: &str) -> Result<String, (FailureKind, String)> {
     let call = Call { sdk, ..script(source) }.limits(|limits| limits.operations = 100_000);
     let outcome = call.run().execution.outcome;
-    let answered =
-        outcome.map(|answer| format!("{} {}", answer.status, String::from_utf8_lossy(&answer.body)));
-    answered.map_err(|failure| (failure.kind, failure.message))
+    let shown =
+        outcome.map(|response| format!("{} {}", response.status, String::from_utf8_lossy(&response.body)));
+    shown.map_err(|failure| (failure.kind, failure.message))
 }
 
 #[test]
-fn every_native_that_takes_a_function_is_in_the_table() {
+fn table_has_every_native_function_with_callback() {
     let lines: BTreeSet<(&str, &str)> = TABLE.iter().map(|row| (row.0, row.1)).collect();
-    assert_eq!(lines.len(), TABLE.len(), "a line comes twice");
+    assert_eq!(lines.len(), TABLE.len(), "duplicate row");
     for sdk in VERSIONS {
-        let natives = natives_of(sdk);
-        let takes = |native: &&Native| native.parameters.contains(&"a function");
+        let natives = native_functions(sdk);
+        let takes = |native: &&NativeFunction| native.parameters.contains(&"a function");
         let names: BTreeSet<&str> = natives.iter().filter(takes).map(|native| native.name.as_str()).collect();
-        // Of those names, what takes a text where the others take the function.
-        let by_name = |native: &&Native| {
+        // Overloads of those names that take the function by name.
+        let by_name = |native: &&NativeFunction| {
             names.contains(native.name.as_str()) && native.parameters.starts_with(&["an array", "a string"])
         };
         let wanted: BTreeSet<(String, String)> = natives
@@ -145,8 +145,8 @@ fn every_native_that_takes_a_function_is_in_the_table() {
 }
 
 #[test]
-fn exit_ends_the_run_wherever_it_stands() {
-    for (sdk, row) in VERSIONS.iter().flat_map(|sdk| calling().map(move |row| (*sdk, row))) {
+fn exit_stops_the_script_anywhere() {
+    for (sdk, row) in VERSIONS.iter().flat_map(|sdk| rows_with_call().map(move |row| (*sdk, row))) {
         let body = "exit(#{ statusCode: 403, body: \"no\" })";
         for statements in [
             "{}",
@@ -163,10 +163,10 @@ fn exit_ends_the_run_wherever_it_stands() {
 }
 
 #[test]
-fn limit_within_a_callback_ends_the_run_and_is_not_caught() {
+fn limit_in_a_callback_cannot_be_caught() {
     let deep = "fn deep(n) { deep(n + 1) }";
     let large = "fn large() { let s = \"\"; s.pad(9223372036854775807, 'x'); s }";
-    for (sdk, row) in VERSIONS.iter().flat_map(|sdk| calling().map(move |row| (*sdk, row))) {
+    for (sdk, row) in VERSIONS.iter().flat_map(|sdk| rows_with_call().map(move |row| (*sdk, row))) {
         for (body, before, kind) in [
             ("deep(0)", deep, FailureKind::Depth),
             ("large()", large, FailureKind::Size),
@@ -182,12 +182,12 @@ fn limit_within_a_callback_ends_the_run_and_is_not_caught() {
 }
 
 #[test]
-fn error_within_a_callback_is_an_error() {
-    for row in calling() {
+fn error_in_a_callback_is_an_error() {
+    for row in rows_with_call() {
         let source = with(row, "throw \"no\"", "{}; 1");
         let thrown = Err((FailureKind::Script, "no".to_owned()));
         assert_eq!(run(SdkVersion::V1_3, &source), thrown, "{source}");
-        // Scripts that were written for it before go on without it.
+        // Older scripts ignore the error.
         let swallowed = row.3 == Order || row.0 == "dedup";
         let before = if swallowed { Ok("200 1".to_owned()) } else { thrown };
         assert_eq!(run(SdkVersion::V1_2, &source), before, "{source}");
@@ -197,8 +197,8 @@ fn error_within_a_callback_is_an_error() {
 }
 
 #[test]
-fn what_a_callback_gives_is_of_the_kind_that_is_asked_for() {
-    for row in calling().filter(|row| row.3 != Anything) {
+fn callback_result_must_have_the_expected_type() {
+    for row in rows_with_call().filter(|row| row.3 != Anything) {
         for (body, given) in
             [("\"yes\"", "a string"), ("()", "nothing"), ("1.5", "a float"), ("[]", "an array")]
         {
@@ -206,28 +206,28 @@ fn what_a_callback_gives_is_of_the_kind_that_is_asked_for() {
             let (kind, message) = run(SdkVersion::V1_3, &source).unwrap_err();
             assert_eq!(kind, FailureKind::Script, "{source}");
             assert!(
-                message.starts_with(&format!("the function that `{}` calls must give ", row.0)),
+                message.starts_with(&format!("the function passed to `{}` must return ", row.0)),
                 "{message}"
             );
             assert!(message.ends_with(&format!(", not {given}")), "{message}");
             assert_eq!(run(SdkVersion::V1_2, &source), Ok("200 1".to_owned()), "{source}");
         }
     }
-    for row in calling().filter(|row| row.3 == Anything) {
+    for row in rows_with_call().filter(|row| row.3 == Anything) {
         let source = with(row, "[]", "{}; 1");
         assert_eq!(run(SdkVersion::V1_3, &source), Ok("200 1".to_owned()), "{source}");
     }
 }
 
 #[test]
-fn text_that_is_searched_for_calls_nothing() {
+fn searched_text_is_not_called() {
     let names = ["a", "f", "len", "exit", "is_empty"];
     let array = "fn f(x) { exit(\"called\") } let a = [\"a\", \"f\", \"len\", \"exit\", \"is_empty\"];";
     for (at, name) in names.iter().enumerate() {
         let source = format!("{array} [a.index_of(\"{name}\"), a.index_of(\"{name}\", {at})]");
         assert_eq!(run(SdkVersion::V1_3, &source), Ok(format!("200 [{at},{at}]")), "{source}");
     }
-    // Before, a function of the script was called; never `exit`, which a client could name.
+    // In older versions a function of the script was called, but never `exit`, which a client could send.
     let source = |name: &str| format!("{array} a.index_of(\"{name}\")");
     assert_eq!(run(SdkVersion::V1_2, &source("f")), Ok("200 \"called\"".to_owned()));
     assert_eq!(run(SdkVersion::V1_2, &source("exit")), Ok("200 3".to_owned()));
@@ -236,7 +236,7 @@ fn text_that_is_searched_for_calls_nothing() {
 }
 
 #[test]
-fn exit_ends_the_run_in_functions_called_by_other_ways() {
+fn exit_stops_the_script_in_indirect_calls() {
     for source in [
         "fn f(x) { exit(x) } try { Fn(\"f\").call(7) } catch { } 1",
         "try { call(Fn(\"exit\"), 7) } catch { } 1",
@@ -260,7 +260,7 @@ fn exit_ends_the_run_in_functions_called_by_other_ways() {
 }
 
 #[test]
-fn nothing_happens_behind_exit() {
+fn exit_skips_the_rest_of_the_script() {
     let call = script("try { [1].map(|x| exit(7)) } catch { log::info(\"caught\"); } log::info(\"on\"); 1");
     let ran = call.run();
     assert_eq!(ran.execution.outcome.unwrap().body, "7");
@@ -270,18 +270,18 @@ fn nothing_happens_behind_exit() {
 }
 
 #[test]
-fn exit_ends_a_run_within_another_and_not_the_one_around_it() {
+fn exit_stops_only_the_inner_execution() {
     let inner = script("[1].map(|x| exit(7)); 1");
     let inner_revision = inner.revision();
     let outer = script("log::info(\"x\"); [1].map(|x| { log::info(\"y\"); x + 1 })");
     let nests = OnLog(move |_| {
-        assert_eq!(run_here(&inner, &inner_revision, ignores()).outcome.unwrap().body, "7");
+        assert_eq!(run_here(&inner, &inner_revision, ignoring_host()).outcome.unwrap().body, "7");
     });
     assert_eq!(run_with(&outer, &outer.revision(), Arc::new(nests)).outcome.unwrap().body, "[2]");
 }
 
 #[test]
-fn value_of_exit_is_measured_and_redacted_as_any_other() {
+fn value_of_exit_is_limited_and_redacted() {
     let nested = "let a = 1; for i in 0..200 { a = [a]; } [1].map(|x| exit(a))";
     assert_eq!(run(SdkVersion::V1_2, nested).unwrap_err().0, FailureKind::InvalidResponse);
     let large = "let s = \"\"; s.pad(9000000, 'x'); [1].map(|x| exit(s))";
@@ -290,25 +290,25 @@ fn value_of_exit_is_measured_and_redacted_as_any_other() {
         run(SdkVersion::V1_2, "exit(#{ statusCode: 7 })").unwrap_err().0,
         FailureKind::InvalidResponse
     );
-    // A list that closures share, which holds a closure that holds it.
+    // A shared list with a closure that holds it.
     let call = script("let list = [1]; let f = || list; list += f; [1].map(|x| exit(list.len()))");
     let revision = call.revision();
     for _ in 0..50 {
         assert_eq!(call.run_on(&revision).execution.outcome.unwrap().body, "2");
     }
     let ended = short("try { [1].map(|x| { loop { } }) } catch { } exit(7)").failure();
-    assert_eq!(ended.kind, FailureKind::Timeout, "a limit that came first counts");
+    assert_eq!(ended.kind, FailureKind::Timeout, "an earlier limit takes precedence");
 }
 
 #[test]
-fn limit_within_a_callback_is_placed_where_the_callback_runs_into_it() {
+fn limit_in_a_callback_has_its_location() {
     let source = "fn deep(n) {\n  deep(n + 1)\n}\ntry {\n  [1].map(|x| deep(x))\n} catch { }\n1";
     let failure = script(source).failure();
-    assert_eq!((failure.kind, failure.place.unwrap().line), (FailureKind::Depth, 5));
+    assert_eq!((failure.kind, failure.location.unwrap().line), (FailureKind::Depth, 5));
 }
 
 #[test]
-fn callbacks_are_called_with_what_they_take() {
+fn callbacks_get_the_arguments_they_take() {
     for (source, json) in [
         ("[5, 6].map(|| this + 1)", "[6,7]"),
         ("[5, 6].map(|x, i| x * i)", "[0,6]"),

@@ -1,4 +1,4 @@
-//! Constants keep their value, and their names mean what stands closest.
+//! Constants keep their value, and can be shadowed.
 
 use manifest_schema::sdk::SdkVersion;
 
@@ -6,7 +6,7 @@ use super::FailureKind;
 use super::support::{Call, script};
 
 #[test]
-fn variable_of_a_constants_name_has_a_value_of_its_own() {
+fn variable_shadows_constant() {
     for (source, json) in [
         ("const A = 1; let seen = []; for A in [5, 6] { seen.push(A); } [seen, A]", "[[5,6],1]"),
         ("const A = 1; let seen = []; for (x, A) in [5, 6] { seen.push(A); } [seen, A]", "[[0,1],1]"),
@@ -21,9 +21,9 @@ fn variable_of_a_constants_name_has_a_value_of_its_own() {
     }
 }
 
-/// What a check of an older version lets pass with a warning. Rhai refuses it where the key is there.
+/// A check of an older version only warns. Rhai rejects the change if the key exists.
 #[test]
-fn change_of_a_part_is_an_error_that_can_be_caught() {
+fn change_of_a_constant_can_be_caught() {
     for change in ["A.x = 1", "A.x += 1", "A[\"x\"] = 1", "A[[\"x\"][0]] = 1", "A?.x = 1"] {
         let call = |source: &str| Call { sdk: SdkVersion::V1_2, ..script(source) };
         let failure =
@@ -33,7 +33,7 @@ fn change_of_a_part_is_an_error_that_can_be_caught() {
             (FailureKind::Script, "`A` is a constant"),
             "{change}"
         );
-        assert_eq!(failure.place.map(|place| place.line), Some(2), "{change}");
+        assert_eq!(failure.location.map(|place| place.line), Some(2), "{change}");
         let caught =
             call(&format!("const A = #{{ x: 1 }}; try {{ {change}; }} catch {{ return \"caught\"; }} A"));
         assert_eq!(caught.text(), "\"caught\"", "{change}");

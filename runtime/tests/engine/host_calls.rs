@@ -1,4 +1,4 @@
-//! A host call that has to wait: a run that is stopped at any of its host calls ends as if it had not been.
+//! Pending host calls: a script that is blocked at any host call ends as if it was not.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -7,12 +7,12 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use runtime::{Execution, Host, HostCall, LogLine, Pass, Pending};
+use runtime::{Execution, Host, HostCall, InlineOutcome, LogLine, Pending};
 
 use super::support::{Call, program, script};
 use super::{invocation, path, run_with};
 
-/// Scripts whose host calls stand wherever a stop could be caught, swallowed or seen.
+/// Scripts with host calls wherever a stop could be caught, discarded or observed.
 const CORPUS: &[&str] = &[
     "1",
     "log::info(1); log::info(2); log::info(3); 4",
@@ -44,8 +44,9 @@ const CORPUS: &[&str] = &[
     "let x = ctx.request.body; log::info(x); x",
 ];
 
-/// Answers at once, but leaves the call of one number pending the first time. Numbers lines across passes, and takes each once.
-struct StopsOnce {
+/// Returns at once, except that one numbered call is pending the first time. Counts lines across passes and keeps
+/// each once.
+struct BlocksOnce {
     at: usize,
     in_pass: AtomicUsize,
     stopped: AtomicBool,
@@ -54,7 +55,7 @@ struct StopsOnce {
     lines: Mutex<Vec<String>>,
 }
 
-impl StopsOnce {
+impl BlocksOnce {
     fn new(at: usize) -> Arc<Self> {
         Arc::new(Self {
             at,
@@ -71,9 +72,9 @@ impl StopsOnce {
     }
 }
 
-impl Host for StopsOnce {
+impl Host for BlocksOnce {
     fn log(&self, line: LogLine) -> HostCall<()> {
-        assert!(self.has_permit.load(Ordering::SeqCst), "it computes without a permit");
+        assert!(self.has_permit.load(Ordering::SeqCst), "computes without a permit");
         let number = self.in_pass.load(Ordering::SeqCst);
         if number == self.at && !self.stopped.swap(true, Ordering::SeqCst) {
             return HostCall::Pending(Box::pin(std::future::ready(())));
@@ -81,7 +82,7 @@ impl Host for StopsOnce {
         self.in_pass.store(number + 1, Ordering::SeqCst);
         let mut lines = self.lines.lock().unwrap();
         match lines.get(number) {
-            Some(before) => assert_eq!(*before, line.message, "another pass said otherwise"),
+            Some(before) => assert_eq!(*before, line.message, "passes differ"),
             None => lines.push(line.message),
         }
         HostCall::Ready(())
@@ -90,30 +91,30 @@ impl Host for StopsOnce {
     fn wait(&self, pending: Pending, _: &AtomicBool) -> Duration {
         self.has_permit.store(false, Ordering::SeqCst);
         self.waits.fetch_add(1, Ordering::SeqCst);
-        over(pending);
+        complete(pending);
         self.has_permit.store(true, Ordering::SeqCst);
         Duration::from_millis(1)
     }
 }
 
-fn over(mut pending: Pending) {
+fn complete(mut pending: Pending) {
     assert_eq!(Pin::new(&mut pending).poll(&mut Context::from_waker(Waker::noop())), Poll::Ready(()));
 }
 
-/// Passes of an inline run until one comes to its end, and how many those are.
-fn inline(call: &Call, host: &Arc<StopsOnce>) -> (Execution, usize) {
+/// Runs inline passes until one finishes, and returns their number.
+fn inline(call: &Call, host: &Arc<BlocksOnce>) -> (Execution, usize) {
     let (revision, invocation) = (call.revision(), invocation(call, Bytes::from_static(b"\"body\"")));
     std::thread::scope(|scope| {
         let passes = || {
             for passes in 1..100 {
                 host.in_pass.store(0, Ordering::SeqCst);
-                match runtime::run_inline(&revision, &invocation, Arc::<StopsOnce>::clone(host)) {
-                    Pass::Ended(execution) => return (execution, passes),
-                    Pass::Blocked { pending, .. } => over(pending),
-                    Pass::OverBudget => {
-                        // A machine that is busy may take the processor away: the run goes on where it has time.
+                match runtime::run_inline(&revision, &invocation, Arc::<BlocksOnce>::clone(host)) {
+                    InlineOutcome::Finished(execution) => return (execution, passes),
+                    InlineOutcome::Blocked { pending, .. } => complete(pending),
+                    InlineOutcome::OverBudget => {
+                        // On a busy machine the pass can exceed its time; the script then continues on its own thread.
                         host.in_pass.store(0, Ordering::SeqCst);
-                        let run = Arc::<StopsOnce>::clone(host);
+                        let run = Arc::<BlocksOnce>::clone(host);
                         let program = program(&revision, &invocation.script);
                         return (
                             runtime::run(&revision, &program, &invocation, run, &Arc::default()),
@@ -122,10 +123,10 @@ fn inline(call: &Call, host: &Arc<StopsOnce>) -> (Execution, usize) {
                     }
                 }
             }
-            panic!("it does not end: {}", call.source)
+            panic!("does not finish: {}", call.source)
         };
         std::thread::Builder::new()
-            .stack_size(runtime::STACK)
+            .stack_size(runtime::STACK_SIZE)
             .spawn_scoped(scope, passes)
             .unwrap()
             .join()
@@ -133,14 +134,14 @@ fn inline(call: &Call, host: &Arc<StopsOnce>) -> (Execution, usize) {
     })
 }
 
-fn on_a_thread(call: &Call, host: &Arc<StopsOnce>) -> Execution {
+fn on_a_thread(call: &Call, host: &Arc<BlocksOnce>) -> Execution {
     let (revision, invocation) = (call.revision(), invocation(call, Bytes::from_static(b"\"body\"")));
     let program = program(&revision, &invocation.script);
     std::thread::scope(|scope| {
-        let host = Arc::<StopsOnce>::clone(host);
+        let host = Arc::<BlocksOnce>::clone(host);
         let run = || runtime::run(&revision, &program, &invocation, host, &Arc::default());
         std::thread::Builder::new()
-            .stack_size(runtime::STACK)
+            .stack_size(runtime::STACK_SIZE)
             .spawn_scoped(scope, run)
             .unwrap()
             .join()
@@ -149,25 +150,25 @@ fn on_a_thread(call: &Call, host: &Arc<StopsOnce>) -> Execution {
 }
 
 #[test]
-fn run_that_is_stopped_at_any_host_call_ends_the_same() {
+fn execution_blocked_at_any_host_call_ends_the_same() {
     let mut stops = 0;
     for source in CORPUS {
         let call = script(source);
-        let undisturbed = StopsOnce::new(usize::MAX);
-        let expected = on_a_thread(&call, &undisturbed);
-        let calls = undisturbed.lines().len();
+        let unblocked = BlocksOnce::new(usize::MAX);
+        let expected = on_a_thread(&call, &unblocked);
+        let calls = unblocked.lines().len();
         for at in 0..=calls {
-            let host = StopsOnce::new(at);
+            let host = BlocksOnce::new(at);
             let (execution, passes) = inline(&call, &host);
             assert_eq!(execution.outcome, expected.outcome, "{source}\ninline, stopped at {at}");
             assert_eq!(execution.operations, expected.operations, "{source}\ninline, stopped at {at}");
-            assert_eq!(host.lines(), undisturbed.lines(), "{source}\ninline, stopped at {at}");
+            assert_eq!(host.lines(), unblocked.lines(), "{source}\ninline, stopped at {at}");
             assert_eq!(passes, if at < calls { 2 } else { 1 }, "{source}\nstopped at {at}");
 
-            let host = StopsOnce::new(at);
+            let host = BlocksOnce::new(at);
             let execution = on_a_thread(&call, &host);
             assert_eq!(execution.outcome, expected.outcome, "{source}\non a thread, stopped at {at}");
-            assert_eq!(host.lines(), undisturbed.lines(), "{source}\non a thread, stopped at {at}");
+            assert_eq!(host.lines(), unblocked.lines(), "{source}\non a thread, stopped at {at}");
             assert_eq!(host.waits.load(Ordering::SeqCst), usize::from(at < calls), "{source}");
             stops += usize::from(at < calls);
         }
@@ -176,28 +177,28 @@ fn run_that_is_stopped_at_any_host_call_ends_the_same() {
 }
 
 #[test]
-fn blocked_run_reaches_nothing_more_outside() {
-    // The second call is tried in many ways while the pass comes to its end; the host must not see any.
+fn blocked_pass_makes_no_more_host_calls() {
+    // The script tries more calls while the pass stops; the host must not see any.
     let source = "try { log::info(1); log::info(2) } catch { log::info(3) } [2, 1].sort(|x, y| { log::info(4); x - y })";
     let call = script(source);
-    let host = StopsOnce::new(0);
+    let host = BlocksOnce::new(0);
     let revision = call.revision();
     let invocation = invocation(&call, Bytes::new());
     let pass = std::thread::scope(|scope| {
-        let run = || runtime::run_inline(&revision, &invocation, Arc::<StopsOnce>::clone(&host));
+        let run = || runtime::run_inline(&revision, &invocation, Arc::<BlocksOnce>::clone(&host));
         std::thread::Builder::new()
-            .stack_size(runtime::STACK)
+            .stack_size(runtime::STACK_SIZE)
             .spawn_scoped(scope, run)
             .unwrap()
             .join()
             .unwrap()
     });
-    assert!(matches!(pass, Pass::Blocked { .. }));
+    assert!(matches!(pass, InlineOutcome::Blocked { .. }));
     assert!(host.lines().is_empty());
 }
 
 #[test]
-fn wait_takes_nothing_from_the_timeout() {
+fn waiting_does_not_count_for_the_timeout() {
     struct Waits;
     impl Host for Waits {
         fn log(&self, line: LogLine) -> HostCall<()> {
@@ -208,7 +209,7 @@ fn wait_takes_nothing_from_the_timeout() {
         }
 
         fn wait(&self, _: Pending, stop: &AtomicBool) -> Duration {
-            // As a client that has left does.
+            // As if the client disconnected.
             stop.store(true, Ordering::SeqCst);
             Duration::from_secs(3600)
         }

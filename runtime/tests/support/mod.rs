@@ -1,6 +1,6 @@
-//! A small vocabulary for tests of the runtime: a script, what it is called with, and what came out.
+//! Test helpers: a script, its invocation, and the result.
 
-#![allow(dead_code, reason = "each test file uses its own part of the vocabulary")]
+#![allow(dead_code, reason = "each test file uses some of the helpers")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::collections::BTreeMap;
@@ -15,23 +15,23 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine, Pending, Program,
-    Revision, Room, Routed, STACK, Secrets, Source, Trigger, Unbounded,
+    AppIdentity, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine, MemoryBudget, Pending,
+    Program, Revision, RouteOutcome, STACK_SIZE, Secrets, Source, Trigger, UnlimitedMemory,
 };
 use uuid::Uuid;
 
-// What the contract speaks of, so that it names nothing of the runtime itself.
-#[allow(unused_imports, reason = "each test file uses its own part of the vocabulary")]
+// The names that the contract uses, so that it does not depend on the names of the runtime.
+#[allow(unused_imports, reason = "each test file uses some of the helpers")]
 pub(crate) use manifest_schema::execution::LogLevel as Level;
 pub(crate) use manifest_schema::name::ScriptPath;
 pub(crate) use manifest_schema::sdk::SdkVersion;
-#[allow(unused_imports, reason = "each test file uses its own part of the vocabulary")]
-pub(crate) use runtime::{Answer, CountingAllocator, FailureKind, compile, functions};
+#[allow(unused_imports, reason = "each test file uses some of the helpers")]
+pub(crate) use runtime::{CountingAllocator, FailureKind, Response, callable_functions, compile};
 
-/// The app that all tests deploy.
+/// The app of all tests.
 pub(crate) const APP: Uuid = Uuid::from_u128(0x6ba7b810_9dad_11d1_80b4_00c04fd430c8);
 
-/// What every test may set about one run.
+/// An execution to test.
 #[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) source: String,
@@ -45,17 +45,17 @@ pub(crate) struct Call {
     pub(crate) request_id: Uuid,
     pub(crate) trigger: Trigger,
     pub(crate) stop: Arc<AtomicBool>,
-    /// Whether the script was checked by an earlier push, perhaps to an earlier server.
+    /// Whether the script was checked by an earlier push, possibly on an earlier server.
     pub(crate) stored: bool,
 }
 
-/// What a run left behind.
+/// The result of an execution.
 pub(crate) struct Ran {
     pub(crate) execution: Execution,
     pub(crate) log: Vec<LogLine>,
 }
 
-/// A call of the script with this text, by a plain GET.
+/// A GET request to a script with this text.
 pub(crate) fn script(source: &str) -> Call {
     Call {
         source: source.to_owned(),
@@ -75,19 +75,19 @@ pub(crate) fn script(source: &str) -> Call {
 
 impl Call {
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
-        self.also(|request| {
+        self.with_request(|request| {
             let mut headers = Vec::new();
-            request.headers.each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
+            request.headers.for_each(&mut |name, value| headers.push((name.to_owned(), value.to_vec())));
             headers.push((name.to_owned(), value.as_bytes().to_vec()));
             request.headers = Arc::new(headers);
         })
     }
 
     pub(crate) fn body(self, content_type: &str, body: impl Into<Bytes>) -> Self {
-        self.header("content-type", content_type).also(|request| request.body = body.into())
+        self.header("content-type", content_type).with_request(|request| request.body = body.into())
     }
 
-    pub(crate) fn also(mut self, change: impl FnOnce(&mut HttpRequest)) -> Self {
+    pub(crate) fn with_request(mut self, change: impl FnOnce(&mut HttpRequest)) -> Self {
         if let Trigger::Http(request) = &mut self.trigger {
             change(request);
         }
@@ -103,7 +103,7 @@ impl Call {
 
     pub(crate) fn scheduled(self) -> Self {
         let name = JobName::new("tick").unwrap();
-        Self { trigger: Trigger::Scheduled { name, due: "2026-01-01T00:00:00Z".to_owned() }, ..self }
+        Self { trigger: Trigger::Scheduled { name, due_at: "2026-01-01T00:00:00Z".to_owned() }, ..self }
     }
 
     pub(crate) fn limits(self, change: impl FnOnce(&mut Limits)) -> Self {
@@ -112,17 +112,19 @@ impl Call {
         Self { limits, ..self }
     }
 
-    /// As read from the store by a node that has just started.
+    /// As loaded by a node that has just started.
     pub(crate) fn stored(self) -> Self {
         Self { stored: true, ..self }
     }
 
-    /// Routed as a request for `target` would be on an app with this one route.
+    /// Routed like a request for `target` in an app with this single route.
     pub(crate) fn routed(self, route: &str, target: &str) -> Self {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let revision = self.revision_with(vec![route.to_owned()]);
-        let Routed::Script(matched) = revision.route("GET", path) else { panic!("{target} is not routed") };
-        self.also(|request| {
+        let RouteOutcome::Script(matched) = revision.route("GET", path) else {
+            panic!("{target} is not routed")
+        };
+        self.with_request(|request| {
             request.path = matched.path;
             request.params = matched.params;
             request.rest = matched.rest;
@@ -155,7 +157,7 @@ impl Call {
         let source = Arc::new(Source::new(self.source.clone()));
         if !self.stored {
             let script = runtime::compile(self.sdk, &path, &self.source);
-            let script = script.unwrap_or_else(|diagnostics| panic!("a push refuses it: {diagnostics:?}"));
+            let script = script.unwrap_or_else(|diagnostics| panic!("rejected: {diagnostics:?}"));
             source.set_program(self.sdk, Arc::new(script.into()));
         }
         let sources = BTreeMap::from([(path, source)]);
@@ -169,15 +171,15 @@ impl Call {
         self.run_on(&self.revision())
     }
 
-    /// Runs on a thread with the stack that runs are promised.
+    /// Executes on a thread with the full stack.
     pub(crate) fn run_on(&self, revision: &Revision) -> Ran {
         std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new().stack_size(STACK);
+            let thread = std::thread::Builder::new().stack_size(STACK_SIZE);
             thread.spawn_scoped(scope, || self.run_here(revision)).unwrap().join().unwrap()
         })
     }
 
-    /// Runs on this thread.
+    /// Executes on this thread.
     pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
         let lines = Arc::new(Lines::default());
         let invocation = Invocation {
@@ -194,34 +196,34 @@ impl Call {
     }
 
     #[track_caller]
-    pub(crate) fn answer(&self) -> Answer {
+    pub(crate) fn response(&self) -> Response {
         self.run().execution.outcome.unwrap_or_else(|failure| panic!("{failure}"))
     }
 
     #[track_caller]
     pub(crate) fn failure(&self) -> Failure {
         match self.run().execution.outcome {
-            Ok(answer) => panic!("answered {answer:?}"),
+            Ok(response) => panic!("returned {response:?}"),
             Err(failure) => failure,
         }
     }
 
-    /// The body of a 200 as text.
+    /// The body of a response with status 200, as text.
     #[track_caller]
     pub(crate) fn text(&self) -> String {
-        let answer = self.answer();
-        assert_eq!(answer.status, 200);
-        String::from_utf8(answer.body.to_vec()).unwrap()
+        let response = self.response();
+        assert_eq!(response.status, 200);
+        String::from_utf8(response.body.to_vec()).unwrap()
     }
 }
 
-/// What a script of the revision is compiled to, as a server has it when it first runs.
+/// The compiled script, as a server compiles it on its first execution.
 pub(crate) fn program(revision: &Revision, script: &ScriptPath) -> Arc<Program> {
     let absent = Arc::new(Source::new(""));
     let (sdk, source) = (revision.manifest().sdk, revision.sources().get(script).unwrap_or(&absent));
     source.program(sdk).unwrap_or_else(|| {
-        let room: Arc<dyn Room> = Arc::new(Unbounded);
-        let program = Arc::new(Program::compile(sdk, script, source.text(), &room).unwrap());
+        let budget: Arc<dyn MemoryBudget> = Arc::new(UnlimitedMemory);
+        let program = Arc::new(Program::compile(sdk, script, source.text(), &budget).unwrap());
         source.set_program(sdk, Arc::clone(&program));
         program
     })
@@ -231,7 +233,7 @@ fn setting(name: &str) -> SettingName {
     SettingName::new(name).unwrap()
 }
 
-/// Keeps what was logged.
+/// Keeps the log lines.
 #[derive(Default)]
 pub(crate) struct Lines(Mutex<Vec<LogLine>>);
 
@@ -248,11 +250,11 @@ impl Host for Lines {
     }
 
     fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
-        unreachable!("nothing is left pending")
+        unreachable!("no pending calls")
     }
 }
 
-/// Hands each line to a function.
+/// Passes each log line to a function.
 pub(crate) struct OnLog<F>(pub(crate) F);
 
 impl<F: Fn(LogLine) + Send + Sync> Host for OnLog<F> {
@@ -262,6 +264,6 @@ impl<F: Fn(LogLine) + Send + Sync> Host for OnLog<F> {
     }
 
     fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
-        unreachable!("nothing is left pending")
+        unreachable!("no pending calls")
     }
 }

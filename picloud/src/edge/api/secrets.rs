@@ -102,8 +102,8 @@ pub(super) async fn set(
 /// learn where it contains the value.
 fn value_warnings(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec<String> {
     let mut warnings = Vec::new();
-    if value.len() < runtime::SECRET_MIN {
-        let min = runtime::SECRET_MIN;
+    if value.len() < runtime::SECRET_MIN_BYTES {
+        let min = runtime::SECRET_MIN_BYTES;
         return vec![format!(
             "a secret shorter than {min} bytes is neither redacted in logs nor detected in pushes"
         )];

@@ -1,13 +1,13 @@
-//! Functions that are handed to methods which call them with other arguments.
+//! Functions passed to methods that call them with another number of arguments.
 
 use rhai::{Expr, FnCallExpr, FnPtr, Position};
 
 use super::flow::variable_name;
 use super::{Context, Findings};
 use crate::check::CLOSURE_PREFIX;
-use crate::check::declared::captures;
+use crate::check::declarations::captures;
 
-/// Methods that call a function, and how many arguments it can take. The element is `this` for one that takes fewer.
+/// Methods that call a function, and the supported parameter counts. With fewer parameters, the element is `this`.
 pub(super) const CALLERS: [(&str, &[usize]); 18] = [
     ("all", &[0, 1, 2]),
     ("dedup", &[2]),
@@ -29,7 +29,7 @@ pub(super) const CALLERS: [(&str, &[usize]); 18] = [
     ("zip", &[2, 3]),
 ];
 
-/// A call of a method, or of a function with the collection first.
+/// Checks a method call, or a function call with the collection as first argument.
 pub(super) fn call<'a>(call: &'a FnCallExpr, context: &Context<'a>, findings: &mut Findings<'_>) {
     let Some((name, accepted)) = CALLERS.iter().find(|(name, _)| call.name == *name) else { return };
     if call.is_qualified() || context.flow.is_own_method(name) {
@@ -42,8 +42,8 @@ pub(super) fn call<'a>(call: &'a FnCallExpr, context: &Context<'a>, findings: &m
         }
         let Some(least) = takes.first() else { continue };
         let with = list(accepted);
-        let message = format!("`{name}` calls a function of {with} arguments; this one takes {least}");
-        findings.add_new(position, 1, message, help(name, *least));
+        let message = format!("`{name}` calls a function with {with} arguments; this one takes {least}");
+        findings.add_since_1_3(position, 1, message, help(name, *least));
     }
 }
 
@@ -70,7 +70,7 @@ fn list(counts: &[usize]) -> String {
     }
 }
 
-/// How many parameters a function has that is handed over, with where it stands: several for one that is overloaded.
+/// The parameter counts of a function argument, with its position; several for an overloaded function.
 fn parameters<'a>(argument: &'a Expr, context: &Context<'a>) -> Option<(Vec<usize>, Position)> {
     match argument {
         Expr::DynamicConstant(value, position) => {
@@ -84,11 +84,11 @@ fn parameters<'a>(argument: &'a Expr, context: &Context<'a>) -> Option<(Vec<usiz
         }
         Expr::Variable(_, None, position) => {
             let name = variable_name(argument).filter(|name| context.flow.variables(name).is_none())?;
-            Some((context.declared.functions.get(name)?.clone(), *position))
+            Some((context.declarations.functions.get(name)?.clone(), *position))
         }
         Expr::Variable(_, _, position) => {
             let source = context.flow.only_source(argument)?;
-            // A variable that holds another is not followed further.
+            // Only one level of variables is followed.
             if matches!(source, Expr::Variable(..)) {
                 return None;
             }
@@ -96,7 +96,7 @@ fn parameters<'a>(argument: &'a Expr, context: &Context<'a>) -> Option<(Vec<usiz
         }
         Expr::FnCall(call, position) if call.name == "Fn" => match call.args.as_slice() {
             [Expr::StringConstant(name, _)] if !context.sandbox.natives.contains_key(name.as_str()) => {
-                Some((context.declared.functions.get(name.as_str())?.clone(), *position))
+                Some((context.declarations.functions.get(name.as_str())?.clone(), *position))
             }
             _ => None,
         },
@@ -108,5 +108,5 @@ fn closure_parameters(name: &str, captured: usize, context: &Context<'_>) -> Opt
     if !name.starts_with(CLOSURE_PREFIX) {
         return None;
     }
-    context.declared.closures.get(name).map(|parameters| parameters.saturating_sub(captured))
+    context.declarations.closures.get(name).map(|parameters| parameters.saturating_sub(captured))
 }

@@ -1,7 +1,7 @@
-//! What variables and expressions certainly hold, as far as the text shows it.
+//! The types of variables and expressions, as far as the text shows them.
 //!
-//! A variable is known by its name alone: where the name is declared, assigned, or a parameter, all that it is given counts, in
-//! whatever scope. So something is known of it only where nothing of that name can be anything else.
+//! Variables are identified by name only: all assignments, declarations and arguments of a name count, in any scope.
+//! A type is known only if nothing of that name can have another one.
 
 use std::any::TypeId;
 use std::cell::RefCell;
@@ -9,24 +9,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rhai::{ASTFlags, ASTNode, Array, Expr, FnCallExpr, FnPtr, ImmutableString, Map, ScriptFuncDef, Stmt};
 
-use super::tree::{Bodies, Link, chain, is_whole_chain};
-use crate::check::declared::{Declared, captures};
-use crate::kind::kind_of_type;
+use super::ast::{Bodies, Link, chain, is_whole_chain};
+use crate::check::declarations::{Declarations, captures};
 use crate::sdk::{CTX, Property, RequestProperty};
+use crate::type_name::type_name_of_id;
 
-/// What is known of a value.
+/// The known facts about a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Value {
     Unknown,
     Of(Type),
-    /// A header, a param or the like: a string where it is there.
+    /// A header, a param or similar: a string, or `()` if it is missing.
     RequestText,
-    /// A part of `ctx` that has properties, or a copy of it.
+    /// A part of `ctx` with properties, or a copy of it.
     Ctx(Part),
 }
 
 impl Value {
-    /// The type of a value that is there.
+    /// The type of the value, unless it is missing.
     pub(super) fn of_type(self) -> Option<Type> {
         match self {
             Self::Of(of) => Some(of),
@@ -37,7 +37,7 @@ impl Value {
     }
 }
 
-/// The types that can be told from the text.
+/// The types that the text shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Type {
     Unit,
@@ -51,7 +51,7 @@ pub(super) enum Type {
     Function,
 }
 
-/// The parts of `ctx` that have properties.
+/// The parts of `ctx` with properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
     Whole,
@@ -63,53 +63,53 @@ pub(super) enum Part {
     Secrets,
 }
 
-/// Methods of maps that leave them as they are.
+/// Methods that do not change a map.
 const READERS: [&str; 9] =
     ["len", "is_empty", "contains", "keys", "values", "get", "to_json", "filter", "to_string"];
 
-/// What is known of a script.
+/// The types in a script.
 pub(super) struct Flow<'a> {
-    declared: &'a Declared,
+    declarations: &'a Declarations,
     variables: BTreeMap<&'a str, Variable<'a>>,
-    /// What was found out so far; `None` while it is looked for.
+    /// Types inferred so far; `None` during inference.
     known: RefCell<BTreeMap<&'a str, Option<Value>>>,
-    /// A function is given another `this`, which can be any variable.
+    /// Whether a function assigns to `this`, which can be any variable.
     changes_this: bool,
 }
 
 /// All variables of one name.
 #[derive(Default)]
 pub(super) struct Variable<'a> {
-    /// What they are given.
+    /// The assigned expressions.
     sources: Vec<&'a Expr>,
-    /// They are given something that does not stand in the text: an element, an error, an argument from elsewhere.
-    is_given_more: bool,
-    /// Some are changed by `+=` and its like.
+    /// Whether a value comes from elsewhere: an element, an error, an argument.
+    has_unknown_source: bool,
+    /// Whether one is changed by `+=` or similar.
     is_accumulated: bool,
     constants: usize,
     others: usize,
-    /// Keys that are set in them.
+    /// The keys that are set in them.
     keys_set: BTreeSet<&'a str>,
-    /// They are changed in a way that does not say which key it is about.
+    /// Whether they are changed at an unknown key.
     is_changed: bool,
 }
 
 impl Variable<'_> {
-    /// Whether every variable of the name is a constant.
+    /// Whether every variable of this name is a constant.
     pub(super) fn is_constant(&self) -> bool {
         self.constants > 0 && self.others == 0
     }
 }
 
 impl<'a> Flow<'a> {
-    pub(super) fn of(bodies: &'a Bodies<'_>, declared: &'a Declared) -> Self {
+    pub(super) fn of(bodies: &'a Bodies<'_>, declarations: &'a Declarations) -> Self {
         let mut flow =
-            Self { declared, variables: BTreeMap::new(), known: RefCell::default(), changes_this: false };
-        let parameters = Parameters::of(bodies, declared);
-        parameters.each_unknown(bodies, declared, |name| flow.variable(name).note_given_more());
-        // Whether the function is ever called or not.
+            Self { declarations, variables: BTreeMap::new(), known: RefCell::default(), changes_this: false };
+        let parameters = Parameters::of(bodies, declarations);
+        parameters.each_unknown(bodies, declarations, |name| flow.variable(name).note_unknown_source());
+        // Whether or not the function is called.
         for function in bodies.iter().filter_map(|body| body.function) {
-            own_parameters(function, declared).for_each(|name| flow.variable(name).others += 1);
+            own_parameters(function, declarations).for_each(|name| flow.variable(name).others += 1);
         }
         bodies.walk(&mut |_, path| match path {
             [.., ASTNode::Stmt(statement)] => {
@@ -117,7 +117,7 @@ impl<'a> Flow<'a> {
                 if let Stmt::FnCall(call, ..) = statement {
                     flow.call(call);
                     parameters.each_argument(call, call.args.len(), |name, given| {
-                        flow.variable(name).note_given(given)
+                        flow.variable(name).note_source(given)
                     });
                 }
             }
@@ -125,12 +125,12 @@ impl<'a> Flow<'a> {
                 Expr::FnCall(call, ..) => {
                     flow.call(call);
                     parameters.each_argument(call, call.args.len(), |name, given| {
-                        flow.variable(name).note_given(given)
+                        flow.variable(name).note_source(given)
                     });
                 }
                 Expr::MethodCall(call, ..) => {
                     parameters.each_argument(call, call.args.len(), |name, given| {
-                        flow.variable(name).note_given(given)
+                        flow.variable(name).note_source(given)
                     });
                 }
                 Expr::Dot(..) | Expr::Index(..) if is_whole_chain(expression, around) => {
@@ -145,10 +145,12 @@ impl<'a> Flow<'a> {
 
     /// The variables of that name, if any is declared.
     pub(super) fn variables(&self, name: &str) -> Option<&Variable<'a>> {
-        self.variables.get(name).filter(|variable| variable.is_given_more || !variable.sources.is_empty())
+        self.variables
+            .get(name)
+            .filter(|variable| variable.has_unknown_source || !variable.sources.is_empty())
     }
 
-    /// What `expression` certainly is.
+    /// The known facts about `expression`.
     pub(super) fn value(&self, expression: &'a Expr) -> Value {
         match expression {
             Expr::Unit(..) => Value::Of(Type::Unit),
@@ -161,7 +163,7 @@ impl<'a> Flow<'a> {
             Expr::Map(..) => Value::Of(Type::Map),
             Expr::DynamicConstant(value, ..) if value.is::<FnPtr>() => Value::Of(Type::Function),
             Expr::Coalesce(operands, ..) => match operands.as_slice() {
-                // What is there instead of a header and the like.
+                // The fallback of a header or similar.
                 [first, instead] if self.value(first) == Value::RequestText => match self.value(instead) {
                     Value::Of(Type::Text) => Value::Of(Type::Text),
                     _ => Value::Unknown,
@@ -179,7 +181,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// What a chain is at its beginning and after each of its steps.
+    /// The values of a chain at its root and after each step.
     pub(super) fn steps(&self, root: &'a Expr, links: &[Link<'a>]) -> Vec<Value> {
         let mut value = self.value(root);
         let mut values = vec![value];
@@ -214,13 +216,13 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Whether a method of that name can be one of the script's own.
+    /// Whether a method of that name can be defined by the script.
     pub(super) fn is_own_method(&self, name: &str) -> bool {
-        self.declared.functions.contains_key(name) || self.declared.members.contains(name)
+        self.declarations.functions.contains_key(name) || self.declarations.members.contains(name)
     }
 
     fn returned(&self, call: &'a FnCallExpr) -> Value {
-        let own = self.declared.functions.contains_key(call.name.as_str());
+        let own = self.declarations.functions.contains_key(call.name.as_str());
         match (call.name.as_str(), call.args.as_slice()) {
             ("==" | "!=" | "<" | ">" | "<=" | ">=" | "!", _) if call.is_operator_call() => {
                 Value::Of(Type::Bool)
@@ -237,24 +239,24 @@ impl<'a> Flow<'a> {
     }
 
     fn held(&self, name: &'a str) -> Value {
-        if name == CTX && !self.declared.variables.contains(CTX) {
+        if name == CTX && !self.declarations.variables.contains(CTX) {
             return Value::Ctx(Part::Whole);
         }
         let Some(variable) = self.variables(name) else {
-            let is_function = self.declared.functions.contains_key(name);
+            let is_function = self.declarations.functions.contains_key(name);
             return if is_function { Value::Of(Type::Function) } else { Value::Unknown };
         };
-        if variable.is_given_more || self.changes_this {
+        if variable.has_unknown_source || self.changes_this {
             return Value::Unknown;
         }
         if let Some(known) = self.known.borrow().get(name) {
-            // What is given itself is not known while it is looked for.
+            // A variable assigned to itself is unknown during inference.
             return known.unwrap_or(Value::Unknown);
         }
         self.known.borrow_mut().insert(name, None);
         let value = match self.common(variable.sources.iter().copied()) {
             Value::Ctx(_) if variable.is_accumulated || variable.is_changed => Value::Of(Type::Map),
-            // To these can be added what there is, and they stay what they are.
+            // These types keep their type when something is added.
             value @ Value::Of(Type::Text | Type::Array | Type::Map) => value,
             _ if variable.is_accumulated => Value::Unknown,
             value => value,
@@ -263,7 +265,7 @@ impl<'a> Flow<'a> {
         value
     }
 
-    /// What all of them are.
+    /// The common value of all expressions.
     fn common(&self, mut expressions: impl Iterator<Item = &'a Expr>) -> Value {
         let Some(first) = expressions.next() else { return Value::Unknown };
         let first = self.value(first);
@@ -274,10 +276,10 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// The expression that a variable is given, if it is one only and nothing changes it.
+    /// The expression of a variable that is assigned once and never changed.
     pub(super) fn only_source(&self, expression: &'a Expr) -> Option<&'a Expr> {
         let variable = self.variables(variable_name(expression)?)?;
-        let is_fixed = !(variable.is_given_more || variable.is_accumulated || variable.is_changed)
+        let is_fixed = !(variable.has_unknown_source || variable.is_accumulated || variable.is_changed)
             && variable.keys_set.is_empty()
             && !self.changes_this;
         match variable.sources.as_slice() {
@@ -292,9 +294,9 @@ impl<'a> Flow<'a> {
 
     fn statement(&mut self, statement: &'a Stmt) {
         match statement {
-            Stmt::Var(declared, flags, _) => {
-                let variable = self.variable(&declared.0.name);
-                variable.sources.push(&declared.1);
+            Stmt::Var(declarations, flags, _) => {
+                let variable = self.variable(&declarations.0.name);
+                variable.sources.push(&declarations.1);
                 let count = if flags.contains(ASTFlags::CONSTANT) {
                     &mut variable.constants
                 } else {
@@ -303,14 +305,14 @@ impl<'a> Flow<'a> {
                 *count += 1;
             }
             Stmt::For(each, ..) => {
-                self.variable(&each.0.name).note_given_more();
+                self.variable(&each.0.name).note_unknown_source();
                 if let Some(counter) = &each.1 {
-                    self.variable(&counter.name).note_given_more();
+                    self.variable(&counter.name).note_unknown_source();
                 }
             }
             Stmt::TryCatch(flow, ..) => {
                 if let Expr::Variable(error, ..) = &flow.expr {
-                    self.variable(&error.1).note_given_more();
+                    self.variable(&error.1).note_unknown_source();
                 }
             }
             Stmt::Import(..) => self.changes_this = true,
@@ -335,9 +337,9 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// What is called with a variable first can change it, if it is native.
+    /// A native function can change its first argument.
     fn call(&mut self, call: &'a FnCallExpr) {
-        let own = self.declared.functions.get(call.name.as_str());
+        let own = self.declarations.functions.get(call.name.as_str());
         if call.is_operator_call()
             || call.is_qualified()
             || READERS.contains(&call.name.as_str())
@@ -361,14 +363,14 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// A method can change what it is called on.
+    /// A method can change its receiver.
     fn chain(&mut self, expression: &'a Expr) {
         let Some((root, links)) = chain(expression) else { return };
         let Some(name) = variable_name(root) else { return };
         for (index, link) in links.iter().enumerate() {
             let Link::Method(call, _) = link else { continue };
             if READERS.contains(&call.name.as_str())
-                && !self.declared.functions.contains_key(call.name.as_str())
+                && !self.declarations.functions.contains_key(call.name.as_str())
             {
                 continue;
             }
@@ -380,17 +382,17 @@ impl<'a> Flow<'a> {
 }
 
 impl<'a> Variable<'a> {
-    fn note_given_more(&mut self) {
-        self.is_given_more = true;
+    fn note_unknown_source(&mut self) {
+        self.has_unknown_source = true;
         self.others += 1;
     }
 
-    fn note_given(&mut self, source: &'a Expr) {
+    fn note_source(&mut self, source: &'a Expr) {
         self.sources.push(source);
         self.others += 1;
     }
 
-    /// Something within it is changed, which is reached by `link`; `None`: it is changed itself.
+    /// Records a change of a part reached by `link`, or of the variable itself if `None`.
     fn note_change(&mut self, link: Option<Link<'a>>) {
         match link.and_then(Link::key) {
             Some((key, _)) => drop(self.keys_set.insert(key)),
@@ -407,19 +409,19 @@ pub(super) fn variable_name(expression: &Expr) -> Option<&str> {
     }
 }
 
-/// The parameters of functions, and which of them are given only what stands in calls by name.
+/// The parameters of functions that are only called by name, so that every argument is known.
 struct Parameters<'a> {
     by_name: BTreeMap<(&'a str, usize), Vec<&'a str>>,
 }
 
 impl<'a> Parameters<'a> {
-    fn of(bodies: &'a Bodies<'_>, declared: &Declared) -> Self {
+    fn of(bodies: &'a Bodies<'_>, declarations: &Declarations) -> Self {
         let functions = bodies.iter().filter(|body| !body.is_closure()).filter_map(|body| body.function);
         let by_name = functions
-            // One that is reached as a value, or by its name as text, can be called with anything.
+            // A function that is used as a value, or by its name as text, can be called with anything.
             .filter(|function| {
-                !declared.members.contains(function.name.as_str())
-                    && !declared.read_as_values.contains(function.name.as_str())
+                !declarations.members.contains(function.name.as_str())
+                    && !declarations.read_as_values.contains(function.name.as_str())
             })
             .map(|function| {
                 let names = function.params.iter().map(|name| name.as_str()).collect();
@@ -428,17 +430,22 @@ impl<'a> Parameters<'a> {
         Self { by_name: by_name.collect() }
     }
 
-    /// The parameters that can be given anything.
-    fn each_unknown(&self, bodies: &'a Bodies<'_>, declared: &Declared, mut note: impl FnMut(&'a str)) {
+    /// The parameters with unknown arguments.
+    fn each_unknown(
+        &self,
+        bodies: &'a Bodies<'_>,
+        declarations: &Declarations,
+        mut note: impl FnMut(&'a str),
+    ) {
         for function in bodies.iter().filter_map(|body| body.function) {
             let key = (function.name.as_str(), function.params.len());
             if !self.by_name.contains_key(&key) {
-                own_parameters(function, declared).for_each(&mut note);
+                own_parameters(function, declarations).for_each(&mut note);
             }
         }
     }
 
-    /// The parameters that a call gives something to.
+    /// The parameters and arguments of a call.
     fn each_argument(&self, call: &'a FnCallExpr, count: usize, mut note: impl FnMut(&'a str, &'a Expr)) {
         if call.is_qualified() {
             return;
@@ -449,9 +456,12 @@ impl<'a> Parameters<'a> {
     }
 }
 
-/// The parameters of a function. The names of what a closure captures come first; those are the captured variables.
-fn own_parameters<'a>(function: &'a ScriptFuncDef, declared: &Declared) -> impl Iterator<Item = &'a str> {
-    let captured = declared.captured.get(function.name.as_str()).copied().unwrap_or(0);
+/// The parameters of a function, without the captured variables of a closure, which come first.
+fn own_parameters<'a>(
+    function: &'a ScriptFuncDef,
+    declarations: &Declarations,
+) -> impl Iterator<Item = &'a str> {
+    let captured = declarations.captured.get(function.name.as_str()).copied().unwrap_or(0);
     function.params.iter().skip(captured).map(|name| name.as_str())
 }
 
@@ -471,8 +481,8 @@ impl Type {
     }
 
     /// ``a string``
-    pub(super) fn words(self) -> &'static str {
-        kind_of_type(self.id())
+    pub(super) fn name(self) -> &'static str {
+        type_name_of_id(self.id())
     }
 }
 
@@ -501,7 +511,7 @@ impl Part {
     }
 }
 
-/// What a native method gives, where that is known whatever it is called with.
+/// The result type of a native method, if it does not depend on the arguments.
 fn result_of_method(receiver: Value, name: &str, arguments: &[Expr]) -> Value {
     let receiver = receiver.of_type();
     let of = match (receiver, name) {

@@ -1,16 +1,16 @@
-//! Properties and methods that a value does not have, methods on constants, and results that are none.
+//! Missing properties and methods, mutating methods on constants, and results that are `()`.
 
 use std::any::TypeId;
 
 use rhai::{ASTNode, BinaryExpr, Expr, FnCallExpr, OpAssignment, Position, Stmt};
 
+use super::ast::{Body, Link, chain};
 use super::flow::{Part, Type, Value, variable_name};
-use super::tree::{Body, Link, chain};
 use super::{Context, Findings, names};
 use crate::sdk::{CTX, Settings};
 
-/// Methods that change what they are called on and give nothing, with what gives a value instead.
-pub(super) const GIVE_NOTHING: [(&str, Option<&str>); 29] = [
+/// Methods that change their receiver and return `()`, with an alternative that returns a value.
+pub(super) const RETURN_UNIT: [(&str, Option<&str>); 29] = [
     ("append", None),
     ("chop", None),
     ("clear", None),
@@ -42,14 +42,14 @@ pub(super) const GIVE_NOTHING: [(&str, Option<&str>); 29] = [
     ("write_utf8", None),
 ];
 
-/// Methods that cannot be called on a constant besides those: Rhai takes them to change it.
-pub(super) const CHANGE: [&str; 10] =
+/// Other methods that cannot be called on a constant, because Rhai registers them as mutating.
+pub(super) const MUTATING: [&str; 10] =
     ["drain", "extract", "order", "order_by", "order_desc", "pop", "remove", "retain", "shift", "take"];
 
-/// What a length is called elsewhere.
+/// Names of the length in other languages.
 const LENGTHS: [&str; 4] = ["length", "size", "count", "Length"];
 
-/// Looks at every step of a chain.
+/// Checks every step of a chain.
 pub(super) fn chain_of<'a>(
     expression: &'a Expr,
     body: Body<'a>,
@@ -75,15 +75,18 @@ pub(super) fn chain_of<'a>(
             }
             (Link::Method(call, position), value) => {
                 if is_within_constant && is_change(&call.name) && !context.flow.is_own_method(&call.name) {
-                    on_constant(constant.unwrap_or_default(), &call.name, position, findings);
+                    report_constant(constant.unwrap_or_default(), &call.name, position, findings);
                 } else if let Value::Ctx(part @ (Part::Env | Part::Secrets)) = value {
                     settings_method(part, call, position, context, findings);
                 } else if let Some(of) = value.of_type() {
                     method(of, call, position, context, findings);
                 }
-                if gives_nothing(&call.name, value) && !context.flow.is_own_method(&call.name) {
-                    let used =
-                        if is_last { use_of(expression, body, around, context) } else { Some(Use::Fails) };
+                if returns_unit(&call.name, value) && !context.flow.is_own_method(&call.name) {
+                    let used = if is_last {
+                        result_use(expression, body, around, context)
+                    } else {
+                        Some(ResultUse::Fails)
+                    };
                     let receiver = variable_name(root).filter(|_| index == 0);
                     result(used, &call.name, receiver, position, findings);
                 }
@@ -94,43 +97,49 @@ pub(super) fn chain_of<'a>(
     }
 }
 
-/// The target of an assignment is looked at as a part of a constant.
+/// Checks an assignment to a part of a constant.
 pub(super) fn assignment(
     assignment: &(OpAssignment, BinaryExpr),
     context: &Context<'_>,
     findings: &mut Findings<'_>,
 ) {
     let Some((root @ Expr::Variable(_, _, position), links)) = chain(&assignment.1.lhs) else { return };
-    // What a method gives is no part of it.
+    // The result of a method is not a part of the constant.
     let is_part = links.iter().all(|link| matches!(link, Link::Property(..) | Link::Index(_)));
     if let Some(name) = constant_name(root, context).filter(|name| is_part && *name != CTX) {
         let help = "declare it with `let` to change it".to_owned();
-        findings.add_new(*position, name.chars().count(), format!("`{name}` is a constant"), Some(help));
+        findings.add_since_1_3(
+            *position,
+            name.chars().count(),
+            format!("`{name}` is a constant"),
+            Some(help),
+        );
     }
 }
 
-/// The name of the constant that `root` certainly is.
+/// The name of the constant `root`, if it is one.
 fn constant_name<'a>(root: &'a Expr, context: &Context<'_>) -> Option<&'a str> {
+    // `for_each` is called for its side effects.
     let name = variable_name(root)?;
     let is_constant = match context.flow.variables(name) {
         Some(variable) => variable.is_constant(),
-        None => name == CTX && !context.declared.variables.contains(CTX),
+        None => name == CTX && !context.declarations.variables.contains(CTX),
     };
     is_constant.then_some(name)
 }
 
 fn is_change(name: &str) -> bool {
-    CHANGE.contains(&name) || GIVE_NOTHING.iter().any(|(changes, _)| *changes == name)
+    MUTATING.contains(&name) || RETURN_UNIT.iter().any(|(changes, _)| *changes == name)
 }
 
-fn on_constant(constant: &str, name: &str, position: Position, findings: &mut Findings<'_>) {
+fn report_constant(constant: &str, name: &str, position: Position, findings: &mut Findings<'_>) {
     let message = format!("`{name}` cannot be called on a constant");
     let help = if constant == CTX {
-        "`ctx` is read-only; copy what you change: `let body = ctx.request.body;`".to_owned()
+        "`ctx` is read-only; change a copy: `let body = ctx.request.body;`".to_owned()
     } else {
         format!("declare `{constant}` with `let`, or change a copy: `let copy = {constant};`")
     };
-    findings.add_new(position, name.chars().count(), message, Some(help));
+    findings.add_since_1_3(position, name.chars().count(), message, Some(help));
 }
 
 fn property(of: Type, name: &str, position: Position, context: &Context<'_>, findings: &mut Findings<'_>) {
@@ -148,8 +157,8 @@ fn property(of: Type, name: &str, position: Position, context: &Context<'_>, fin
         let known: Vec<_> = properties.chain(methods).collect();
         findings.suggestions.did_you_mean(name, known.into_iter())
     };
-    let message = format!("{} has no property `{}`", of.words(), name.escape_debug());
-    findings.add_new(position, name.chars().count(), message, help);
+    let message = format!("{} has no property `{}`", of.name(), name.escape_debug());
+    findings.add_since_1_3(position, name.chars().count(), message, help);
 }
 
 fn method(
@@ -174,13 +183,13 @@ fn method(
         let known: Vec<_> =
             known.filter(|name| !context.sandbox.method_counts(of.id(), name).is_empty()).collect();
         let help = findings.suggestions.did_you_mean(name, known.into_iter());
-        findings.add_new(position, width, format!("{} has no method `{name}`", of.words()), help);
+        findings.add_since_1_3(position, width, format!("{} has no method `{name}`", of.name()), help);
     } else if !counts.contains(&call.args.len()) {
-        findings.add_new(position, width, names::wrong_count(name, &counts, call.args.len()), None);
+        findings.add_since_1_3(position, width, names::wrong_count(name, &counts, call.args.len()), None);
     }
 }
 
-/// A method of `ctx.env` or `ctx.secrets`, which are maps before [`Settings`].
+/// Checks a method of `ctx.env` or `ctx.secrets`, which are maps before [`Settings`].
 fn settings_method(
     part: Part,
     call: &FnCallExpr,
@@ -199,64 +208,64 @@ fn settings_method(
     let width = name.chars().count();
     if counts.is_empty() {
         let whole = if part == Part::Env { "ctx.env" } else { "ctx.secrets" };
-        let help = "they have get, contains, keys, len and is_empty".to_owned();
+        let help = "available: get, contains, keys, len and is_empty".to_owned();
         findings.add(position, width, format!("`{whole}` has no method `{name}`"), Some(help));
     } else if !counts.contains(&call.args.len()) {
         findings.add(position, width, names::wrong_count(name, &counts, call.args.len()), None);
     } else if part == Part::Secrets && matches!(name, "values" | "to_json") {
-        let message = format!("`{name}` would write all secrets at once");
-        findings.add(position, width, message, Some("name the secret that is meant".to_owned()));
+        let message = format!("`{name}` would expose all secrets");
+        findings.add(position, width, message, Some("read secrets by name".to_owned()));
     }
 }
 
-/// What becomes of the result of a method that gives nothing.
+/// How the result of a method that returns `()` is used.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Use {
-    /// It is kept, handed on or returned: `()`.
+enum ResultUse {
+    /// It is stored, passed on or returned as `()`.
     Kept,
-    /// What it is needed for cannot be done with `()`.
+    /// It is used in an operation that fails with `()`.
     Fails,
 }
 
-fn gives_nothing(name: &str, receiver: Value) -> bool {
+fn returns_unit(name: &str, receiver: Value) -> bool {
     match name {
         "remove" => receiver == Value::Of(Type::Text),
-        name => GIVE_NOTHING.iter().any(|(gives_nothing, _)| *gives_nothing == name),
+        name => RETURN_UNIT.iter().any(|(returns_unit, _)| *returns_unit == name),
     }
 }
 
-fn use_of<'a>(
+fn result_use<'a>(
     expression: &'a Expr,
     body: Body<'a>,
     around: &[ASTNode<'a>],
     context: &Context<'a>,
-) -> Option<Use> {
+) -> Option<ResultUse> {
     match around.last()? {
-        ASTNode::Stmt(Stmt::Var(..) | Stmt::FnCall(..)) => Some(Use::Kept),
+        ASTNode::Stmt(Stmt::Var(..) | Stmt::FnCall(..)) => Some(ResultUse::Kept),
         ASTNode::Stmt(Stmt::Assignment(assignment)) => {
             let is_value = std::ptr::eq(&assignment.1.rhs, expression);
-            // `s = s.trim()` loses what it was to keep.
+            // `s = s.trim()` loses the value.
             let is_own = chain(expression).is_some_and(|(root, _)| {
                 variable_name(root) == variable_name(&assignment.1.lhs) && variable_name(root).is_some()
             });
-            is_value.then_some(if is_own { Use::Fails } else { Use::Kept })
+            is_value.then_some(if is_own { ResultUse::Fails } else { ResultUse::Kept })
         }
         ASTNode::Stmt(Stmt::Return(..)) => changes_parameter(expression, body, context),
-        ASTNode::Stmt(Stmt::Expr(_)) if is_interpolated(around) => Some(Use::Fails),
+        ASTNode::Stmt(Stmt::Expr(_)) if is_interpolated(around) => Some(ResultUse::Fails),
         ASTNode::Stmt(statement @ Stmt::Expr(_)) => {
             let is_result = around.len() == 1
                 && body.statements.last().is_some_and(|last| std::ptr::eq(last, *statement));
             if is_result { changes_parameter(expression, body, context) } else { None }
         }
-        ASTNode::Expr(Expr::FnCall(call, _)) if call.is_operator_call() => Some(Use::Fails),
+        ASTNode::Expr(Expr::FnCall(call, _)) if call.is_operator_call() => Some(ResultUse::Fails),
         ASTNode::Expr(Expr::FnCall(..) | Expr::MethodCall(..) | Expr::Array(..) | Expr::Map(..)) => {
-            Some(Use::Kept)
+            Some(ResultUse::Kept)
         }
         _ => None,
     }
 }
 
-/// Whether the value of the statement that `around` ends with becomes part of a text.
+/// Whether the value of the innermost statement is interpolated into a text.
 fn is_interpolated(around: &[ASTNode<'_>]) -> bool {
     match around {
         [
@@ -269,37 +278,38 @@ fn is_interpolated(around: &[ASTNode<'_>]) -> bool {
     }
 }
 
-/// A function that ends with `parameter.trim()` changes its own copy, and gives nothing.
-fn changes_parameter<'a>(expression: &'a Expr, body: Body<'a>, context: &Context<'a>) -> Option<Use> {
+/// A function that ends with `parameter.trim()` changes its own copy and returns `()`.
+fn changes_parameter<'a>(expression: &'a Expr, body: Body<'a>, context: &Context<'a>) -> Option<ResultUse> {
     let function = body.function?;
     let (root, links) = chain(expression)?;
     let [Link::Method(call, _)] = links.as_slice() else { return None };
     // It is called for what its function does.
     let name = variable_name(root).filter(|_| call.name != "for_each")?;
-    let captured = context.declared.captured.get(function.name.as_str()).copied().unwrap_or(0);
-    function.params.iter().skip(captured).any(|parameter| parameter == name).then_some(Use::Kept)
+    let captured = context.declarations.captured.get(function.name.as_str()).copied().unwrap_or(0);
+    function.params.iter().skip(captured).any(|parameter| parameter == name).then_some(ResultUse::Kept)
 }
 
 fn result(
-    used: Option<Use>,
+    used: Option<ResultUse>,
     name: &str,
     receiver: Option<&str>,
     position: Position,
     findings: &mut Findings<'_>,
 ) {
     let Some(used) = used else { return };
-    let message = format!("`{name}` changes what it is called on and gives `()`");
-    let instead = GIVE_NOTHING.iter().find(|(changes, _)| *changes == name).and_then(|(_, instead)| *instead);
+    let message = format!("`{name}` changes its receiver in place and returns `()`");
+    let instead = RETURN_UNIT.iter().find(|(changes, _)| *changes == name).and_then(|(_, instead)| *instead);
     let help = match (instead, receiver) {
-        (Some(instead), _) => format!("`{instead}` gives a changed copy"),
-        (None, Some(receiver)) => format!("call it in a statement of its own, and use `{receiver}` after it"),
+        (Some(instead), _) => format!("`{instead}` returns a changed copy"),
+        (None, Some(receiver)) => format!("call it as a separate statement, then use `{receiver}`"),
         (None, None) => {
-            "keep the value in a variable, call it in a statement of its own, and use the variable".to_owned()
+            "assign the value to a variable, call it as a separate statement, then use the variable"
+                .to_owned()
         }
     };
     let width = name.chars().count();
     match used {
-        Use::Fails => findings.add_new(position, width, message, Some(help)),
-        Use::Kept => findings.warn(position, width, message, Some(help)),
+        ResultUse::Fails => findings.add_since_1_3(position, width, message, Some(help)),
+        ResultUse::Kept => findings.warn(position, width, message, Some(help)),
     }
 }

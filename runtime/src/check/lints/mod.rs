@@ -1,53 +1,54 @@
-//! What parses and is wrong at every call, as far as the text shows it.
+//! Errors in code that parses, as far as the text shows them.
 //!
-//! An error is what certainly fails or does nothing when it runs ([`Findings::add_new`]); what can be meant is a warning. Where it
-//! is not certain what a value is, nothing is said.
+//! An error is an operation that always fails or has no effect at run time ([`Findings::add_since_1_3`]); code that
+//! can be intended is a warning. If a type is uncertain, nothing is reported.
 //!
-//! - `tree`: the nodes of a script, and chains such as `a.b[c].d()`
-//! - `flow`: what variables and expressions certainly hold
-//! - `members`: properties and methods that a value does not have, and what becomes of what methods give
-//! - `callbacks`: functions that are handed to methods which call them with other arguments
-//! - `reads`: names that `ctx` never has: headers in upper case, and what the manifest does not declare
-//! - `responses`: maps that the response convention refuses, or does not take for a response
-//! - `statements`: statements without effect, comparisons that never hold, and `${...}` in double quotes
+//! - `ast`: the nodes of a script, and chains such as `a.b[c].d()`
+//! - `flow`: the types of variables and expressions
+//! - `members`: missing properties and methods, and the use of method results
+//! - `callbacks`: functions with a parameter count that their caller does not support
+//! - `ctx_reads`: names that `ctx` never contains: headers in upper case, and names that the manifest does not
+//!   declare
+//! - `responses`: maps that the response convention rejects or does not recognize
+//! - `statements`: statements without effect, constant comparisons, and `${...}` in double quotes
 
+mod ast;
 mod callbacks;
+mod ctx_reads;
 mod flow;
 mod members;
-mod reads;
 mod responses;
 mod statements;
 #[cfg(test)]
 mod tests;
-mod tree;
 
 use rhai::{AST, ASTNode, Expr, Position, Stmt};
 
-use super::declared::Declared;
-use super::provided::Provided;
+use super::declarations::Declarations;
+use super::manifest_names::ManifestNames;
 use super::{Findings, ctx, names};
 use crate::sandbox::Sandbox;
+use ast::{Bodies, is_whole_chain};
 use flow::Flow;
-use tree::{Bodies, is_whole_chain};
 
 pub(super) fn check(
     ast: &AST,
-    declared: &Declared,
+    declarations: &Declarations,
     sandbox: &Sandbox,
-    provided: Option<&Provided<'_>>,
+    manifest_names: Option<&ManifestNames<'_>>,
     findings: &mut Findings<'_>,
 ) {
     let bodies = Bodies::of(ast);
-    let flow = Flow::of(&bodies, declared);
+    let flow = Flow::of(&bodies, declarations);
     let lines = Lines::of(findings.source);
-    let context = Context { flow: &flow, declared, sandbox, provided, lines };
+    let context = Context { flow: &flow, declarations, sandbox, manifest_names, lines };
     bodies.walk(&mut |body, path| match path {
         [.., ASTNode::Stmt(statement)] => {
             statements::statement(statement, findings);
             match statement {
                 Stmt::FnCall(call, _) => {
                     callbacks::call(call, &context, findings);
-                    reads::call(call, &context, findings);
+                    ctx_reads::call(call, &context, findings);
                 }
                 Stmt::Assignment(assignment) => members::assignment(assignment, &context, findings),
                 _ => {}
@@ -56,12 +57,12 @@ pub(super) fn check(
         [around @ .., ASTNode::Expr(expression)] => match expression {
             Expr::Dot(..) | Expr::Index(..) if is_whole_chain(expression, around) => {
                 members::chain_of(expression, body, around, &context, findings);
-                reads::chain_of(expression, &context, findings);
+                ctx_reads::chain_of(expression, &context, findings);
             }
             Expr::FnCall(call, position) => {
                 statements::operands(call, *position, &context, findings);
                 callbacks::call(call, &context, findings);
-                reads::call(call, &context, findings);
+                ctx_reads::call(call, &context, findings);
             }
             Expr::MethodCall(call, _) => callbacks::call(call, &context, findings),
             Expr::StringConstant(text, position) => {
@@ -77,16 +78,16 @@ pub(super) fn check(
     responses::check(&bodies, &context, findings);
 }
 
-/// What is known of the script.
+/// The analysis of the script.
 struct Context<'a> {
     flow: &'a Flow<'a>,
-    declared: &'a Declared,
+    declarations: &'a Declarations,
     sandbox: &'a Sandbox,
-    provided: Option<&'a Provided<'a>>,
+    manifest_names: Option<&'a ManifestNames<'a>>,
     lines: Lines<'a>,
 }
 
-/// The lines of a source, to look places up.
+/// The lines of a source, for position lookups.
 struct Lines<'a>(Vec<&'a str>);
 
 impl<'a> Lines<'a> {
@@ -94,7 +95,7 @@ impl<'a> Lines<'a> {
         Self(source.split('\n').collect())
     }
 
-    /// The rest of the line from a position on.
+    /// The rest of the line from a position.
     fn rest(&self, position: Position) -> &'a str {
         let line = position.line().and_then(|line| self.0.get(line - 1)).copied().unwrap_or_default();
         let skipped = position.position().unwrap_or(1).saturating_sub(1);

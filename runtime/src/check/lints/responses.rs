@@ -1,18 +1,18 @@
-//! Maps that the response convention refuses, or does not take for a response.
+//! Maps that the response convention rejects or does not recognize.
 
 use std::collections::BTreeSet;
 
 use rhai::{ASTFlags, ASTNode, Dynamic, Expr, FnCallExpr, Ident, Position, Stmt};
 
+use super::ast::Bodies;
 use super::flow::{Type, Value};
-use super::tree::Bodies;
 use super::{Context, Findings};
-use crate::answer;
+use crate::response;
 
-/// The parts of a response.
+/// The fields of a response.
 const PARTS: [&str; 3] = ["statusCode", "headers", "body"];
 
-/// What the status is called elsewhere.
+/// Names of the status in other frameworks.
 const STATUS_NAMES: [&str; 7] =
     ["status", "status_code", "statuscode", "StatusCode", "Status", "code", "http_status"];
 
@@ -23,13 +23,13 @@ pub(super) fn check<'a>(bodies: &'a Bodies<'_>, context: &Context<'a>, findings:
             responses.body(body.statements);
         }
     }
-    // `exit` ends the script wherever it stands.
+    // `exit` stops the script at any position.
     let mut ends = Vec::new();
     bodies.walk(&mut |_, path| {
         if let Some(ASTNode::Stmt(Stmt::FnCall(call, _)) | ASTNode::Expr(Expr::FnCall(call, _))) = path.last()
             && let ("exit", [value]) = (call.name.as_str(), call.args.as_slice())
             && !call.is_qualified()
-            && !context.declared.functions.contains_key("exit")
+            && !context.declarations.functions.contains_key("exit")
         {
             ends.push(value);
         }
@@ -41,16 +41,16 @@ struct Responses<'a, 'c, 'f, 's> {
     bodies: &'a Bodies<'a>,
     context: &'c Context<'a>,
     findings: &'f mut Findings<'s>,
-    /// Functions whose values were looked at as responses.
+    /// Functions whose results were checked as responses.
     functions: BTreeSet<(&'a str, usize)>,
 }
 
 impl<'a> Responses<'a, '_, '_, '_> {
-    /// What a body ends with, and what it returns.
+    /// Checks the last value of a body and its returned values.
     fn body(&mut self, statements: &'a [Stmt]) {
         self.tail(statements);
         let mut returned = Vec::new();
-        super::tree::each(statements, &mut |path| {
+        super::ast::each(statements, &mut |path| {
             if let Some(ASTNode::Stmt(Stmt::Return(Some(value), flags, _))) = path.last()
                 && !flags.contains(ASTFlags::BREAK)
             {
@@ -90,13 +90,13 @@ impl<'a> Responses<'a, '_, '_, '_> {
         }
     }
 
-    /// What a function of the script gives.
+    /// Checks the result of a function of the script.
     fn call(&mut self, call: &'a FnCallExpr) {
         let (name, count) = (call.name.as_str(), call.args.len());
         if call.is_qualified() || !self.functions.insert((name, count)) {
             return;
         }
-        let called = |body: &super::tree::Body<'a>| {
+        let called = |body: &super::ast::Body<'a>| {
             body.function.is_some_and(|function| function.name == name && function.params.len() == count)
         };
         if let Some(body) = self.bodies.iter().find(called) {
@@ -114,39 +114,39 @@ impl<'a> Responses<'a, '_, '_, '_> {
                     self.headers(headers);
                 }
                 if let Some((_, body)) = entry("body") {
-                    self.part(body);
+                    self.body_literal(body);
                 }
                 self.other_parts(entries);
             }
-            None => self.no_response(entries, position),
+            None => self.check_plain_map(entries, position),
         }
-        // All that stands in the text is judged as it is when it runs.
+        // A complete literal is checked in the same way as at run time.
         if self.findings.count() == before
             && let Some(value) = map.get_literal_value(None)
-            && let Err(refused) = answer::answer(value)
+            && let Err(rejected) = response::from_value(value)
         {
-            self.findings.add_new(position, 2, refused.message, None);
+            self.findings.add_since_1_3(position, 2, rejected.message, None);
         }
     }
 
     fn status(&mut self, status: &'a Expr) {
         let position = status.start_position();
         match status.get_literal_value(None) {
-            Some(value) => match answer::status(&value) {
+            Some(value) => match response::status(&value) {
                 Ok(interim @ 100..200) => {
-                    let message = format!("status {interim} is no whole answer: the caller gets 500");
+                    let message = format!("status {interim} is not a final response: the client gets 500");
                     self.findings.warn(position, 3, message, None);
                 }
                 Ok(_) => {}
-                Err(refused) => {
+                Err(rejected) => {
                     let text = value.into_immutable_string().ok();
                     let number = text.and_then(|text| text.trim().parse::<i64>().ok());
-                    let help = number.filter(|number| answer::status(&(*number).into()).is_ok());
+                    let help = number.filter(|number| response::status(&(*number).into()).is_ok());
                     let width = written_width(status);
-                    self.findings.add_new(
+                    self.findings.add_since_1_3(
                         position,
                         width,
-                        refused.message,
+                        rejected.message,
                         help.map(|number| format!("write `{number}`")),
                     );
                 }
@@ -154,9 +154,9 @@ impl<'a> Responses<'a, '_, '_, '_> {
             None => match self.context.flow.value(status).of_type() {
                 None | Some(Type::Int) => {}
                 Some(of) => {
-                    let message = format!("statusCode must be an integer, not {}", of.words());
-                    let help = (of == Type::Text).then(|| "make it one with `parse_int`".to_owned());
-                    self.findings.add_new(position, 1, message, help);
+                    let message = format!("statusCode must be an integer, not {}", of.name());
+                    let help = (of == Type::Text).then(|| "convert it with `parse_int`".to_owned());
+                    self.findings.add_since_1_3(position, 1, message, help);
                 }
             },
         }
@@ -175,9 +175,9 @@ impl<'a> Responses<'a, '_, '_, '_> {
                 if let Value::Of(of) = self.context.flow.value(headers)
                     && !matches!(of, Type::Map | Type::Unit)
                 {
-                    let message = format!("headers must be a map, not {}", of.words());
+                    let message = format!("headers must be a map, not {}", of.name());
                     let help = "write `#{ \"content-type\": \"text/html\" }`".to_owned();
-                    self.findings.add_new(position, written_width(headers), message, Some(help));
+                    self.findings.add_since_1_3(position, written_width(headers), message, Some(help));
                 }
             }
         }
@@ -185,9 +185,9 @@ impl<'a> Responses<'a, '_, '_, '_> {
 
     fn header(&mut self, name: &'a Ident, value: &'a Expr) {
         let width = name.name.chars().count();
-        let name = match answer::header_name(&name.name) {
+        let name = match response::header_name(&name.name) {
             Ok(lower) => lower,
-            Err(refused) => return self.findings.add_new(name.pos, width, refused.message, None),
+            Err(rejected) => return self.findings.add_since_1_3(name.pos, width, rejected.message, None),
         };
         match value {
             Expr::Array(values, _) => values.iter().for_each(|value| self.header_value(&name, value)),
@@ -196,31 +196,31 @@ impl<'a> Responses<'a, '_, '_, '_> {
     }
 
     fn header_value(&mut self, name: &str, value: &'a Expr) {
-        let refused = |value: &Dynamic| answer::header_value(name, value).err();
-        let refused = match value {
-            // The rest is not known, and cannot mend it.
+        let rejected = |value: &Dynamic| response::header_value(name, value).err();
+        let rejected = match value {
+            // The unknown parts cannot make it valid.
             Expr::InterpolatedString(parts, _) => {
-                parts.iter().filter_map(|part| part.get_literal_value(None)).find_map(|part| refused(&part))
+                parts.iter().filter_map(|part| part.get_literal_value(None)).find_map(|part| rejected(&part))
             }
-            value => value.get_literal_value(None).and_then(|value| refused(&value)),
+            value => value.get_literal_value(None).and_then(|value| rejected(&value)),
         };
-        if let Some(refused) = refused {
-            self.findings.add_new(value.start_position(), written_width(value), refused.message, None);
+        if let Some(rejected) = rejected {
+            self.findings.add_since_1_3(value.start_position(), written_width(value), rejected.message, None);
         } else if let Value::Of(of @ (Type::Map | Type::Function | Type::Char)) =
             self.context.flow.value(value)
         {
-            let message = format!("header `{name}` must be a string, not {}", of.words());
-            self.findings.add_new(value.start_position(), 1, message, None);
+            let message = format!("header `{name}` must be a string, not {}", of.name());
+            self.findings.add_since_1_3(value.start_position(), 1, message, None);
         }
     }
 
-    /// A body of which all stands in the text.
-    fn part(&mut self, body: &'a Expr) {
+    /// Checks a literal body.
+    fn body_literal(&mut self, body: &'a Expr) {
         if let Some(value) = body.get_literal_value(None)
             && !value.is_unit()
-            && let Err(refused) = answer::body(&value)
+            && let Err(rejected) = response::body(&value)
         {
-            self.findings.add_new(body.start_position(), written_width(body), refused.message, None);
+            self.findings.add_since_1_3(body.start_position(), written_width(body), rejected.message, None);
         }
     }
 
@@ -229,20 +229,22 @@ impl<'a> Responses<'a, '_, '_, '_> {
             let name = key.name.as_str();
             let help = match name.to_ascii_lowercase().replace(['_', '-'], "").as_str() {
                 "contenttype" => Some("write `headers: #{ \"content-type\": ... }`".to_owned()),
-                "data" | "json" | "content" | "text" | "message" => Some("what is sent is `body`".to_owned()),
+                "data" | "json" | "content" | "text" | "message" => {
+                    Some("the response body is `body`".to_owned())
+                }
                 _ => self.findings.suggestions.did_you_mean(name, PARTS.into_iter()),
             };
-            // Anything else can be there for the script's own use.
+            // Other fields can be for the script's own use.
             if help.is_none() {
                 continue;
             }
-            let message = format!("`{}` is no part of a response, and is dropped", name.escape_debug());
+            let message = format!("unknown response field `{}` is ignored", name.escape_debug());
             self.findings.warn(key.pos, name.chars().count(), message, help);
         }
     }
 
-    /// A map without `statusCode` is answered as it is. It is looked at for whether that is meant.
-    fn no_response(&mut self, entries: &'a [(Ident, Expr)], position: Position) {
+    /// A map without `statusCode` is sent as JSON. Warns if a response was probably intended.
+    fn check_plain_map(&mut self, entries: &'a [(Ident, Expr)], position: Position) {
         let has = |name: &str| entries.iter().any(|(key, _)| key.name == name);
         let has_part = has("body") || has("headers");
         let is_status = |value: &'a Expr| match value {
@@ -258,18 +260,18 @@ impl<'a> Responses<'a, '_, '_, '_> {
         });
         if let Some((key, _)) = status {
             let message =
-                "a map without `statusCode` is no response: it is answered with 200, as JSON".to_owned();
+                "a map without `statusCode` is not a response: it is sent as JSON with status 200".to_owned();
             let width = key.name.chars().count();
             self.findings.warn(key.pos, width, message, Some("write `statusCode`".to_owned()));
         } else if entries.len() == 2 && has("body") && has("headers") {
             let message =
-                "a map without `statusCode` is no response: it is answered with 200, as JSON".to_owned();
+                "a map without `statusCode` is not a response: it is sent as JSON with status 200".to_owned();
             self.findings.warn(position, 2, message, Some("add `statusCode: 200`".to_owned()));
         }
     }
 }
 
-/// How many characters a literal takes, as far as it is known.
+/// The width of a literal in characters, as far as it is known.
 fn written_width(literal: &Expr) -> usize {
     match literal {
         Expr::StringConstant(text, _) => text.chars().count() + 2,

@@ -1,4 +1,4 @@
-//! Statements without effect, comparisons that never hold, code that is never reached, and `${...}` in double quotes.
+//! Statements without effect, constant comparisons, unreachable code, and `${...}` in double quotes.
 
 use rhai::{ASTFlags, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
@@ -6,11 +6,11 @@ use super::flow::Type;
 use super::{Context, Findings};
 use crate::sdk::CTX;
 
-/// Methods that are handed text to look for, in which `${...}` can be meant.
+/// Methods that search for text, in which `${...}` can be intended.
 const SEARCHES: [&str; 8] =
     ["replace", "contains", "index_of", "split", "split_rev", "starts_with", "ends_with", "remove"];
 
-/// The blocks within a statement.
+/// Checks the blocks of a statement.
 pub(super) fn statement(statement: &Stmt, findings: &mut Findings<'_>) {
     match statement {
         Stmt::If(flow, ..) | Stmt::TryCatch(flow, ..) => {
@@ -24,12 +24,12 @@ pub(super) fn statement(statement: &Stmt, findings: &mut Findings<'_>) {
     }
 }
 
-/// The statements of one block, in their order.
+/// Checks the statements of a block.
 pub(super) fn block(statements: &[Stmt], is_script: bool, findings: &mut Findings<'_>) {
     for pair in statements.windows(2) {
         let [statement, next] = pair else { continue };
         match statement {
-            // At the top of a script, people write comparisons down to say what holds.
+            // At the top level, authors write comparisons to document a result.
             Stmt::Expr(expression) if !is_script => {
                 if let Expr::FnCall(call, position) = expression.as_ref() {
                     comparison(call, *position, findings);
@@ -51,12 +51,12 @@ pub(super) fn block(statements: &[Stmt], is_script: bool, findings: &mut Finding
 
 fn comparison(call: &FnCallExpr, position: Position, findings: &mut Findings<'_>) {
     if call.is_operator_call() && call.name == "==" {
-        let message = "the result of the comparison is not used".to_owned();
-        findings.warn(position, 2, message, Some("`=` assigns".to_owned()));
+        let message = "unused result of a comparison".to_owned();
+        findings.warn(position, 2, message, Some("use `=` to assign".to_owned()));
     }
 }
 
-/// A string is compared with a number or a boolean: which it never is.
+/// Checks comparisons of a string with a number or a boolean.
 pub(super) fn operands<'a>(
     call: &'a FnCallExpr,
     position: Position,
@@ -78,23 +78,23 @@ pub(super) fn operands<'a>(
         _ => return,
     };
     if matches!(other, Type::Int | Type::Float | Type::Bool) {
-        let message = format!("a string and {} are compared, which is always {always}", other.words());
+        let message = format!("comparison of a string and {} is always {always}", other.name());
         let help = match other {
-            Type::Int => Some("make it a number with `parse_int`".to_owned()),
-            Type::Float => Some("make it a number with `parse_float`".to_owned()),
+            Type::Int => Some("convert it with `parse_int`".to_owned()),
+            Type::Float => Some("convert it with `parse_float`".to_owned()),
             _ => None,
         };
-        findings.add_new(position, name.len(), message, help);
+        findings.add_since_1_3(position, name.len(), message, help);
     }
 }
 
 fn unreachable(word: &str, next: &Stmt, findings: &mut Findings<'_>) {
     if !matches!(next, Stmt::Noop(_)) {
-        findings.warn(next.position(), 1, format!("this is never reached: it follows `{word}`"), None);
+        findings.warn(next.position(), 1, format!("unreachable statement after `{word}`"), None);
     }
 }
 
-/// Text in double quotes, with what looks like an interpolation of something that the script knows.
+/// Checks a string in double quotes for an interpolation of a known name.
 pub(super) fn text(
     text: &str,
     position: Position,
@@ -113,26 +113,22 @@ pub(super) fn text(
     if !written.starts_with('"') {
         return;
     }
-    // What is escaped is meant.
+    // An escaped `$` is intended.
     let written = literal(written);
     let Some(inner) =
         written.split("${").skip(1).find_map(|rest| rest.split_once('}').map(|(inner, _)| inner))
     else {
         return;
     };
-    if names_of(inner).any(|name| name == CTX || name == "this" || context.declared.variables.contains(name))
+    if names_of(inner)
+        .any(|name| name == CTX || name == "this" || context.declarations.variables.contains(name))
     {
-        let message = "`${...}` is text in double quotes".to_owned();
-        findings.warn(
-            position,
-            written.chars().count(),
-            message,
-            Some("write the string in backquotes".to_owned()),
-        );
+        let message = "`${...}` is not interpolated in double quotes".to_owned();
+        findings.warn(position, written.chars().count(), message, Some("use backquotes".to_owned()));
     }
 }
 
-/// A string in double quotes as it is written, quotes included.
+/// A string literal in double quotes, including the quotes.
 fn literal(written: &str) -> &str {
     let mut is_escaped = false;
     let end = written.char_indices().skip(1).find(|(_, c)| match c {
@@ -146,7 +142,7 @@ fn literal(written: &str) -> &str {
     end.map_or(written, |(at, _)| &written[..=at])
 }
 
-/// The names that stand in a piece of code.
+/// The names in a piece of code.
 fn names_of(code: &str) -> impl Iterator<Item = &str> {
     code.split(|c: char| !(c.is_alphanumeric() || c == '_'))
         .filter(|word| word.starts_with(|c: char| c.is_alphabetic() || c == '_'))

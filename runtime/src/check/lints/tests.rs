@@ -9,12 +9,12 @@ use rhai::{Array, Blob, Dynamic, FnPtr, ImmutableString, Map};
 
 use super::callbacks::CALLERS;
 use super::flow::Type;
-use super::members::{CHANGE, GIVE_NOTHING};
+use super::members::{MUTATING, RETURN_UNIT};
 use crate::check::compile;
 use crate::sandbox::Sandbox;
 
-/// What is said of a script of SDK 1.3: `E` an error, `W` a warning.
-pub(super) fn told(source: &str) -> Vec<String> {
+/// The findings in a script of SDK 1.3: `E` for an error, `W` for a warning.
+pub(super) fn report(source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
     let diagnostics = match compile(SdkVersion::V1_3, &path, source) {
         Ok(script) => script.warnings().clone(),
@@ -22,17 +22,19 @@ pub(super) fn told(source: &str) -> Vec<String> {
     };
     let shown = diagnostics.iter().map(|diagnostic| {
         let severity = if diagnostic.severity == Severity::Error { "E" } else { "W" };
-        let span =
-            diagnostic.span.as_ref().map_or(String::new(), |span| format!("{}:{}", span.line, span.column));
+        let place = diagnostic
+            .span
+            .as_ref()
+            .map_or(String::new(), |place| format!("{}:{}", place.line, place.column));
         let help = diagnostic.help.as_ref().map(|help| format!(" | {help}")).unwrap_or_default();
-        format!("{severity} {span} {}{help}", diagnostic.message)
+        format!("{severity} {place} {}{help}", diagnostic.message)
     });
     shown.collect()
 }
 
 #[track_caller]
-fn says(source: &str, expected: &[&str]) {
-    assert_eq!(told(source), expected, "{source}");
+fn assert_reports(source: &str, expected: &[&str]) {
+    assert_eq!(report(source), expected, "{source}");
 }
 
 #[test]
@@ -46,47 +48,53 @@ fn new_errors_are_warnings_for_older_versions() {
 }
 
 #[test]
-fn properties_that_a_value_does_not_have_are_errors() {
-    says("\"a\".length", &["E 1:5 a string has no property `length` | write `len()`"]);
-    says("[1].length", &["E 1:5 an array has no property `length` | write `len()`"]);
-    says("let s = \"a\"; s.size", &["E 1:16 a string has no property `size` | write `len()`"]);
-    says(
+fn missing_properties_are_errors() {
+    assert_reports("\"a\".length", &["E 1:5 a string has no property `length` | write `len()`"]);
+    assert_reports("[1].length", &["E 1:5 an array has no property `length` | write `len()`"]);
+    assert_reports("let s = \"a\"; s.size", &["E 1:16 a string has no property `size` | write `len()`"]);
+    assert_reports(
         "let s = `a${1}`; s.to_upper",
         &["E 1:20 a string has no property `to_upper` | it is a method: `to_upper()`"],
     );
-    says("let n = 1.5; n.flor", &["E 1:16 a float has no property `flor` | did you mean `floor`?"]);
-    says("ctx.request.path.length", &["E 1:18 a string has no property `length` | write `len()`"]);
-    says(
+    assert_reports("let n = 1.5; n.flor", &["E 1:16 a float has no property `flor` | did you mean `floor`?"]);
+    assert_reports("ctx.request.path.length", &["E 1:18 a string has no property `length` | write `len()`"]);
+    assert_reports(
         "let parts = ctx.request.path.split(\"/\"); parts.count",
         &["E 1:48 an array has no property `count` | write `len()`"],
     );
-    says(
+    assert_reports(
         "fn f(s) { s.length } f(\"a\") + f(\"b\")",
         &["E 1:13 a string has no property `length` | write `len()`"],
     );
-    says(
+    assert_reports(
         "let s = \"a\"; let f = || s.length; f.call()",
         &["E 1:27 a string has no property `length` | write `len()`"],
     );
 }
 
 #[test]
-fn methods_that_a_value_does_not_have_are_errors() {
-    says("\"a\".push(\"b\")", &["E 1:5 a string has no method `push`"]);
-    says("[1].to_upper()", &["E 1:5 an array has no method `to_upper`"]);
-    says("let a = [1]; a.split(1, 2)", &["E 1:16 `split` takes 1 argument, not 2"]);
+fn missing_methods_are_errors() {
+    assert_reports("\"a\".push(\"b\")", &["E 1:5 a string has no method `push`"]);
+    assert_reports("[1].to_upper()", &["E 1:5 an array has no method `to_upper`"]);
+    assert_reports("let a = [1]; a.split(1, 2)", &["E 1:16 `split` takes 1 argument, not 2"]);
 }
 
 #[test]
-fn settings_are_no_maps_since_sdk_1_3() {
-    let has = "they have get, contains, keys, len and is_empty";
-    says("ctx.env.filter(|k, v| true)", &[&format!("E 1:9 `ctx.env` has no method `filter` | {has}")]);
-    says("let s = ctx.secrets; s.get()", &["E 1:24 `get` takes 1 argument, not 0"]);
-    says(
-        "ctx.secrets.to_json()",
-        &["E 1:13 `to_json` would write all secrets at once | name the secret that is meant"],
+fn settings_are_not_maps_since_sdk_1_3() {
+    let has = "available: get, contains, keys, len and is_empty";
+    assert_reports(
+        "ctx.env.filter(|k, v| true)",
+        &[&format!("E 1:9 `ctx.env` has no method `filter` | {has}")],
     );
-    says("[ctx.env.to_json(), ctx.env.keys(), ctx.secrets.contains(\"A\"), ctx.env.to_string()]", &[]);
+    assert_reports("let s = ctx.secrets; s.get()", &["E 1:24 `get` takes 1 argument, not 0"]);
+    assert_reports(
+        "ctx.secrets.to_json()",
+        &["E 1:13 `to_json` would expose all secrets | read secrets by name"],
+    );
+    assert_reports(
+        "[ctx.env.to_json(), ctx.env.keys(), ctx.secrets.contains(\"A\"), ctx.env.to_string()]",
+        &[],
+    );
     let path = ScriptPath::new("a.rhai").unwrap();
     let older =
         compile(SdkVersion::V1_2, &path, "[ctx.env.filter(|k, v| true), ctx.secrets.to_json()]").unwrap();
@@ -94,72 +102,78 @@ fn settings_are_no_maps_since_sdk_1_3() {
 }
 
 #[test]
-fn results_that_are_none_are_told() {
-    let trim = "`trim` changes what it is called on and gives `()`";
-    says(
+fn unit_results_are_reported() {
+    let trim = "`trim` changes its receiver in place and returns `()`";
+    assert_reports(
         "let x = \" a \"; let s = x.trim(); s",
-        &[&format!("W 1:26 {trim} | call it in a statement of its own, and use `x` after it")],
+        &[&format!("W 1:26 {trim} | call it as a separate statement, then use `x`")],
     );
-    says(
+    assert_reports(
         "let s = ctx.request.body; s = s.trim(); s",
-        &[&format!("E 1:33 {trim} | call it in a statement of its own, and use `s` after it")],
+        &[&format!("E 1:33 {trim} | call it as a separate statement, then use `s`")],
     );
-    says(
+    assert_reports(
         "let s = ctx.request.body; s.trim().len()",
-        &[&format!("E 1:29 {trim} | call it in a statement of its own, and use `s` after it")],
+        &[&format!("E 1:29 {trim} | call it as a separate statement, then use `s`")],
     );
-    says(
+    assert_reports(
         "let s = \"a\"; `${s.trim()}`",
-        &[&format!("E 1:19 {trim} | call it in a statement of its own, and use `s` after it")],
+        &[&format!("E 1:19 {trim} | call it as a separate statement, then use `s`")],
     );
-    says(
+    assert_reports(
         "let a = [2, 1]; let b = a.sort(); b",
-        &["W 1:27 `sort` changes what it is called on and gives `()` | `order` gives a changed copy"],
+        &["W 1:27 `sort` changes its receiver in place and returns `()` | `order` returns a changed copy"],
     );
-    says(
+    assert_reports(
         "let s = \"a-b\"; let t = s.replace(\"-\", \"+\"); t",
         &[
-            "W 1:26 `replace` changes what it is called on and gives `()` | call it in a statement of its own, and use `s` after it",
+            "W 1:26 `replace` changes its receiver in place and returns `()` | call it as a separate statement, then use `s`",
         ],
     );
-    says(
+    assert_reports(
         "fn clean(s) { s.trim() } clean(\"a\")",
-        &[&format!("W 1:17 {trim} | call it in a statement of its own, and use `s` after it")],
+        &[&format!("W 1:17 {trim} | call it as a separate statement, then use `s`")],
     );
-    says(
+    assert_reports(
         "[\" a\"].map(|s| s.trim())",
-        &[&format!("W 1:18 {trim} | call it in a statement of its own, and use `s` after it")],
+        &[&format!("W 1:18 {trim} | call it as a separate statement, then use `s`")],
     );
-    says(
+    assert_reports(
         "let s = \"ab\"; let t = s.remove(\"a\"); t",
         &[
-            "W 1:25 `remove` changes what it is called on and gives `()` | call it in a statement of its own, and use `s` after it",
+            "W 1:25 `remove` changes its receiver in place and returns `()` | call it as a separate statement, then use `s`",
         ],
     );
 }
 
 #[test]
 fn constants_are_not_changed() {
-    says(
+    assert_reports(
         "const A = []; A.push(1)",
         &[
             "E 1:17 `push` cannot be called on a constant | declare `A` with `let`, or change a copy: `let copy = A;`",
         ],
     );
-    says(
+    assert_reports(
         "const A = #{ list: [] }; A.list.push(1); A",
         &[
             "E 1:33 `push` cannot be called on a constant | declare `A` with `let`, or change a copy: `let copy = A;`",
         ],
     );
-    says(
+    assert_reports(
         "ctx.request.body.items.push(1)",
         &[
-            "E 1:24 `push` cannot be called on a constant | `ctx` is read-only; copy what you change: `let body = ctx.request.body;`",
+            "E 1:24 `push` cannot be called on a constant | `ctx` is read-only; change a copy: `let body = ctx.request.body;`",
         ],
     );
-    says("const A = [1]; A[0] = 2; A", &["E 1:16 `A` is a constant | declare it with `let` to change it"]);
-    says("const A = #{}; A.x = 2; A", &["E 1:16 `A` is a constant | declare it with `let` to change it"]);
+    assert_reports(
+        "const A = [1]; A[0] = 2; A",
+        &["E 1:16 `A` is a constant | declare it with `let` to change it"],
+    );
+    assert_reports(
+        "const A = #{}; A.x = 2; A",
+        &["E 1:16 `A` is a constant | declare it with `let` to change it"],
+    );
     for (before, change) in [
         ("const A = #{}; ", "A.x += 1; A"),
         ("const A = #{}; ", "A[\"x\"] = 2; A"),
@@ -170,7 +184,7 @@ fn constants_are_not_changed() {
     ] {
         let expected =
             format!("E 1:{} `A` is a constant | declare it with `let` to change it", before.len() + 1);
-        says(&format!("{before}{change}"), &[&expected]);
+        assert_reports(&format!("{before}{change}"), &[&expected]);
     }
     // Another variable of the name is meant, or can be.
     for source in [
@@ -182,99 +196,105 @@ fn constants_are_not_changed() {
         "const A = #{}; fn f(A) { A.x.y = 1; A } A",
         "const A = #{}; let f = |A| { A.x = 1; A }; f.call(A)",
     ] {
-        says(source, &[]);
+        assert_reports(source, &[]);
     }
 }
 
 #[test]
-fn functions_of_a_wrong_arity_are_errors() {
-    says("[1].map(|a, b, c| a)", &["E 1:9 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"]);
-    says(
+fn callbacks_of_wrong_arity_are_errors() {
+    assert_reports(
+        "[1].map(|a, b, c| a)",
+        &["E 1:9 `map` calls a function with 0, 1 or 2 arguments; this one takes 3"],
+    );
+    assert_reports(
         "let a = [2, 1]; a.sort(|x| x); a",
         &[
-            "E 1:24 `sort` calls a function of 2 arguments; this one takes 1 | it compares two elements: `|a, b| a.price - b.price`",
+            "E 1:24 `sort` calls a function with 2 arguments; this one takes 1 | it compares two elements: `|a, b| a.price - b.price`",
         ],
     );
-    says(
+    assert_reports(
         "[1].reduce(|| 1)",
         &[
-            "E 1:12 `reduce` calls a function of 1, 2 or 3 arguments; this one takes 0 | write `|sum, x| sum + x`",
+            "E 1:12 `reduce` calls a function with 1, 2 or 3 arguments; this one takes 0 | write `|sum, x| sum + x`",
         ],
     );
-    says(
+    assert_reports(
         "let n = 1; [1].filter(|a, b, c| a > n)",
-        &["E 1:23 `filter` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+        &["E 1:23 `filter` calls a function with 0, 1 or 2 arguments; this one takes 3"],
     );
-    says(
+    assert_reports(
         "fn three(a, b, c) { a + b + c } [1].map(three)",
-        &["E 1:41 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+        &["E 1:41 `map` calls a function with 0, 1 or 2 arguments; this one takes 3"],
     );
-    says(
+    assert_reports(
         "fn three(a, b, c) { a + b + c } [1].map(Fn(\"three\"))",
-        &["E 1:41 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+        &["E 1:41 `map` calls a function with 0, 1 or 2 arguments; this one takes 3"],
     );
-    says(
+    assert_reports(
         "let f = |a, b, c| a; [1].map(f)",
-        &["E 1:30 `map` calls a function of 0, 1 or 2 arguments; this one takes 3"],
+        &["E 1:30 `map` calls a function with 0, 1 or 2 arguments; this one takes 3"],
     );
-    says(
+    assert_reports(
         "[1].for_each(|x, i| log::info(x))",
         &[
-            "E 1:14 `for_each` calls a function of 0 or 1 arguments; this one takes 2 | the element is `this`: `|| this.name`, or `for x in list { ... }`",
+            "E 1:14 `for_each` calls a function with 0 or 1 arguments; this one takes 2 | the element is `this`: `|| this.name`, or `for x in list { ... }`",
         ],
     );
 }
 
 #[test]
-fn interpolations_in_double_quotes_are_warned_of() {
-    let expected = "`${...}` is text in double quotes | write the string in backquotes";
-    says("let name = \"a\"; \"Hello ${name}\"", &[&format!("W 1:17 {expected}")]);
-    says("\"Hello ${ctx.request.params.name}!\"", &[&format!("W 1:1 {expected}")]);
-    says("let n = 1; #{ a: \"${n + 1}\" }", &[&format!("W 1:18 {expected}")]);
+fn interpolations_in_double_quotes_are_warnings() {
+    let expected = "`${...}` is not interpolated in double quotes | use backquotes";
+    assert_reports("let name = \"a\"; \"Hello ${name}\"", &[&format!("W 1:17 {expected}")]);
+    assert_reports("\"Hello ${ctx.request.params.name}!\"", &[&format!("W 1:1 {expected}")]);
+    assert_reports("let n = 1; #{ a: \"${n + 1}\" }", &[&format!("W 1:18 {expected}")]);
 }
 
 #[test]
-fn statements_without_effect_are_warned_of() {
-    says("fn f(x) { x == 1; x } f(2)", &["W 1:13 the result of the comparison is not used | `=` assigns"]);
-    says("return 1; 2", &["W 1:11 this is never reached: it follows `return`"]);
-    says("fn f() { throw \"no\"; 2 } f()", &["W 1:22 this is never reached: it follows `throw`"]);
-    says("loop { break; 2 }", &["W 1:15 this is never reached: it follows `break`"]);
+fn statements_without_effect_are_warnings() {
+    assert_reports(
+        "fn f(x) { x == 1; x } f(2)",
+        &["W 1:13 unused result of a comparison | use `=` to assign"],
+    );
+    assert_reports("return 1; 2", &["W 1:11 unreachable statement after `return`"]);
+    assert_reports("fn f() { throw \"no\"; 2 } f()", &["W 1:22 unreachable statement after `throw`"]);
+    assert_reports("loop { break; 2 }", &["W 1:15 unreachable statement after `break`"]);
 }
 
 #[test]
-fn responses_that_are_refused_when_they_are_sent_are_errors() {
-    says("#{ statusCode: 999 }", &["E 1:16 statusCode 999 is out of range 100-599"]);
-    says(
+fn invalid_responses_are_errors() {
+    assert_reports("#{ statusCode: 999 }", &["E 1:16 statusCode 999 is out of range 100-599"]);
+    assert_reports(
         "#{ statusCode: \"200\", body: 1 }",
         &["E 1:16 statusCode must be an integer, not a string | write `200`"],
     );
-    says(
+    assert_reports(
         "let s = ctx.request.path; #{ statusCode: s }",
-        &["E 1:42 statusCode must be an integer, not a string | make it one with `parse_int`"],
+        &["E 1:42 statusCode must be an integer, not a string | convert it with `parse_int`"],
     );
-    says(
+    assert_reports(
         "#{ statusCode: 200, headers: #{ \"x\": \"a\\r\\nb: 1\" } }",
-        &["E 1:38 the value of header `x` has a control character"],
+        &["E 1:38 the value of header `x` contains a control character"],
     );
-    says(
+    assert_reports(
         "let t = 1; #{ statusCode: 200, headers: #{ x: `a${t}\n` } }",
-        &["E 1:47 the value of header `x` has a control character"],
+        &["E 1:47 the value of header `x` contains a control character"],
     );
-    says(
+    assert_reports(
         "#{ statusCode: 200, headers: #{ \"set-cookie\": [\"a\", 'b'] } }",
         &["E 1:53 header `set-cookie` must be a string, not a character"],
     );
-    says(
+    assert_reports(
         "#{ statusCode: 200, headers: [\"x: 1\"] }",
         &["E 1:30 headers must be a map, not an array | write `#{ \"content-type\": \"text/html\" }`"],
     );
-    says("#{ statusCode: 200, body: 0..5 }", &["E 1:28 a range has no JSON form"]);
+    assert_reports("#{ statusCode: 200, body: 0..5 }", &["E 1:28 a range cannot be converted to JSON"]);
 }
 
 #[test]
-fn responses_are_found_wherever_a_script_ends() {
+fn responses_are_checked_at_every_end_of_a_script() {
     let refused = "statusCode 999 is out of range 100-599";
-    for (source, span) in [
+    for (source, place) in [
         ("if ctx.request.body == () { return #{ statusCode: 999 }; } 1", "1:51"),
         ("if true { 1 } else { #{ statusCode: 999 } }", "1:37"),
         ("switch 1 { 1 => #{ statusCode: 999 }, _ => 2 }", "1:32"),
@@ -283,37 +303,40 @@ fn responses_are_found_wherever_a_script_ends() {
         ("let answer = #{ statusCode: 999 }; answer", "1:29"),
         ("let x = if true { #{ a: 1 } } else { exit(#{ statusCode: 999 }) }; x", "1:58"),
     ] {
-        says(source, &[&format!("E {span} {refused}")]);
+        assert_reports(source, &[&format!("E {place} {refused}")]);
     }
 }
 
 #[test]
-fn maps_that_are_no_responses_are_warned_of() {
-    let data = "a map without `statusCode` is no response: it is answered with 200, as JSON";
-    says("#{ status: 404, body: \"x\" }", &[&format!("W 1:4 {data} | write `statusCode`")]);
-    says("#{ status: 404 }", &[&format!("W 1:4 {data} | write `statusCode`")]);
-    says(
+fn maps_that_resemble_responses_are_warnings() {
+    let data = "a map without `statusCode` is not a response: it is sent as JSON with status 200";
+    assert_reports("#{ status: 404, body: \"x\" }", &[&format!("W 1:4 {data} | write `statusCode`")]);
+    assert_reports("#{ status: 404 }", &[&format!("W 1:4 {data} | write `statusCode`")]);
+    assert_reports(
         "let s = 1 + 1; #{ status_code: s, headers: #{} }",
         &[&format!("W 1:19 {data} | write `statusCode`")],
     );
-    says("#{ headers: #{}, body: 1 }", &[&format!("W 1:1 {data} | add `statusCode: 200`")]);
-    says(
+    assert_reports("#{ headers: #{}, body: 1 }", &[&format!("W 1:1 {data} | add `statusCode: 200`")]);
+    assert_reports(
         "#{ statusCode: 200, header: #{} }",
-        &["W 1:21 `header` is no part of a response, and is dropped | did you mean `headers`?"],
+        &["W 1:21 unknown response field `header` is ignored | did you mean `headers`?"],
     );
-    says(
+    assert_reports(
         "#{ statusCode: 200, content_type: \"text/html\", body: 1 }",
         &[
-            "W 1:21 `content_type` is no part of a response, and is dropped | write `headers: #{ \"content-type\": ... }`",
+            "W 1:21 unknown response field `content_type` is ignored | write `headers: #{ \"content-type\": ... }`",
         ],
     );
-    says("#{ statusCode: 101 }", &["W 1:16 status 101 is no whole answer: the caller gets 500"]);
+    assert_reports(
+        "#{ statusCode: 101 }",
+        &["W 1:16 status 101 is not a final response: the client gets 500"],
+    );
 }
 
 #[test]
-fn responses_of_hostile_scripts_are_judged_as_they_are_when_they_run() {
+fn hostile_responses_are_reported_as_at_run_time() {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/hostile/headers");
-    // What these hold is made while they run.
+    // Created at run time.
     let made = [
         "body_bytes_in_a_list",
         "body_holding_itself",
@@ -329,55 +352,69 @@ fn responses_of_hostile_scripts_are_judged_as_they_are_when_they_run() {
         let path = entry.unwrap().path();
         let source = std::fs::read_to_string(&path).unwrap();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-        let errors = told(&source).iter().filter(|diagnostic| diagnostic.starts_with('E')).count();
-        let is_visible = source.contains("// ends: invalid_response") && !made.contains(&name.as_str());
-        assert_eq!(errors, usize::from(is_visible), "{name}: {:?}", told(&source));
+        let errors = report(&source).iter().filter(|diagnostic| diagnostic.starts_with('E')).count();
+        let is_visible = source.contains("// fails: invalid_response") && !made.contains(&name.as_str());
+        assert_eq!(errors, usize::from(is_visible), "{name}: {:?}", report(&source));
     }
 }
 
 #[test]
-fn headers_of_requests_are_in_lower_case() {
-    let never = |name| format!("`ctx.request.headers` never has `{name}`: names are in lower case");
-    says(
+fn request_headers_in_upper_case_are_errors() {
+    let never = |name| format!("`ctx.request.headers` never contains `{name}`: header names are lower case");
+    assert_reports(
         "ctx.request.headers.Authorization",
         &[&format!("E 1:21 {} | write `authorization`", never("Authorization"))],
     );
-    says(
+    assert_reports(
         "ctx.request.headers[\"Content-Type\"]",
         &[&format!("E 1:21 {} | write `[\"content-type\"]`", never("Content-Type"))],
     );
-    says("let h = ctx.request.headers; h.Accept", &[&format!("E 1:32 {} | write `accept`", never("Accept"))]);
-    says(
+    assert_reports(
+        "let h = ctx.request.headers; h.Accept",
+        &[&format!("E 1:32 {} | write `accept`", never("Accept"))],
+    );
+    assert_reports(
         "let r = ctx.request; r.headers.contentType",
         &[&format!("E 1:32 {} | write `[\"content-type\"]`", never("contentType"))],
     );
-    says(
+    assert_reports(
         "fn f(h) { h.Accept } f(ctx.request.headers)",
         &[&format!("E 1:13 {} | write `accept`", never("Accept"))],
     );
-    says("ctx.request.headers.get(\"X-Id\")", &[&format!("E 1:25 {} | write `[\"x-id\"]`", never("X-Id"))]);
-    says("\"X-Id\" in ctx.request.headers", &[&format!("E 1:1 {} | write `[\"x-id\"]`", never("X-Id"))]);
-    says(
-        "ctx.request.headers.user_agent",
-        &["W 1:21 no header is called `user_agent` | write `[\"user-agent\"]`"],
+    assert_reports(
+        "ctx.request.headers.get(\"X-Id\")",
+        &[&format!("E 1:25 {} | write `[\"x-id\"]`", never("X-Id"))],
     );
-    says("let r = ctx.request; r.heads", &["E 1:24 `ctx.request` has no `heads` | did you mean `headers`?"]);
+    assert_reports(
+        "\"X-Id\" in ctx.request.headers",
+        &[&format!("E 1:1 {} | write `[\"x-id\"]`", never("X-Id"))],
+    );
+    assert_reports(
+        "ctx.request.headers.user_agent",
+        &["W 1:21 no header is named `user_agent` | write `[\"user-agent\"]`"],
+    );
+    assert_reports(
+        "let r = ctx.request; r.heads",
+        &["E 1:24 `ctx.request` has no `heads` | did you mean `headers`?"],
+    );
 }
 
 #[test]
-fn strings_are_not_compared_with_numbers() {
-    let never =
-        "a string and an integer are compared, which is always false | make it a number with `parse_int`";
-    says("ctx.request.query.page > 1", &[&format!("E 1:24 {never}")]);
-    says("let id = ctx.request.params.id; if id == 5 { 1 }", &[&format!("E 1:39 {never}")]);
-    says("5 == ctx.request.headers.age", &[&format!("E 1:3 {never}")]);
-    says("ctx.env.DEBUG != true", &["E 1:15 a string and a bool are compared, which is always true"]);
-    says("(ctx.request.query.page ?? \"1\") == 1", &[&format!("E 1:33 {never}")]);
-    says(
+fn comparisons_of_strings_with_numbers_are_errors() {
+    let never = "comparison of a string and an integer is always false | convert it with `parse_int`";
+    assert_reports("ctx.request.query.page > 1", &[&format!("E 1:24 {never}")]);
+    assert_reports("let id = ctx.request.params.id; if id == 5 { 1 }", &[&format!("E 1:39 {never}")]);
+    assert_reports("5 == ctx.request.headers.age", &[&format!("E 1:3 {never}")]);
+    assert_reports("ctx.env.DEBUG != true", &["E 1:15 comparison of a string and a bool is always true"]);
+    assert_reports("(ctx.request.query.page ?? \"1\") == 1", &[&format!("E 1:33 {never}")]);
+    assert_reports(
         "#{ statusCode: ctx.request.params.code }",
-        &["E 1:16 statusCode must be an integer, not a string | make it one with `parse_int`"],
+        &["E 1:16 statusCode must be an integer, not a string | convert it with `parse_int`"],
     );
-    says("ctx.request.params.name.length", &["E 1:25 a string has no property `length` | write `len()`"]);
+    assert_reports(
+        "ctx.request.params.name.length",
+        &["E 1:25 a string has no property `length` | write `len()`"],
+    );
     for (operator, expected) in
         [("==", false), ("<", false), (">", false), ("<=", false), (">=", false), ("!=", true)]
     {
@@ -389,7 +426,7 @@ fn strings_are_not_compared_with_numbers() {
     }
 }
 
-/// Values of every type that functions of the engine take, written out.
+/// Literals of every type that engine functions take.
 const SAMPLES: [(&str, &str); 12] = [
     ("string", "\"ab\""),
     ("array", "[1, 2, 3]"),
@@ -429,7 +466,7 @@ fn eval(source: &str) -> Result<Dynamic, String> {
     Sandbox::of(SdkVersion::V1_3).engine.eval(source).map_err(|error| error.to_string())
 }
 
-/// Every method of the engine with the arguments of one of its forms: its receiver, and the rest.
+/// Every method of the engine with the arguments of each overload: its receiver, and the rest.
 fn forms() -> impl Iterator<Item = (&'static str, &'static str, String)> {
     Sandbox::of(SdkVersion::V1_3).methods().flat_map(|(name, forms)| {
         forms.iter().filter_map(move |takes| {
@@ -441,14 +478,14 @@ fn forms() -> impl Iterator<Item = (&'static str, &'static str, String)> {
 }
 
 #[test]
-fn methods_that_give_nothing_are_those_of_the_engine() {
-    let mut gives: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
+fn tables_of_mutating_methods_match_the_engine() {
+    let mut returns: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
     let mut changes: BTreeMap<&str, BTreeSet<bool>> = BTreeMap::new();
     for (name, receiver, rest) in forms() {
         for function in ["|x, y| x == y", "|x, y| 0", "|x| true"] {
             let rest = rest.replace("|x, y| x == y", function);
             let Ok(value) = eval(&format!("let v = {receiver}; v.{name}({rest})")) else { continue };
-            gives.entry(name).or_default().insert(value.is_unit());
+            returns.entry(name).or_default().insert(value.is_unit());
             let constant = eval(&format!("const V = {receiver}; V.{name}({rest})"));
             changes.entry(name).or_default().insert(constant.is_err());
         }
@@ -456,18 +493,18 @@ fn methods_that_give_nothing_are_those_of_the_engine() {
     let always = |of: &BTreeMap<&'static str, BTreeSet<bool>>| -> BTreeSet<&'static str> {
         of.iter().filter(|(_, seen)| !seen.contains(&false)).map(|(name, _)| *name).collect()
     };
-    let nothing: BTreeSet<_> = GIVE_NOTHING.iter().map(|(name, _)| *name).collect();
-    assert_eq!(always(&gives), nothing);
-    assert_eq!(always(&changes), nothing.iter().copied().chain(CHANGE).collect());
-    // What is advised instead gives something.
-    for (_, instead) in GIVE_NOTHING {
-        assert!(instead.is_none_or(|instead| gives[instead].contains(&false)), "{instead:?}");
+    let nothing: BTreeSet<_> = RETURN_UNIT.iter().map(|(name, _)| *name).collect();
+    assert_eq!(always(&returns), nothing);
+    assert_eq!(always(&changes), nothing.iter().copied().chain(MUTATING).collect());
+    // The alternatives return a value.
+    for (_, instead) in RETURN_UNIT {
+        assert!(instead.is_none_or(|instead| returns[instead].contains(&false)), "{instead:?}");
     }
     assert!(eval("\"ab\".remove(\"a\")").unwrap().is_unit());
 }
 
 #[test]
-fn what_is_called_no_property_or_method_is_none() {
+fn reported_members_do_not_exist_in_the_engine() {
     let sandbox = Sandbox::of(SdkVersion::V1_3);
     let types = [
         (Type::Bool, "true"),
@@ -503,12 +540,12 @@ fn what_is_called_no_property_or_method_is_none() {
 }
 
 #[test]
-fn arities_are_those_of_the_engine() {
+fn table_of_callbacks_matches_the_engine() {
     let mut accepted: BTreeMap<&str, BTreeSet<usize>> = BTreeMap::new();
     for (name, receiver, rest) in forms().filter(|(_, _, rest)| rest.contains("|x, y|")) {
         for count in 0..6 {
             let parameters = (0..count).map(|at| format!("p{at}")).collect::<Vec<_>>().join(", ");
-            // A predicate gives a boolean, a comparer an integer.
+            // A predicate returns a boolean, a comparer an integer.
             let works = ["true", "0"].into_iter().any(|value| {
                 let rest = rest.replace("|x, y| x == y", &format!("|{parameters}| {value}"));
                 eval(&format!("let v = {receiver}; v.{name}({rest})")).is_ok()

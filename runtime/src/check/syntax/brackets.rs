@@ -1,26 +1,27 @@
-//! Which brackets belong together, and which have none, judged by what can stand between them and by indentation.
+//! Matches brackets, by the tokens between them and by indentation.
 
 use super::tokens::{Kind, Tokens};
 
-/// Words that no expression begins with: a round or square bracket that is open before one at the start of a line was to be closed.
+/// Words that never start an expression: a round or square bracket still open before one at the start of a line is
+/// unclosed.
 const STATEMENTS: [&str; 12] = [
     "let", "const", "fn", "private", "return", "throw", "break", "continue", "export", "import", "while",
     "for",
 ];
 
-/// Something wrong with a bracket.
+/// A wrong bracket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
-    /// The bracket at `open` is to be closed before the token at `before`.
+    /// The bracket at `open` must be closed before the token at `before`.
     Unclosed { open: usize, before: usize },
-    /// The bracket at `close` closes nothing.
+    /// The bracket at `close` is unmatched.
     Stray { close: usize },
     /// The bracket at `open` is closed by one of another kind.
     Wrong { open: usize, close: usize },
 }
 
 impl Problem {
-    /// The token at which it shows.
+    /// The token at which the problem is detected.
     pub(super) fn shows_at(self) -> usize {
         match self {
             Self::Unclosed { before, .. } => before,
@@ -31,17 +32,17 @@ impl Problem {
 
 /// The brackets of a text.
 pub(super) struct Brackets {
-    /// For each token that is a bracket, the one that belongs to it.
+    /// The matching bracket of each token that is a bracket.
     partners: Vec<Option<usize>>,
-    /// In the order in which they show.
+    /// In the order of detection.
     pub(super) problems: Vec<Problem>,
 }
 
-/// A bracket that is open.
+/// An open bracket.
 #[derive(Clone, Copy)]
 struct Open {
     at: usize,
-    /// Whether a block can follow an operand: that of an `if` which stands in round brackets.
+    /// Whether a block can follow an operand, as for an `if` in parentheses.
     takes_block: bool,
 }
 
@@ -51,13 +52,13 @@ impl Brackets {
         if plain.problems.is_empty() {
             return plain;
         }
-        // Where braces are wrong, indentation says which.
+        // If braces are wrong, indentation decides which.
         let by_indentation = Self::by_indentation(tokens);
         let is_better = by_indentation.problems.len() <= plain.problems.len();
         if is_better { by_indentation } else { plain }
     }
 
-    /// The same where what is missing in one place is too much in another, so that only indentation tells.
+    /// The same by indentation only, if a missing brace in one place is compensated by an extra one elsewhere.
     pub(super) fn by_indentation(tokens: &Tokens<'_>) -> Self {
         Matcher::new(tokens, true).matched()
     }
@@ -67,7 +68,7 @@ impl Brackets {
         self.partners.get(index).copied().flatten()
     }
 
-    /// The innermost bracket around the token at `index` that `is_one`.
+    /// The innermost bracket around the token at `index` for which `is_one` is true.
     pub(super) fn around(
         &self,
         tokens: &Tokens<'_>,
@@ -126,7 +127,7 @@ impl<'t, 's> Matcher<'t, 's> {
                     open.takes_block |= matches!(word, "if" | "switch" | "while" | "for" | "match");
                 }
             }
-            // What the missing end of a string hides closes what its line opened.
+            // An unterminated string hides the closing brackets of its line.
             Some(Kind::OpenText) => {
                 let line = self.tokens.get(index).map_or(0, |token| self.tokens.line(token.start()));
                 while self.open.last().is_some_and(|open| !self.is_brace(*open) && self.line(open.at) == line)
@@ -137,7 +138,7 @@ impl<'t, 's> Matcher<'t, 's> {
             Some(Kind::Sign) => match word {
                 ";" => self.unclosed_in_statement(index),
                 "{" => {
-                    // A block behind an operand belongs to an `if` or the like.
+                    // A block after an operand belongs to an `if` or similar.
                     let takes_block = self.open.last().is_none_or(|open| open.takes_block);
                     if !takes_block && self.follows_operand(index) && !self.follows_parameters(index) {
                         self.unclosed_in_expression(index);
@@ -164,7 +165,7 @@ impl<'t, 's> Matcher<'t, 's> {
         matches!(self.tokens.word(open.at), "{" | "${")
     }
 
-    /// The line on which a bracket was opened is indented as that on which it is closed, and all between them further.
+    /// The lines with an opening and its closing brace have equal indentation, and all lines between have more.
     fn indented(&mut self, index: usize) {
         let Some(token) = self.tokens.get(index).filter(|token| token.kind != Kind::Stray) else { return };
         let indentation = self.tokens.indentation(token.start());
@@ -176,7 +177,7 @@ impl<'t, 's> Matcher<'t, 's> {
             further && self.line(open.at) < self.tokens.line(token.start())
         };
         let kept = self.open.len() - self.open.iter().rev().take_while(is_unclosed).count();
-        // A brace on a line of its own opens what the line before begins.
+        // A brace on its own line belongs to the previous line.
         let opens = matches!(self.tokens.word(index), "{");
         if !opens && self.open[kept..].iter().any(|open| self.is_brace(*open)) {
             self.unclosed_from(kept, index);
@@ -188,7 +189,7 @@ impl<'t, 's> Matcher<'t, 's> {
         self.line(open) < self.line(close) && indentation(close) > indentation(open)
     }
 
-    /// Within round and square brackets and maps there are no statements.
+    /// Parentheses, square brackets and maps contain no statements.
     fn unclosed_in_statement(&mut self, before: usize) {
         let brace = self.open.iter().rposition(|open| self.is_brace(*open));
         let from = brace.map_or(0, |brace| brace + 1);
@@ -209,7 +210,7 @@ impl<'t, 's> Matcher<'t, 's> {
         self.found.problems.extend(unclosed.map(|open| Problem::Unclosed { open: open.at, before }));
     }
 
-    /// Whether the block belongs to a function that stands as a value, as in other languages.
+    /// Whether the block belongs to a function expression of another language.
     fn follows_parameters(&self, index: usize) -> bool {
         let open = index.checked_sub(1).and_then(|close| self.found.partners.get(close).copied().flatten());
         open.and_then(|open| open.checked_sub(1))
@@ -225,8 +226,8 @@ impl<'t, 's> Matcher<'t, 's> {
         let belongs = |open: &Open| closing_of(self.tokens.word(open.at)) == closing;
         let brace = self.open.iter().rposition(|open| self.is_brace(*open));
         match self.open.iter().rposition(belongs) {
-            // A bracket within a block closes none outside of it.
-            // One that is indented further than what it closes is too much.
+            // A bracket inside a block closes none outside of it. One with more indentation than its opening bracket
+            // is extra.
             Some(at) if self.by_indentation && self.is_indented_further(index, self.open[at].at) => {
                 self.found.problems.push(Problem::Stray { close: index });
             }
@@ -250,7 +251,7 @@ impl<'t, 's> Matcher<'t, 's> {
     }
 }
 
-/// Whether an operand can end with the token at `index`.
+/// Whether the token at `index` can end an operand.
 pub(super) fn ends_operand(tokens: &Tokens<'_>, index: usize) -> bool {
     match tokens.get(index).map(|token| token.kind) {
         Some(Kind::Number | Kind::Text | Kind::OpenText | Kind::ForeignWord) => true,
@@ -260,7 +261,7 @@ pub(super) fn ends_operand(tokens: &Tokens<'_>, index: usize) -> bool {
     }
 }
 
-/// Whether the word is one of Rhai's that is no operand.
+/// Whether the word is a keyword of Rhai.
 pub(super) fn is_keyword(word: &str) -> bool {
     matches!(
         word,
@@ -301,7 +302,7 @@ pub(super) fn is_closing(word: &str) -> bool {
     matches!(word, "}" | ")" | "]")
 }
 
-/// The bracket that closes `opening`.
+/// The closing bracket for `opening`.
 pub(super) fn closing_of(opening: &str) -> &'static str {
     match opening {
         "(" => ")",
@@ -319,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn brackets_that_belong_together_have_no_problem() {
+    fn matched_brackets_have_no_problem() {
         for text in [
             "fn f(a) {\n  [1, #{ b: (2) }].map(|x| {\n    x\n  })\n}",
             "foo(if a { 1 } else { 2 }, || { 1; 2 }, `${ {1} }`)",
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn bracket_that_is_not_closed_is_known_by_what_follows() {
+    fn unclosed_bracket_is_found_by_the_next_tokens() {
         assert_eq!(problems("f(1; g(2)"), [Problem::Unclosed { open: 1, before: 3 }]);
         assert_eq!(problems("let a = [1\nlet b = 2;"), [Problem::Unclosed { open: 3, before: 5 }]);
         assert_eq!(problems("if (a && b { 1 }"), [Problem::Unclosed { open: 1, before: 5 }]);
@@ -342,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn brace_that_is_not_closed_is_known_by_indentation() {
+    fn unclosed_brace_is_found_by_indentation() {
         let text = "fn f(x) {\n  if x {\n    1;\n  x\n}\nfn g() {\n  2\n}\n";
         let tokens = Tokens::of(text);
         let [Problem::Unclosed { open, before }] = Brackets::of(&tokens).problems[..] else { panic!() };

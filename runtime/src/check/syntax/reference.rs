@@ -1,21 +1,21 @@
-//! How a name is written where it is used.
+//! The use of a name in the source.
 
 use std::ops::Range;
 
 use super::brackets::{Brackets, is_sign};
 use super::tokens::{Kind, Tokens};
 
-/// A name with what follows it.
+/// A name and the tokens after it.
 pub(in crate::check) struct Reference<'a> {
     pub(in crate::check) object: Range<usize>,
-    /// What is read of it: `object.member`.
+    /// The member in `object.member`.
     pub(in crate::check) member: Option<(&'a str, Range<usize>)>,
-    /// How many arguments it, or its member, is called with.
+    /// The number of arguments of a call of the name or its member.
     pub(in crate::check) arguments: Option<usize>,
 }
 
 impl<'a> Reference<'a> {
-    /// The one that begins at `offset`.
+    /// The reference that starts at `offset`.
     pub(in crate::check) fn at(text: &'a str, offset: usize) -> Option<Self> {
         let tokens = Tokens::of(text);
         let at = tokens.at(offset);
@@ -31,7 +31,7 @@ impl<'a> Reference<'a> {
     }
 }
 
-/// How many arguments stand in the brackets that open with the token at `open`.
+/// The number of arguments in the parentheses that open with the token at `open`.
 fn arguments(tokens: &Tokens<'_>, open: usize) -> Option<usize> {
     if !is_sign(tokens, open) || tokens.word(open) != "(" {
         return None;

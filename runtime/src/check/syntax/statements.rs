@@ -1,11 +1,11 @@
-//! Where the statements of a text begin and end, of what does not parse too.
+//! The start and end of statements, also in text that does not parse.
 
 use std::ops::Range;
 
 use super::brackets::{Brackets, ends_operand, is_closing, is_keyword, is_opening, is_sign};
 use super::tokens::{Kind, Tokens};
 
-/// Words of Rhai and of other languages that begin a statement which ends with its block.
+/// Words of Rhai and of other languages that start a statement which ends with its block.
 const WITH_BLOCK: [&str; 37] = [
     "if",
     "while",
@@ -46,11 +46,11 @@ const WITH_BLOCK: [&str; 37] = [
     "local",
 ];
 
-/// Words with which a statement goes on behind its block.
-const BEHIND_BLOCK: [&str; 9] =
+/// Words that continue a statement after its block.
+const AFTER_BLOCK: [&str; 9] =
     ["else", "catch", "elif", "elsif", "elseif", "finally", "except", "rescue", "ensure"];
 
-/// Words that stand between operands, in Rhai or in other languages.
+/// Words between operands, in Rhai or in other languages.
 const BETWEEN: [&str; 14] =
     ["and", "or", "not", "xor", "in", "is", "as", "of", "then", "do", "else", "catch", "instanceof", "mod"];
 
@@ -76,7 +76,7 @@ pub(super) fn block_around(tokens: &Tokens<'_>, brackets: &Brackets, index: usiz
     (first, last)
 }
 
-/// Where the statement that begins at `start` ends, in a block that ends at `last`.
+/// The end of the statement that starts at `start`, in a block that ends at `last`.
 fn end(tokens: &Tokens<'_>, brackets: &Brackets, start: usize, last: usize) -> usize {
     let has_block = WITH_BLOCK.contains(&tokens.word(start)) || is_block(tokens, start);
     let mut at = start;
@@ -95,10 +95,10 @@ fn end(tokens: &Tokens<'_>, brackets: &Brackets, start: usize, last: usize) -> u
         {
             at = close;
             let following = tokens.word(close + 1);
-            let goes_on = BEHIND_BLOCK.contains(&following)
+            let continues = AFTER_BLOCK.contains(&following)
                 || tokens.word(start) == "do" && matches!(following, "while" | "until");
-            if word == "{" && has_block && !goes_on {
-                // An empty statement behind a block belongs to it.
+            if word == "{" && has_block && !continues {
+                // An empty statement after a block belongs to it.
                 return if following == ";" { close + 2 } else { close + 1 }.min(last);
             }
         }
@@ -111,7 +111,7 @@ fn is_block(tokens: &Tokens<'_>, index: usize) -> bool {
     tokens.word(index) == "{" && is_sign(tokens, index)
 }
 
-/// Whether a statement begins at a line although none ended before: its `;` is missing.
+/// Whether the line starts a new statement although the previous one has no `;`.
 pub(super) fn begins_next(tokens: &Tokens<'_>, index: usize) -> bool {
     if index == 0 || !tokens.begins_line(index) {
         return false;
@@ -127,7 +127,7 @@ pub(super) fn begins_next(tokens: &Tokens<'_>, index: usize) -> bool {
         && (ends_operand(tokens, index - 1) || matches!(tokens.word(index - 1), "break" | "continue" | ":"))
 }
 
-/// Where the expression that ends with the token at `last` begins.
+/// The start of the operand that ends with the token at `last`.
 pub(super) fn operand_start(tokens: &Tokens<'_>, brackets: &Brackets, last: usize) -> usize {
     let mut at = last;
     loop {
@@ -151,7 +151,7 @@ pub(super) fn operand_start(tokens: &Tokens<'_>, brackets: &Brackets, last: usiz
     }
 }
 
-/// Where the operand that begins at `first` ends: behind its last token.
+/// The end of the operand that starts at `first`: the index after its last token.
 pub(super) fn operand_end(tokens: &Tokens<'_>, brackets: &Brackets, first: usize) -> usize {
     let mut at = first;
     while is_sign(tokens, at) && matches!(tokens.word(at), "!" | "-" | "+") {
@@ -174,8 +174,8 @@ pub(super) fn operand_end(tokens: &Tokens<'_>, brackets: &Brackets, first: usize
     }
 }
 
-/// Where the expression that begins at `first` ends: before a `,`, a `;`, a closing bracket, a block, the next statement, or a
-/// token that `ends` it.
+/// The end of the expression that starts at `first`: before a `,`, a `;`, a closing bracket, a block, the next
+/// statement, or a token for which `ends` is true.
 pub(super) fn expression_end(
     tokens: &Tokens<'_>,
     brackets: &Brackets,
@@ -202,8 +202,8 @@ pub(super) fn expression_end(
     at
 }
 
-/// Where the expression that ends before the token at `end` begins: behind a `,`, a `;`, an opening bracket, an assignment, or a
-/// keyword.
+/// The start of the expression that ends before the token at `end`: after a `,`, a `;`, an opening bracket, an
+/// assignment, or a keyword.
 pub(super) fn expression_start(tokens: &Tokens<'_>, brackets: &Brackets, end: usize, least: usize) -> usize {
     let mut at = end;
     while at > least {
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn statement_ends_with_its_semicolon_or_block_or_before_the_next_line() {
+    fn statement_ends_at_semicolon_block_or_next_line() {
         let text = "let a = 1;\nlet b = if x { HERE; 2 } else { 3 };\nfn f() { 4 }\nwhile g() { h(); }\ni(#{ j: 1 })\nlet k = |l| { M };\n{ n }";
         for (word, expected) in [
             ("a", "let a = 1;"),

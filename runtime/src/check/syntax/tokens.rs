@@ -1,37 +1,37 @@
-//! A script's text cut into tokens, with where each begins and ends.
+//! Splits the text of a script into tokens with their byte ranges.
 //!
-//! Rhai's own tokens say where they begin only, and it hands out none behind the first that it does not know. These are for
-//! looking at what does not parse: every text has them. Where Rhai reads a text without diagnostic it sees the same ones.
+//! Rhai's own tokens only have start positions, and end at the first unknown token. These tokens exist for every
+//! text, for the analysis of parse errors. In a text without errors they match Rhai's.
 
 use std::ops::Range;
 
 use rhai::Position;
 
-/// The signs of more than one character, longer ones before those that they begin with.
+/// Operators of several characters, longer ones before their prefixes.
 const SIGNS: [&str; 42] = [
     "**=", "..=", "...", "<<=", "===", ">>=", "!==", "::<", "#{", "?[", "?.", "??", "++", "+=", "--", "-=",
     "->", "**", "*=", "*)", "/=", "..", "==", "=>", "::", ":=", ":;", "<=", "<-", "<<", "<|", ">=", ">>",
     "!=", "!.", "||", "|=", "|>", "&&", "&=", "^=", "%=",
 ];
 
-/// What a token is.
+/// The kind of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A name or a keyword.
     Word,
-    /// A word with letters that Rhai has none of in names.
+    /// A word with letters that Rhai does not allow in names.
     ForeignWord,
     Number,
     /// A string or a character, or a piece of one around `${` and `}`.
     Text,
-    /// A string whose end is missing: to the end of its line or, in backquotes, of the script.
+    /// An unterminated string, to the end of its line or, in backquotes, of the script.
     OpenText,
     Sign,
-    /// A character that is nothing in Rhai.
+    /// A character that Rhai does not allow.
     Stray,
 }
 
-/// A token by its place in the text.
+/// A token with its byte range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Token {
     pub(super) kind: Kind,
@@ -40,7 +40,7 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// What stands for a token where there is none.
+    /// An empty placeholder token.
     pub(super) fn nothing_at(offset: usize) -> Self {
         let offset = u32::try_from(offset).unwrap_or(u32::MAX);
         Self { kind: Kind::Stray, start: offset, end: offset }
@@ -59,12 +59,12 @@ impl Token {
     }
 }
 
-/// A comment that is open at the end of the script.
+/// A comment that is unclosed at the end of the script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct OpenComment {
-    /// Where it begins.
+    /// Its start.
     pub(super) start: usize,
-    /// Where the first comment within it begins: comments nest.
+    /// The start of the first nested comment.
     pub(super) nested: Option<usize>,
 }
 
@@ -90,52 +90,52 @@ impl<'a> Tokens<'a> {
         self.tokens.get(index).copied()
     }
 
-    /// What the token at `index` is written as; nothing behind the last.
+    /// The text of the token at `index`; empty after the last one.
     pub(super) fn word(&self, index: usize) -> &'a str {
         self.get(index).map_or("", |token| &self.text[token.range()])
     }
 
-    /// The first token that ends behind `offset`.
+    /// The first token that ends after `offset`.
     pub(super) fn at(&self, offset: usize) -> usize {
         self.tokens.partition_point(|token| token.end() <= offset)
     }
 
-    /// The line that `offset` is on, counted from 1.
+    /// The line of `offset`, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
         self.lines.line(offset)
     }
 
-    /// Where the line of `offset` ends, before its line break.
+    /// The end of the line of `offset`, without its line break.
     pub(super) fn line_end(&self, offset: usize) -> usize {
         let rest = &self.text[offset..];
         offset + rest.lines().next().map_or(0, str::len)
     }
 
-    /// Whether the token is the first of its line, and no piece of a text.
+    /// Whether the token is the first of its line, and not a piece of a text.
     pub(super) fn begins_line(&self, index: usize) -> bool {
         let Some(token) = self.get(index) else { return false };
         let line = self.lines.start(token.start());
         index == 0 || self.tokens[index - 1].end() <= line
     }
 
-    /// How far the line of `offset` is indented, in characters.
+    /// The indentation of the line of `offset`, in characters.
     pub(super) fn indentation(&self, offset: usize) -> usize {
         let line = &self.text[self.lines.start(offset)..];
         line.chars().take_while(|c| c.is_whitespace() && *c != '\n').count()
     }
 
-    /// Where Rhai says that `offset` is.
+    /// Rhai's position of `offset`.
     pub(super) fn position(&self, offset: usize) -> Position {
         self.lines.position(self.text, offset)
     }
 
-    /// Where in the text a position of Rhai is; its end if there is none.
+    /// The byte offset of a position of Rhai; the end of the text if there is none.
     pub(super) fn offset(&self, position: Position) -> usize {
         self.lines.offset(self.text, position)
     }
 }
 
-/// Where each line of a text begins.
+/// The start of each line of a text.
 #[derive(Clone)]
 pub(super) struct Lines(Vec<usize>);
 
@@ -145,7 +145,7 @@ impl Lines {
         Self(std::iter::once(0).chain(starts).collect())
     }
 
-    /// The line of `offset`, counted from 1.
+    /// The line of `offset`, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
         self.index(offset) + 1
     }
@@ -158,14 +158,14 @@ impl Lines {
         self.0[self.index(offset)]
     }
 
-    /// Where Rhai says that `offset` of `text` is.
+    /// Rhai's position of `offset` in `text`.
     pub(super) fn position(&self, text: &str, offset: usize) -> Position {
         let bounded = |number: usize| u16::try_from(number).unwrap_or(u16::MAX);
         let column = text[self.start(offset)..offset].chars().count() + 1;
         Position::new(bounded(self.line(offset)), bounded(column))
     }
 
-    /// Where in `text` a position of Rhai is; its end if there is none.
+    /// The byte offset of a position of Rhai in `text`; its end if there is none.
     pub(super) fn offset(&self, text: &str, position: Position) -> usize {
         let start = position.line().and_then(|line| self.0.get(line - 1));
         let Some(start) = start.copied() else { return text.len() };
@@ -178,7 +178,7 @@ struct Scanner<'a> {
     text: &'a str,
     at: usize,
     tokens: Vec<Token>,
-    /// For each brace that is open, whether a backquoted text goes on after it.
+    /// For each open brace, whether a template string continues after it.
     braces: Vec<bool>,
 }
 
@@ -205,7 +205,7 @@ impl Scanner<'_> {
     }
 
     fn push(&mut self, kind: Kind, start: usize) {
-        // A script of more than 4 GiB is not read.
+        // Scripts are smaller than 4 GiB.
         let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         self.tokens.push(Token { kind, start: offset(start), end: offset(self.at) });
     }
@@ -316,7 +316,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// To the quotation mark at its end; a doubled one is part of the text.
+    /// Up to the closing quote; a doubled quote is part of the text.
     fn quoted(&mut self, quote: char) -> Kind {
         while let Some(next) = self.rest().find([quote, '\\', '\n']) {
             self.at += next;
@@ -326,7 +326,7 @@ impl Scanner<'_> {
                 (Some('\n'), _) => return Kind::OpenText,
                 (Some('\\'), escaped) => {
                     self.at += 1;
-                    // A line that ends in a backslash goes on.
+                    // A backslash at the end of a line continues the string.
                     match escaped {
                         Some('\n') if quote == '"' => self.at += 1,
                         Some('\r') if quote == '"' && rest.next() == Some('\n') => self.at += 2,
@@ -345,7 +345,7 @@ impl Scanner<'_> {
         Kind::OpenText
     }
 
-    /// To the backquote at its end, or behind `${`.
+    /// Up to the closing backquote, or after `${`.
     fn backquoted(&mut self, start: usize) {
         while let Some(next) = self.rest().find(['`', '$', '\\']) {
             self.at += next;
@@ -373,7 +373,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// `#"..."#`, with as many `#` behind as before.
+    /// `#"..."#`, with equal numbers of `#`.
     fn raw(&mut self) -> Kind {
         let hashes = self.rest().find('"').unwrap_or(0);
         let end = format!("\"{}", "#".repeat(hashes));
@@ -404,7 +404,7 @@ mod tests {
         (0..tokens.len()).map(|index| tokens.word(index)).collect()
     }
 
-    /// Where Rhai's tokens begin, in a text without braces in backquotes.
+    /// The starts of Rhai's tokens, in a text without braces in backquotes.
     fn starts_in_rhai(text: &str) -> Option<Vec<(usize, usize)>> {
         let (lexed, _) = Sandbox::of(SdkVersion::V1_2).engine.lex([&text]);
         let mut starts = Vec::new();
@@ -425,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn text_is_cut_where_rhai_cuts_it() {
+    fn tokens_match_rhai() {
         assert_eq!(
             written("let x=1..=3;//c\nf(\"a\\\"b\"\"\",'c',#\"r\"#)/* /**/ */`t${ {a} }u` 1.5e3 1.len"),
             [
@@ -460,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn place_of_offset_is_the_one_rhai_gives() {
+    fn positions_match_rhai() {
         let text = "a\n  \u{e4}b \u{e9};\r\nc";
         let tokens = Tokens::of(text);
         for offset in text.char_indices().map(|(at, _)| at) {
@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn unclosed_comment_is_known_with_the_one_within() {
+    fn unclosed_comment_is_found_with_the_nested_one() {
         let open = |text| Tokens::of(text).open_comment;
         assert_eq!(open("a /* b /* c */ d"), Some(OpenComment { start: 2, nested: Some(7) }));
         assert_eq!(open("a /*/"), Some(OpenComment { start: 2, nested: None }));
@@ -480,7 +480,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_cut_where_rhai_cuts_it(
+        fn tokens_of_any_text_match_rhai(
             pieces in prop::collection::vec(
                 prop::sample::select(vec![
                     "let", "x", "é", "=", "1", "2.5", "0xfF", "1e-3", ".", "..", ";", "{", "}", "(", ")", "[", "]",
@@ -497,7 +497,7 @@ mod tests {
                 prop_assert!(end <= token.start() && token.start() < token.end() && text.get(token.range()).is_some());
                 end = token.end();
             }
-            // `()` and `(*` are one token to Rhai, as are `!in` and a number with its sign.
+            // Rhai has single tokens for `()`, `(*`, `!in` and signed numbers.
             let differs = ["()", "-", "!in", "(*", "##"].iter().any(|own| text.contains(own));
             if let Some(rhai) = starts_in_rhai(&text).filter(|_| !differs) {
                 prop_assert_eq!(starts(&text), rhai, "{}", text);

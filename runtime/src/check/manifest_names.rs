@@ -1,0 +1,56 @@
+//! The names that the manifest declares for one script.
+
+use std::collections::BTreeSet;
+
+use manifest_schema::manifest::Manifest;
+use manifest_schema::name::ScriptPath;
+use manifest_schema::path::Segment;
+
+/// The names that a script can read in `ctx`: environment, secrets, and captures of its routes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ManifestNames<'m> {
+    env: BTreeSet<&'m str>,
+    secrets: BTreeSet<&'m str>,
+    params: BTreeSet<&'m str>,
+    is_routed: bool,
+}
+
+/// A part of `ctx` with names from the manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NameKind {
+    Env,
+    Secrets,
+    Params,
+}
+
+impl<'m> ManifestNames<'m> {
+    /// The names that `manifest` declares for `script`, with the captures of all its routes.
+    pub fn of(manifest: &'m Manifest, script: &ScriptPath) -> Self {
+        let mut names = Self {
+            env: manifest.env.keys().map(|name| name.as_str()).collect(),
+            secrets: manifest.secrets.required.iter().map(|name| name.as_str()).collect(),
+            ..Self::default()
+        };
+        for route in manifest.routes.iter().filter(|route| route.script == *script) {
+            names.is_routed = true;
+            names.params.extend(route.path.segments().iter().filter_map(|segment| match segment {
+                Segment::Capture(name) | Segment::Rest(name) => Some(name.as_str()),
+                Segment::Literal(_) => None,
+            }));
+        }
+        names
+    }
+
+    pub(super) fn names(&self, named: NameKind) -> &BTreeSet<&'m str> {
+        match named {
+            NameKind::Env => &self.env,
+            NameKind::Secrets => &self.secrets,
+            NameKind::Params => &self.params,
+        }
+    }
+
+    /// Whether a route uses the script.
+    pub(super) fn is_routed(&self) -> bool {
+        self.is_routed
+    }
+}

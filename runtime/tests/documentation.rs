@@ -1,0 +1,368 @@
+//! The examples of `docs/sdk.md` and the programs of `programs/` do what they say, the apps of `examples/` keep the contract,
+//! and the scripts that come with Rhai raise no false alarm.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use manifest_schema::diagnostic::Severity;
+use manifest_schema::limits::Ceiling;
+use manifest_schema::name::ScriptPath;
+use manifest_schema::parse::{ParseContext, parse};
+use manifest_schema::sdk::SdkVersion;
+use runtime::{CountingAllocator, callable_functions, compile};
+use support::{Call, script};
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// The code blocks of a language with their first lines.
+fn blocks(document: &str, language: &str) -> Vec<(usize, String)> {
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let mut inside: Option<bool> = None;
+    for (index, line) in document.lines().enumerate() {
+        match (inside, line.strip_prefix("```")) {
+            (None, Some(begun)) => {
+                inside = Some(begun == language);
+                if begun == language {
+                    found.push((index + 2, String::new()));
+                }
+            }
+            (Some(_), Some(_)) => inside = None,
+            (Some(true), None) => {
+                let (_, block) = found.last_mut().unwrap();
+                block.push_str(line);
+                block.push('\n');
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+// ---- docs/sdk.md ----
+
+/// A comment after an example about its result.
+#[derive(Debug)]
+enum Claim {
+    Route(String),
+    /// A request or another trigger, and the response.
+    Answers {
+        start: String,
+        answer: String,
+    },
+    Logs(String),
+    Fails(String),
+    Refused(String),
+    Warned(String),
+}
+
+fn claim(line: &str) -> Option<Claim> {
+    let comment = line.strip_prefix("// ")?;
+    let starts = ["GET ", "POST ", "call", "scheduled", "=> "];
+    Some(match comment.split_once(' ') {
+        Some(("route", path)) => Claim::Route(path.to_owned()),
+        Some(("logs", line)) => Claim::Logs(line.to_owned()),
+        Some(("fails", words)) => Claim::Fails(words.to_owned()),
+        Some(("refused", diagnostic)) => Claim::Refused(diagnostic.to_owned()),
+        Some(("warned", diagnostic)) => Claim::Warned(diagnostic.to_owned()),
+        _ if starts.iter().any(|start| comment.starts_with(start)) => {
+            let (start, answer) = comment.split_once("=> ")?;
+            Claim::Answers { start: start.trim().to_owned(), answer: answer.to_owned() }
+        }
+        _ => return None,
+    })
+}
+
+/// A call of the script, in the SDK version and with the settings that it mentions.
+fn call_of(source: &str) -> Call {
+    let call = script(source);
+    let named = |version: &SdkVersion| source.contains(&format!("// sdk {version}\n"));
+    let Some(sdk) = SdkVersion::ALL.into_iter().find(named) else { return call };
+    let (env, secrets) = (vec![("GREETING", "Hello")], vec![("API_KEY", "tangerine")]);
+    Call { sdk, env, secrets, ..call }
+}
+
+/// The script called as in `start`: `GET /path`, `POST /path {"json":1}`, `POST /path text/plain words`, `call
+/// {"json":1}`, `scheduled`, or an empty text for `GET /`.
+fn called(source: &str, route: Option<&str>, start: &str) -> Call {
+    let call = call_of(source);
+    let mut words = start.splitn(3, ' ');
+    match (words.next().unwrap_or_default(), words.next(), words.next()) {
+        ("", ..) => call,
+        ("scheduled", ..) => call.scheduled(),
+        ("call", payload, rest) => {
+            let payload = [payload, rest].into_iter().flatten().collect::<Vec<_>>().join(" ");
+            call.function(payload)
+        }
+        (_, Some(target), body) => {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            let call = match route {
+                Some(route) => call.routed(route, target),
+                None => call.with_request(|request| {
+                    request.path = path.to_owned();
+                    request.query = query.to_owned();
+                }),
+            };
+            match body {
+                None => call,
+                Some(body) if body.starts_with(['{', '[', '"']) => {
+                    call.body("application/json", body.to_owned())
+                }
+                Some(body) => {
+                    let (content_type, body) = body.split_once(' ').unwrap();
+                    call.body(content_type, body.to_owned())
+                }
+            }
+        }
+        other => panic!("{other:?} is not a trigger"),
+    }
+}
+
+/// The response as documents write it, with the parts that `expected` has: `[status] [content type] body`.
+fn shown(call: &Call, expected: &str) -> String {
+    let answer = call.response();
+    let body = String::from_utf8_lossy(&answer.body).into_owned();
+    let content_type = answer.headers.iter().find(|(name, _)| name == "content-type");
+    let content_type = content_type.map(|(_, value)| value.as_str()).unwrap_or_default();
+    let names_status =
+        expected.get(..3).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let names_type =
+        !content_type.is_empty() && expected.get(4..).is_some_and(|rest| rest.starts_with(content_type));
+    assert!(names_status || answer.status == 200, "answered {}", answer.status);
+    let status = answer.status.to_string();
+    let parts =
+        [names_status.then_some(status.as_str()), names_type.then_some(content_type), Some(body.as_str())];
+    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// The errors and warnings of a push.
+fn diagnostics(sdk: SdkVersion, source: &str) -> (Vec<String>, Vec<String>) {
+    let compiled = compile(sdk, &ScriptPath::new("main.rhai").unwrap(), source);
+    let diagnostics = compiled.map_or_else(|diagnostics| diagnostics, |script| script.warnings().clone());
+    let of = |severity: Severity| {
+        let shown =
+            diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).map(|diagnostic| {
+                let place = diagnostic.span.as_ref().map_or((0, 0), |place| (place.line, place.column));
+                format!("{}:{} {}", place.0, place.1, diagnostic.message)
+            });
+        shown.collect()
+    };
+    (of(Severity::Error), of(Severity::Warning))
+}
+
+/// Checks the example at `place`, and returns the number of its comments.
+fn holds(place: &str, example: &str) -> usize {
+    let claims: Vec<Claim> = example.lines().filter_map(claim).collect();
+    let route = claims.iter().find_map(|claim| match claim {
+        Claim::Route(path) => Some(path.as_str()),
+        _ => None,
+    });
+    let mut logged: Option<Vec<String>> = None;
+    let mut expected_log = Vec::new();
+    let (mut refused, mut warned) = (Vec::new(), Vec::new());
+    for claim in &claims {
+        match claim {
+            Claim::Route(_) => {}
+            Claim::Refused(diagnostic) => refused.push(diagnostic.clone()),
+            Claim::Warned(diagnostic) => warned.push(diagnostic.clone()),
+            Claim::Logs(line) => expected_log.push(line.clone()),
+            Claim::Answers { start, answer } => {
+                let call = called(example, route, start);
+                assert_eq!(&shown(&call, answer), answer, "{place}, {start}");
+                let lines = call.run().log.into_iter().map(|line| {
+                    let data = line.data.map(|data| format!(" {data}")).unwrap_or_default();
+                    format!("{} {:?}{data}", line.level.as_str(), line.message)
+                });
+                logged.get_or_insert(lines.collect());
+            }
+            Claim::Fails(words) => {
+                let failure = call_of(example).failure();
+                assert!(failure.message.contains(words.as_str()), "{place}: {failure}");
+            }
+        }
+    }
+    assert_eq!(logged.unwrap_or_default(), expected_log, "{place}");
+    assert_eq!(diagnostics(call_of(example).sdk, example), (refused, warned), "{place}");
+    claims.len()
+}
+
+#[test]
+fn examples_of_the_reference_hold() {
+    let document = read(&root().join("docs/sdk.md"));
+    let examples = blocks(&document, "rhai");
+    assert!(examples.len() > 40, "{}", examples.len());
+    for (line, example) in examples {
+        let place = format!("docs/sdk.md:{line}");
+        assert!(holds(&place, &example) > 0, "{place}: no claims about this example");
+    }
+}
+
+#[test]
+fn manifests_of_the_reference_are_accepted() {
+    let document = read(&root().join("docs/sdk.md"));
+    let manifests = blocks(&document, "toml");
+    assert!(manifests.len() >= 3);
+    for (line, manifest) in manifests {
+        let sdk = if manifest.contains("sdk = ") { "" } else { "sdk = \"1.1\"\n" };
+        let named = manifest.split('"').filter(|word| word.ends_with(".rhai"));
+        let scripts: BTreeSet<String> = named.map(str::to_owned).collect();
+        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
+        let parsed = parse(format!("{sdk}{manifest}").as_bytes(), context);
+        assert!(parsed.is_ok(), "docs/sdk.md:{line}: {:?}", parsed.unwrap_err().diagnostics);
+    }
+}
+
+#[test]
+fn functions_and_properties_are_in_the_reference() {
+    let document = read(&root().join("docs/sdk.md"));
+    let words: BTreeSet<&str> =
+        document.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').collect();
+    let missing: Vec<&str> = callable_functions(SdkVersion::NEWEST)
+        .map(|(name, _)| name)
+        .filter(|name| !words.contains(name))
+        .collect();
+    assert_eq!(missing, Vec::<&str>::new());
+}
+
+// ---- programs/ and examples/ ----
+
+#[test]
+fn programs_of_every_kind_hold() {
+    let mut ran = 0;
+    for file in std::fs::read_dir(root().join("runtime/tests/programs")).unwrap() {
+        let path = file.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(holds(&name, &read(&path)) > 0, "{name}: no claims about this program");
+        ran += 1;
+    }
+    assert!(ran >= 7);
+}
+
+#[test]
+fn example_apps_have_no_findings() {
+    let mut checked = 0;
+    for app in std::fs::read_dir(root().join("examples")).unwrap() {
+        for file in std::fs::read_dir(app.unwrap().path()).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rhai") {
+                for sdk in [SdkVersion::NEWEST, SdkVersion::V1_3] {
+                    assert_eq!(
+                        diagnostics(sdk, &read(&path)),
+                        (Vec::new(), Vec::new()),
+                        "{}",
+                        path.display()
+                    );
+                }
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked >= 4);
+}
+
+// ---- what comes with Rhai ----
+
+/// The folder of Rhai's sources in cargo's registry. Packages of other platforms can be missing there.
+fn rhai_sources() -> PathBuf {
+    let platform = format!("--filter-platform={}", host());
+    let arguments = ["metadata", "--format-version=1", "--locked", "--offline", &platform];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let rhai = packages.iter().find(|package| package["name"] == "rhai").unwrap();
+    Path::new(rhai["manifest_path"].as_str().unwrap()).parent().unwrap().join("src")
+}
+
+/// The platform of this machine, from `rustc -vV`.
+fn host() -> String {
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).arg("-vV").output().unwrap();
+    let version = String::from_utf8(output.stdout).unwrap();
+    version.lines().find_map(|line| line.strip_prefix("host: ")).unwrap().to_owned()
+}
+
+/// Every script in Rhai's documentation, with the name of its file.
+fn rhai_scripts(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rhai_scripts(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = read(&path);
+            let comments: String = text
+                .lines()
+                .filter_map(|line| line.trim_start().strip_prefix("///"))
+                .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+                .collect();
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            found.extend(blocks(&comments, "rhai").into_iter().map(|(_, script)| (name.clone(), script)));
+        }
+    }
+}
+
+/// Errors in those scripts: mistakes of the documentation, functions of disabled features, placeholders, and
+/// functions that the sandbox disables.
+const WRONG_IN_RHAI: [(&str, &str); 22] = [
+    ("blob_basic", "missing `;`"),
+    ("blob_basic", "unknown method `write_be_int`"),
+    ("blob_basic", "unknown method `write_le_int`"),
+    ("blob_basic", "unknown variable `x`"),
+    ("blob_basic", "unknown variable `z`"),
+    ("func_call", "unknown function `func`"),
+    ("func_call", "unknown method `func`"),
+    ("func_call", "unknown variable `a`"),
+    ("func_call", "unknown variable `b`"),
+    ("func_call", "unknown variable `c`"),
+    ("iter_basic", "unterminated string"),
+    ("lang_core", "`sleep` is disabled"),
+    ("map_basic", "unterminated string"),
+    ("map_basic", "unknown variable `x`"),
+    ("math_basic", "unknown function `parse_decimal`"),
+    ("rhai-repl", "unknown function `test`"),
+    ("rhai-repl", "unknown method `test`"),
+    ("string_more", "missing `;`"),
+    ("string_more", "`'***'` is not a single character"),
+    ("string_more", "unterminated string"),
+    ("time_basic", "`sleep` is disabled"),
+    ("time_basic", "`timestamp` is disabled"),
+];
+
+#[test]
+fn scripts_of_rhai_have_no_false_positives() {
+    let mut scripts = Vec::new();
+    rhai_scripts(&rhai_sources(), &mut scripts);
+    assert!(scripts.len() >= 240, "{}", scripts.len());
+    let (mut found, mut warned) = (BTreeSet::new(), BTreeSet::new());
+    for (file, script) in scripts {
+        // Replaces the two functions that the sandbox disables.
+        let adapted = script.replace("print(", "log::info(").replace("debug(", "log::trace(");
+        let (errors, warnings) = diagnostics(SdkVersion::NEWEST, &adapted);
+        warned.extend(
+            warnings
+                .into_iter()
+                .map(|diagnostic| (file.clone(), diagnostic.split_once(' ').unwrap().1.to_owned())),
+        );
+        found.extend(
+            errors
+                .into_iter()
+                .map(|diagnostic| (file.clone(), diagnostic.split_once(' ').unwrap().1.to_owned())),
+        );
+    }
+    let expected = WRONG_IN_RHAI.map(|(file, message)| (file.to_owned(), message.to_owned()));
+    assert_eq!(found, BTreeSet::from(expected));
+    assert_eq!(warned, BTreeSet::new());
+}

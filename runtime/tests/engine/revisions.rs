@@ -1,0 +1,59 @@
+//! Revisions: validation, compiled programs and routing.
+
+use super::*;
+
+#[test]
+fn revision_needs_every_named_script() {
+    let manifest = manifest(&[("/", "gone.rhai")]);
+    let error = Revision::new(app(), "a".repeat(40), manifest, BTreeMap::new(), None).unwrap_err();
+    assert_eq!(error, RevisionError::MissingScript(path("gone.rhai")));
+}
+
+#[test]
+fn revision_rejects_conflicting_routes() {
+    let twice = manifest(&[("/a/{x}", "main.rhai"), ("/a/{y}", "main.rhai")]);
+    assert_eq!(runtime::check_routes(&twice), Err(RouteConflict("/a/{y}".to_owned())));
+    assert_eq!(runtime::check_routes(&manifest(&[("/a/{x}", "main.rhai"), ("/{*y}", "main.rhai")])), Ok(()));
+}
+
+#[test]
+fn compiled_program_is_reused() {
+    // The source differs on purpose: only the compiled script returns 1.
+    let compiled = compile(SdkVersion::V1_1, &path("main.rhai"), "1").unwrap();
+    let sources = sources("2");
+    sources[&path("main.rhai")].set_program(SdkVersion::V1_1, Arc::new(compiled.into()));
+    let manifest = manifest(&[("/", "main.rhai")]);
+    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, None).unwrap();
+    assert_eq!(script("").run_on(&revision).execution.outcome.unwrap().body, "1");
+}
+
+#[test]
+fn new_secret_does_not_recompile() {
+    let call =
+        Call { secrets: vec![("KEY", "first")], sdk: SdkVersion::V1_2, ..script("ctx.secrets.KEY") }.stored();
+    let revision = call.revision();
+    assert!(inline_here(&call, &revision).is_none(), "not compiled yet");
+    assert_eq!(call.run_on(&revision).execution.outcome.unwrap().body, "\"first\"");
+    let values = BTreeMap::from([("KEY".to_owned(), "second".to_owned())]);
+    let updated = revision.with_secrets(&Secrets::new(values));
+    let (inline, _) = inline_here(&call, &updated).expect("shares the compiled program");
+    assert_eq!(inline.outcome.unwrap().body, "\"second\"");
+}
+
+#[test]
+fn program_of_another_sdk_is_not_reused() {
+    let compiled = compile(SdkVersion::V1_0, &path("main.rhai"), "1").unwrap();
+    let sources = sources("2");
+    sources[&path("main.rhai")].set_program(SdkVersion::V1_0, Arc::new(compiled.into()));
+    let manifest = manifest(&[("/", "main.rhai")]);
+    let revision = Revision::new(app(), "a".repeat(40), manifest, sources, None).unwrap();
+    assert_eq!(script("").run_on(&revision).execution.outcome.unwrap().body, "2");
+}
+
+#[test]
+fn revision_routes_requests_to_its_scripts() {
+    let revision = revision('a', "1");
+    let RouteOutcome::Script(matched) = revision.route("GET", "/x/y%20z") else { panic!() };
+    assert_eq!((matched.script, matched.rest.as_deref()), (path("main.rhai"), Some("x/y z")));
+    assert_eq!(revision.route("GET", "/../etc"), RouteOutcome::BadPath);
+}
