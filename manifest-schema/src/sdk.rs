@@ -5,7 +5,7 @@ use std::fmt;
 /// The contract version of the newest SDK, with its patch. `runtime/tests/sdk_contract.rs` and
 /// `runtime/tests/sdk_1_2.rs` pin the contract; a change to them raises it, together with an entry in
 /// `docs/versioning.md`. Scripts only see the first two numbers.
-pub const CONTRACT: &str = "1.2.1";
+pub const CONTRACT: &str = "1.2.2";
 
 /// A supported SDK version. A manifest declares one, and its scripts run with exactly that one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
