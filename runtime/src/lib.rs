@@ -65,7 +65,7 @@ mod token_mapper;
 mod type_name;
 
 pub use check::{
-    CompileError, ManifestNames, MemoryBudget, SOURCE_MAX, Script, UnlimitedMemory, callable_functions,
+    CompileBudget, CompileError, ManifestNames, SOURCE_MAX, Script, UnlimitedMemory, callable_functions,
     compile, compile_within, script_too_large,
 };
 pub use failure::{Failure, FailureKind, SourceLocation};

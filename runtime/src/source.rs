@@ -12,7 +12,7 @@ use arc_swap::{ArcSwapOption, Guard};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 
-use crate::check::{CompileError, MemoryBudget, Script, recompile};
+use crate::check::{CompileBudget, CompileError, Script, recompile};
 use crate::failure::{Failure, FailureKind, SourceLocation};
 
 /// Releases accounted memory when it is dropped.
@@ -89,7 +89,7 @@ impl Program {
         sdk: SdkVersion,
         path: &ScriptPath,
         text: &str,
-        budget: &Arc<dyn MemoryBudget>,
+        budget: &Arc<dyn CompileBudget>,
     ) -> Result<Self, crate::OutOfMemoryError> {
         let script = match recompile(sdk, path, text, budget) {
             Ok(script) => Ok(script),

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use rhai::{Identifier, LexError, Position, Token};
 
-use crate::check::MemoryBudget;
+use crate::check::CompileBudget;
 use crate::host::OutOfMemoryError;
 use crate::memory;
 
@@ -114,7 +114,7 @@ pub(crate) fn with_memory<T>(
 /// The memory of a compilation, from the start of its parse to its end.
 #[derive(Clone)]
 pub(crate) struct CompileMemory {
-    budget: Arc<dyn MemoryBudget>,
+    budget: Arc<dyn CompileBudget>,
     /// The memory of the thread at the start.
     before: i64,
     /// The reservation, in bytes.
@@ -123,7 +123,7 @@ pub(crate) struct CompileMemory {
 }
 
 impl CompileMemory {
-    pub(crate) fn new(budget: Arc<dyn MemoryBudget>) -> Self {
+    pub(crate) fn new(budget: Arc<dyn CompileBudget>) -> Self {
         Self { budget, before: memory::thread_memory().bytes, reserved: 0, error: None }
     }
 

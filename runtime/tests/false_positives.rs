@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{CountingAllocator, ManifestNames, MemoryBudget, UnlimitedMemory, compile_within};
+use runtime::{CompileBudget, CountingAllocator, ManifestNames, UnlimitedMemory, compile_within};
 use support::{Call, script};
 
 #[global_allocator]
@@ -36,7 +36,7 @@ fn correct_scripts_have_no_findings() {
             let revision = call.revision_with(vec![route.to_owned()]);
             let main = ScriptPath::new("main.rhai").unwrap();
             let names = ManifestNames::of(revision.manifest(), &main);
-            let budget: Arc<dyn MemoryBudget> = Arc::new(UnlimitedMemory);
+            let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
             let compiled = compile_within(sdk, &main, &source, Some(&names), &budget);
             let warnings = match &compiled {
                 Ok(script) => script.warnings(),

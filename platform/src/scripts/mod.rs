@@ -17,7 +17,7 @@ use manifest_schema::diagnostic::Diagnostics;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    CompileError, Failure, FailureKind, ManifestNames, MemoryBudget, OutOfMemoryError, Program, Revision,
+    CompileBudget, CompileError, Failure, FailureKind, ManifestNames, OutOfMemoryError, Program, Revision,
     Script, Source, compile_within,
 };
 use store::AppId;
@@ -111,7 +111,7 @@ impl AppScripts {
         provided: Option<&ManifestNames<'_>>,
     ) -> Result<CheckedScript, CheckError> {
         let memory = CompileMemory::of(&self.account);
-        let room: Arc<dyn MemoryBudget> = Arc::clone(&memory) as _;
+        let room: Arc<dyn CompileBudget> = Arc::clone(&memory) as _;
         match compile_within(sdk, path, text, provided, &room) {
             Ok(script) => Ok(CheckedScript { script, memory }),
             Err(CompileError::Diagnostics(diagnostics)) => Err(CheckError::Diagnostics(diagnostics)),
@@ -146,7 +146,7 @@ impl AppScripts {
             return Ok(program);
         }
         let memory = CompileMemory::of(&self.account);
-        let room: Arc<dyn MemoryBudget> = Arc::clone(&memory) as _;
+        let room: Arc<dyn CompileBudget> = Arc::clone(&memory) as _;
         let program = Program::compile(sdk, path, source.text(), &room).map_err(|refused| {
             failed(FailureKind::NodeMemory, format!("cannot compile `{path}`: {refused}"))
         })?;
@@ -215,7 +215,7 @@ impl CompileMemory {
     }
 }
 
-impl MemoryBudget for CompileMemory {
+impl CompileBudget for CompileMemory {
     fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         self.held.grow_to(&self.account, bytes).map_err(|refused| OutOfMemoryError(refused.to_string()))
     }

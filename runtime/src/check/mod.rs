@@ -113,7 +113,7 @@ impl fmt::Debug for Script {
 
 /// The memory budget of a compilation. A program can take 250 times the memory of its text, and the same again during
 /// compilation.
-pub trait MemoryBudget: Send + Sync {
+pub trait CompileBudget: Send + Sync {
     /// Reserves `bytes` for the compilation in total. Called before the compilation uses more.
     ///
     /// # Errors
@@ -125,7 +125,7 @@ pub trait MemoryBudget: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct UnlimitedMemory;
 
-impl MemoryBudget for UnlimitedMemory {
+impl CompileBudget for UnlimitedMemory {
     fn reserve(&self, _: u64) -> Result<(), OutOfMemoryError> {
         Ok(())
     }
@@ -159,7 +159,7 @@ impl From<Diagnostics> for CompileError {
 /// # Errors
 /// Every error, in the order of their positions.
 pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Diagnostics> {
-    compile_within(sdk, path, source, None, &(Arc::new(UnlimitedMemory) as Arc<dyn MemoryBudget>)).map_err(
+    compile_within(sdk, path, source, None, &(Arc::new(UnlimitedMemory) as Arc<dyn CompileBudget>)).map_err(
         |refused| match refused {
             CompileError::Diagnostics(diagnostics) => diagnostics,
             CompileError::OutOfMemory(_) => unreachable!("the budget is unlimited"),
@@ -176,7 +176,7 @@ pub fn compile_within(
     path: &ScriptPath,
     source: &str,
     manifest_names: Option<&ManifestNames<'_>>,
-    budget: &Arc<dyn MemoryBudget>,
+    budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
     let source = strip_bom(source);
     if let Some(diagnostic) = exceeded_limit(path, source) {
@@ -285,7 +285,7 @@ pub(crate) fn recompile(
     sdk: SdkVersion,
     path: &ScriptPath,
     source: &str,
-    budget: &Arc<dyn MemoryBudget>,
+    budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
     let source = strip_bom(source);
     let sandbox = Sandbox::of(sdk);

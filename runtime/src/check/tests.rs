@@ -102,7 +102,7 @@ fn byte_order_mark_is_accepted_and_not_counted() {
     let path = ScriptPath::new("a.rhai").unwrap();
     let source = "\u{feff}let a = 1;\na";
     clean(source);
-    let budget: Arc<dyn MemoryBudget> = Arc::new(UnlimitedMemory);
+    let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
     assert!(recompile(SdkVersion::V1_1, &path, source, &budget).is_ok());
     assert_eq!(diagnostics("\u{feff}nope()"), ["1:1 unknown function `nope`"]);
     assert_eq!(diagnostics("\u{feff}let x = ;"), ["1:9 unexpected `;`"]);

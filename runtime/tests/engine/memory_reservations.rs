@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    CompileError, Execution, FailureKind, Host, HostCall, InlineOutcome, LogLine, MemoryBudget,
+    CompileBudget, CompileError, Execution, FailureKind, Host, HostCall, InlineOutcome, LogLine,
     OutOfMemoryError, Pending, Program, SOURCE_MAX, UNRESERVED_MEMORY_MAX, compile_within,
 };
 
@@ -56,7 +56,7 @@ impl Host for Grants {
     }
 }
 
-impl MemoryBudget for Grants {
+impl CompileBudget for Grants {
     fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         self.grant(bytes)
     }
@@ -199,7 +199,7 @@ fn long_chain_reserves_the_stack_to_free_it() {
 /// The result of a compilation, and the bytes granted for it.
 fn compiled(source: &str, most: u64) -> (Result<u64, CompileError>, u64) {
     let host = Grants::up_to(most);
-    let budget: Arc<dyn MemoryBudget> = Arc::<Grants>::clone(&host) as _;
+    let budget: Arc<dyn CompileBudget> = Arc::<Grants>::clone(&host) as _;
     let compiled = std::thread::scope(|scope| {
         let compile = || compile_within(SdkVersion::V1_1, &path("main.rhai"), source, None, &budget);
         let thread = std::thread::Builder::new().stack_size(runtime::STACK_SIZE);
@@ -234,7 +234,7 @@ fn compilation_stops_without_reservation() {
         assert!(granted <= MIB);
     }
     assert!(runtime::CountingAllocator::allocated_bytes() - before < 4096);
-    let budget: Arc<dyn MemoryBudget> = Grants::up_to(MIB);
+    let budget: Arc<dyn CompileBudget> = Grants::up_to(MIB);
     let again = Program::compile(SdkVersion::V1_1, &path("main.rhai"), &dense("a.b;"), &budget);
     assert!(again.is_err(), "recompilation is limited too");
 }
@@ -243,13 +243,13 @@ fn compilation_stops_without_reservation() {
 fn script_with_errors_is_rejected_for_its_errors() {
     static REQUESTED: AtomicU64 = AtomicU64::new(0);
     struct Counts;
-    impl MemoryBudget for Counts {
+    impl CompileBudget for Counts {
         fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
             REQUESTED.store(bytes, Ordering::Relaxed);
             Ok(())
         }
     }
-    let budget: Arc<dyn MemoryBudget> = Arc::new(Counts);
+    let budget: Arc<dyn CompileBudget> = Arc::new(Counts);
     let refused = compile_within(SdkVersion::V1_1, &path("main.rhai"), "let x = ;", None, &budget);
     assert!(matches!(refused, Err(CompileError::Diagnostics(diagnostics)) if diagnostics.errors() == 1));
     assert!(REQUESTED.load(Ordering::Relaxed) > 0);

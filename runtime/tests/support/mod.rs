@@ -15,8 +15,8 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine, MemoryBudget, Pending,
-    Program, Revision, RouteOutcome, STACK_SIZE, Secrets, Source, Trigger, UnlimitedMemory,
+    AppIdentity, CompileBudget, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine,
+    Pending, Program, Revision, RouteOutcome, STACK_SIZE, Secrets, Source, Trigger, UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -222,7 +222,7 @@ pub(crate) fn program(revision: &Revision, script: &ScriptPath) -> Arc<Program> 
     let absent = Arc::new(Source::new(""));
     let (sdk, source) = (revision.manifest().sdk, revision.sources().get(script).unwrap_or(&absent));
     source.program(sdk).unwrap_or_else(|| {
-        let budget: Arc<dyn MemoryBudget> = Arc::new(UnlimitedMemory);
+        let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
         let program = Arc::new(Program::compile(sdk, script, source.text(), &budget).unwrap());
         source.set_program(sdk, Arc::clone(&program));
         program
