@@ -34,7 +34,7 @@ pub(crate) async fn of_node(store: &Store) -> Result<Clock, ClockError> {
         KnownTime::Clock(there) if (here - there).abs() > APART_MAX => {
             return Err(ClockError::Apart { here, there });
         }
-        KnownTime::Clock(there) => clock.database_says(there),
+        KnownTime::Clock(there) => clock.set_database_time(there),
         KnownTime::NotBefore(latest) => {
             clock.latest_entry(latest);
             if latest - here > APART_MAX {

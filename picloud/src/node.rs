@@ -12,20 +12,20 @@ use platform::apps::Apps;
 use platform::audit::{self, AuditLog};
 use platform::certificates::PreviewCertificates;
 use platform::clock::Clock;
-use platform::collection::Collector;
 use platform::deploy::{Deployer, DomainPolicy};
-use platform::domains::DomainProver;
+use platform::domains::DomainVerifier;
 use platform::domains::txt_lookup::TxtLookup;
+use platform::gc::GarbageCollector;
 use platform::health::DatabaseHealth;
 use platform::limits::GrantedLimits;
 use platform::live::LiveTable;
 use platform::memory::{MemoryBudget, default_budget_bytes};
-use platform::nodes::{Membership, Peers, Role, Roster, ThisNode};
+use platform::nodes::{ClusterMember, LocalNode, NodeList, Peers, Role};
 use platform::recording::Writer;
 use platform::records::Records;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
-use platform::status::Watched;
+use platform::status::StatusChecker;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
 use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
 use tokio::net::TcpListener;
@@ -42,7 +42,7 @@ use crate::hint::Hint;
 use crate::numbers::{Numbers, Page};
 use crate::service::{self, SocketActivationError};
 use crate::settings::Settings;
-use platform::executor::threads::{BackgroundThreads, ThreadsError};
+use platform::executor::threads::{BackgroundRuntime, ThreadsError};
 
 /// The memory of an open connection without its request: 15.3 KiB, as measured with 10,000 connections in the middle of a request head.
 const CONNECTION_BYTES: u64 = 16 * 1024;
@@ -75,15 +75,15 @@ pub(crate) struct Node {
     scheduler: Scheduler,
     writer: Writer,
     previews: Option<(Deployer, Duration)>,
-    collector: Collector,
+    collector: GarbageCollector,
     activation: Activation,
-    cluster: Option<(Cluster, Membership)>,
-    this: Arc<ThisNode>,
+    cluster: Option<(Cluster, ClusterMember)>,
+    this: Arc<LocalNode>,
     /// These drive the database connections opened on them, so they are dropped after the last use of the store.
-    push_threads: Arc<BackgroundThreads>,
-    fetch_threads: Arc<BackgroundThreads>,
+    push_threads: Arc<BackgroundRuntime>,
+    fetch_threads: Arc<BackgroundRuntime>,
     /// For records, eviction and garbage collection.
-    background: BackgroundThreads,
+    background: BackgroundRuntime,
     /// How long to keep audit events.
     audit_kept: Duration,
     clock: Clock,
@@ -158,7 +158,7 @@ impl Node {
             return Err(StartError::SharedDatabaseRequired);
         }
         data_folder::make_private(&settings.storage.data_dir)?;
-        let (admin, admin_origin) = AdminToken::obtain(
+        let (admin, admin_origin) = AdminToken::load_or_create(
             settings.admin_token.as_ref().map(|token| token.value.as_str()),
             &settings.storage.data_dir,
         )?;
@@ -183,7 +183,7 @@ impl Node {
         };
         let address = listener.local_addr().map_err(cannot_listen)?;
         let name = settings.node_name.clone().unwrap_or_else(|| default_name(address));
-        let this = Arc::new(ThisNode {
+        let this = Arc::new(LocalNode {
             identity: NodeIdentity { id: node_id, name },
             role: settings.role,
             version: env!("CARGO_PKG_VERSION"),
@@ -192,9 +192,9 @@ impl Node {
         });
         let cluster = match store.cluster() {
             Some(cluster) => {
-                let membership = Membership::new(
+                let membership = ClusterMember::new(
                     cluster.clone(),
-                    this.joining(),
+                    this.to_new_node(),
                     activation.clone(),
                     clock.clone(),
                     settings.storage.data_dir.clone(),
@@ -204,23 +204,27 @@ impl Node {
             }
             None => None,
         };
-        let presence = cluster.as_ref().map(|(_, membership)| membership.presence());
-        let peers = cluster.as_ref().map(|(cluster, membership)| {
-            Peers::new(cluster.clone(), membership.presence(), this.identity.id)
-        });
+        let presence = cluster.as_ref().map(|(_, membership)| membership.state());
+        let peers = cluster
+            .as_ref()
+            .map(|(cluster, membership)| Peers::new(cluster.clone(), membership.state(), this.identity.id));
         let own_names = settings.own_names(&machine_name());
-        let prover = DomainProver::new(TxtLookup::new(settings.dns_server), settings.domain_proof);
+        let verifier = DomainVerifier::new(TxtLookup::new(settings.dns_server), settings.domain_proof);
         let deployer = Deployer::new(
             store.clone(),
             activation.clone(),
             vault.clone(),
             peers,
             settings.deploys.clone(),
-            DomainPolicy { own_names: own_names.clone(), prover },
+            DomainPolicy { server_names: own_names.clone(), verifier },
             clock.clone(),
         );
-        let collector =
-            Collector::new(store.clone(), clock.clone(), table.memory().clone(), settings.retention.clone());
+        let collector = GarbageCollector::new(
+            store.clone(),
+            clock.clone(),
+            table.memory().clone(),
+            settings.retention.clone(),
+        );
         let (recorder, writer) =
             Writer::new(store.clone(), this.identity.name.clone(), settings.records, clock.clone());
         let scheduler = Scheduler::new(
@@ -233,7 +237,7 @@ impl Node {
         );
         let schedule_hold = scheduler.schedule_hold().await.map_err(StartError::Load)?;
         if let Some(hold) = &schedule_hold {
-            tracing::warn!("{}", platform::schedules::held(hold));
+            tracing::warn!("{}", platform::schedules::hold_message(hold));
         }
         let options = ServerOptions {
             own_names,
@@ -242,9 +246,9 @@ impl Node {
             bodies: settings.bodies,
         };
         let numbers = Arc::<Numbers>::default();
-        let push_threads = Arc::new(BackgroundThreads::start("push")?);
-        let fetch_threads = Arc::new(BackgroundThreads::start("fetch")?);
-        let background = BackgroundThreads::start("background")?;
+        let push_threads = Arc::new(BackgroundRuntime::start("push")?);
+        let fetch_threads = Arc::new(BackgroundRuntime::start("fetch")?);
+        let background = BackgroundRuntime::start("background")?;
         let push_config = PushConfig {
             limits: settings.pushes.clone(),
             spool_dir: settings.storage.data_dir.clone(),
@@ -273,14 +277,14 @@ impl Node {
         let apps = Apps::new(store.clone(), settings.preview_age, limits);
         let functions =
             FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies: options.bodies };
-        let nodes = Roster::new(
+        let nodes = NodeList::new(
             store.clone(),
             activation.clone(),
             Arc::clone(&this),
             settings.storage.data_dir.clone(),
         );
         let certificates = PreviewCertificates::new(store.clone(), settings.preview_certificates);
-        let watched = Watched {
+        let watched = StatusChecker {
             store: store.clone(),
             database: database.clone(),
             clock: clock.clone(),
@@ -378,12 +382,12 @@ impl Node {
         let others = vec![self.push_threads.handle(), self.fetch_threads.handle(), background.clone()];
         let returning = tokio::spawn(scripts.memory().clone().return_freed(others));
         let evicting = background.spawn(scripts.memory().clone().keep_headroom());
-        let dropping = background.spawn(scripts.drop_idle());
+        let dropping = background.spawn(scripts.evict_idle());
         let store = self.store.clone();
         let audit = self
             .role
             .manages()
-            .then(|| tokio::spawn(audit::keep_bounded(store.clone(), self.audit_kept, self.clock.clone())));
+            .then(|| tokio::spawn(audit::run_retention(store.clone(), self.audit_kept, self.clock.clone())));
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
         let previews = self
             .previews
@@ -403,7 +407,7 @@ impl Node {
         // Requests and scheduled runs share the shutdown timeout.
         let drain_runs = async {
             drop(until_stopping.await);
-            if tokio::time::timeout(shutdown_timeout, self.scheduler.stop()).await.is_err() {
+            if tokio::time::timeout(shutdown_timeout, self.scheduler.drain()).await.is_err() {
                 tracing::warn!("shutdown timeout: aborting scheduled runs");
             }
         };
@@ -445,7 +449,7 @@ impl Node {
 async fn expire_previews(deployer: Deployer, age: Duration, store: Store, clock: Clock) {
     loop {
         let result = match clock.retention_now(&store).await {
-            Ok(Some(now)) => deployer.end_old_previews(age, now).await.map(drop),
+            Ok(Some(now)) => deployer.end_expired_previews(age, now).await.map(drop),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
         };

@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use platform::collection::DeployRetention;
 use platform::deploy::DeployLimits;
-use platform::domains::OwnNames;
+use platform::domains::ServerNames;
+use platform::gc::DeployRetention;
 use platform::limits::GrantedLimits;
 use platform::nodes::Role;
 use platform::recording::RecordLimits;
@@ -138,20 +138,20 @@ impl Default for Settings {
 impl Settings {
     /// The names of the control plane. Where it is not said how people reach it, it is by the name of this machine, which a network of
     /// one's own knows with `.local` behind it (RFC 6762).
-    pub(crate) fn own_names(&self, machine: &str) -> OwnNames {
+    pub(crate) fn own_names(&self, machine: &str) -> ServerNames {
         let mut names = self.own_names.clone();
         names.extend(self.public_url.as_deref().and_then(host_of_url).map(str::to_owned));
         if self.domain.is_none() && self.public_url.is_none() {
             names.extend([machine.to_owned(), format!("{machine}.local")]);
         }
-        OwnNames::new(self.domain.as_deref(), names)
+        ServerNames::new(self.domain.as_deref(), names)
     }
 
     /// Where the keys of secrets are.
     pub(crate) fn key_file(&self) -> KeyFile {
         match &self.secret_key_file {
-            Some(file) => KeyFile::Given(file.clone()),
-            None => KeyFile::Own(self.storage.data_dir.join(key::FILE)),
+            Some(file) => KeyFile::External(file.clone()),
+            None => KeyFile::Managed(self.storage.data_dir.join(key::FILE_NAME)),
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Measures the table of what is live, without a server: what `make bench` asks of it. Prints JSON: of each measurement the
-//! nanoseconds of one step with few and with many, the medians of several rounds in turn.
+//! Benchmarks the live table without a server, for `make bench`. Prints JSON: for each measurement the
+//! nanoseconds per step with few and with many entries, as the median of several alternating rounds.
 //!
 //!     live_table
 
@@ -23,7 +23,7 @@ use uuid::Uuid;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// As the node counts.
+/// The allocator of the node.
 #[global_allocator]
 static ALLOCATOR: runtime::CountingAllocator = runtime::CountingAllocator;
 
@@ -39,18 +39,18 @@ const NEW_APPS: usize = 50;
 fn main() -> Outcome<()> {
     let few = Lookups::new(FEW_ROUTES)?;
     let many = Lookups::new(MANY_ROUTES)?;
-    let lookup = in_turn(|| few.measure(), || many.measure())?;
+    let lookup = alternate(|| few.measure(), || many.measure())?;
     drop((few, many));
 
     let (few, many) = (filled(FEW_APPS)?, filled(MANY_APPS)?);
-    let swap = in_turn(|| swaps(&few, FEW_APPS), || swaps(&many, MANY_APPS))?;
-    let new_app = in_turn(|| new_apps(&few), || new_apps(&many))?;
+    let swap = alternate(|| swaps(&few, FEW_APPS), || swaps(&many, MANY_APPS))?;
+    let new_app = alternate(|| new_apps(&few), || new_apps(&many))?;
     println!("{}", json!({"lookup": lookup, "swap": swap, "new_app": new_app}));
     Ok(())
 }
 
-/// Measures both sides by turns; the medians, in nanoseconds.
-fn in_turn(few: impl Fn() -> Outcome<f64>, many: impl Fn() -> Outcome<f64>) -> Outcome<[f64; 2]> {
+/// Runs both sides alternately and returns their medians in nanoseconds.
+fn alternate(few: impl Fn() -> Outcome<f64>, many: impl Fn() -> Outcome<f64>) -> Outcome<[f64; 2]> {
     let mut rounds = [Vec::new(), Vec::new()];
     for _ in 0..ROUNDS {
         rounds[0].push(few()?);
@@ -66,20 +66,20 @@ fn nanoseconds(took: Duration, steps: usize) -> f64 {
     took.as_secs_f64() * 1e9 / steps as f64
 }
 
-/// A revision with many routes, and requests to them.
+/// A revision with many routes and the request paths to look up.
 struct Lookups {
     revision: Revision,
-    /// As many however many routes there are, so that reading them costs both sides the same; in no order.
+    /// Same number of paths for any number of routes, so that iterating costs both sides the same; shuffled.
     paths: Vec<String>,
 }
 
 impl Lookups {
     fn new(routes: usize) -> Outcome<Self> {
-        let revision = revision("lookup", (0..routes).map(|number| format!("{}/{{id}}", place(number))))?;
+        let revision = revision("lookup", (0..routes).map(|number| format!("{}/{{id}}", location(number))))?;
         let paths = (0..MANY_ROUTES).map(|number| {
-            // A step that shares no factor with the number of routes meets each of them.
+            // A step coprime to the number of routes visits each of them.
             let target = number * 7_919 % MANY_ROUTES;
-            format!("{}/{target}", place(target % routes))
+            format!("{}/{target}", location(target % routes))
         });
         Ok(Self { revision, paths: paths.collect() })
     }
@@ -88,18 +88,18 @@ impl Lookups {
         let began = Instant::now();
         for path in &self.paths {
             let RouteOutcome::Script(_) = black_box(self.revision.route("GET", path)) else {
-                return Err(format!("{path} leads nowhere").into());
+                return Err(format!("{path} matches no route").into());
             };
         }
         Ok(nanoseconds(began.elapsed(), self.paths.len()))
     }
 }
 
-fn place(number: usize) -> String {
-    format!("/area-{}/place-{number}", number % 100)
+fn location(number: usize) -> String {
+    format!("/area-{}/location-{number}", number % 100)
 }
 
-/// A table with an app of one small revision each.
+/// A table of apps with one small revision each.
 fn filled(apps: usize) -> Outcome<LiveTable> {
     let table = LiveTable::new(MemoryBudget::unbounded());
     for number in 0..apps {
@@ -109,8 +109,8 @@ fn filled(apps: usize) -> Outcome<LiveTable> {
     Ok(table)
 }
 
-/// The cost of making a new revision of an app live. As many apps take turns in a full table as in an empty one, since
-/// it is the table that is compared and not how much of it fits into the processor's caches.
+/// The cost of replacing an app's live revision. The same number of apps is swapped in the small and in the
+/// large table, so that the tables are compared and not their cache footprint.
 fn swaps(table: &LiveTable, apps: usize) -> Outcome<f64> {
     let mut next = Vec::new();
     for number in 0..SWAPS {
@@ -124,7 +124,7 @@ fn swaps(table: &LiveTable, apps: usize) -> Outcome<f64> {
     Ok(nanoseconds(began.elapsed(), SWAPS))
 }
 
-/// The cost of the first revision of an app that was not there.
+/// The cost of the first revision of a new app.
 fn new_apps(table: &LiveTable) -> Outcome<f64> {
     let mut took = Duration::ZERO;
     let name = AppName::new("new")?;

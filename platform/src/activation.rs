@@ -1,11 +1,12 @@
-//! Keeps the live table true to the store: at start, after a push here or at another node, and whenever news were missed.
+//! Keeps the live table in sync with the store: at start, after a push to this or another node, and after
+//! missed notifications.
 //!
-//! There is one mechanism, [`Activation::sync`]: read what is live of an app from the store, and make the table say the
-//! same. A push hands over the revisions it has just built, so that they need not be read back.
+//! There is one mechanism, [`Activation::sync`]: read the app's live branches from the store and make the
+//! table match. A push passes the revisions it has just built, so that they are not read back.
 //!
-//! Readings of an app come one after the other, so that the last one is right. The generation of the app, another one after
-//! every push, tells whether there is anything to be read. It is compared for being the same and never for being higher:
-//! where the database was set back (a standby that is promoted, a backup), what is served may be what is lost.
+//! Syncs of one app are serialized, so that the last one wins. The app's generation, which changes with every
+//! push, tells whether a read is needed. Generations are compared for equality, never for order: after a
+//! failover or a restore, the database can hold an older state than the one served.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -28,130 +29,139 @@ use crate::revision::{LoadError, Prepared};
 use crate::scripts::{AppScripts, Scripts};
 use crate::secrets::{AppSecrets, SecretError, Vault};
 
-/// How many apps are read at once where many are.
-const APPS_AT_ONCE: usize = 8;
+/// How many apps are synced concurrently.
+const CONCURRENT_APPS_MAX: usize = 8;
 
-/// How many turns there are to read apps. Apps that share one wait for each other.
-const TURNS: usize = 64;
+/// Number of lock shards for syncs. Apps in one shard wait for each other.
+const LOCK_SHARDS: usize = 64;
 
-/// How often it is tried again to serve what cannot be served.
-pub const RETRY: Duration = Duration::from_secs(15);
+/// How often activation is retried for apps that cannot be served.
+pub const RETRY_INTERVAL: Duration = Duration::from_secs(15);
 
-/// How long reading all apps anew may take.
-pub(crate) const SYNC_MAX: Duration = Duration::from_secs(120);
+/// Timeout of a sync of all apps.
+pub(crate) const SYNC_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// How many apps that cannot be served are named, and how many letters are said of each.
-const NAMED_MAX: usize = 10;
-const FAULT_MAX: usize = 200;
+/// How many unserved apps are listed, and how many characters of each error are shown.
+const LISTED_APPS_MAX: usize = 10;
+const ERROR_CHARS_MAX: usize = 200;
 
 /// Revisions that a push has just built, by branch.
-pub(crate) type Fresh = BTreeMap<String, (Oid, DeployNumber, Prepared)>;
+pub(crate) type PushedRevisions = BTreeMap<String, (Oid, DeployNumber, Prepared)>;
 
-/// How far this node is with an app.
+/// The generation of an app that this node has applied.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TakenUp {
+pub struct AppliedGeneration {
     /// The app.
     pub app: AppId,
-    /// The generation that was read and is served.
+    /// The generation that was read from the store.
     pub generation: Generation,
-    /// Why some of it cannot be served; what was served before still is.
-    pub fault: Option<String>,
+    /// Why a branch cannot be served; its previous revision still is.
+    pub error: Option<String>,
 }
 
-/// How far this node is with an app, and when the reading began that brought it there.
+/// An applied generation, and when its read began.
 #[derive(Clone, Debug)]
-struct Taken {
-    up: TakenUp,
+struct Applied {
+    generation: AppliedGeneration,
     read_at: Instant,
 }
 
-/// How far an app was swapped in.
+/// The result of swapping in an app's revisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Swapped {
-    /// As far as it can be.
-    All,
-    /// There was no memory for some of it.
-    WithoutRoom,
+enum SwapResult {
+    /// Everything that can be served is served.
+    Complete,
+    /// Some revisions did not fit into memory.
+    OutOfMemory,
 }
 
-/// Brings the live table in step with the store.
+/// Syncs the live table with the store.
 #[derive(Clone, Debug)]
 pub struct Activation {
     store: Store,
     table: Arc<LiveTable>,
     vault: Vault,
-    /// What every app is granted that has no limits of its own.
+    /// The default limits of apps.
     limits: GrantedLimits,
-    taken: Arc<Mutex<BTreeMap<AppName, Taken>>>,
-    /// Each app has its turns at one of them.
-    turns: Arc<[tokio::sync::Mutex<()>; TURNS]>,
+    applied: Arc<Mutex<BTreeMap<AppName, Applied>>>,
+    /// Serializes syncs per app; an app is hashed to one of them.
+    sync_locks: Arc<[tokio::sync::Mutex<()>; LOCK_SHARDS]>,
     changed: watch::Sender<()>,
 }
 
 impl Activation {
-    /// An activation from `store` into `table`, with the secrets in `vault`. Apps are granted `limits`, unless they have
-    /// others of their own.
+    /// Creates an activation from `store` into `table`, with the secrets in `vault`. Apps are granted
+    /// `limits` unless they have their own.
     pub fn new(store: Store, table: Arc<LiveTable>, vault: Vault, limits: GrantedLimits) -> Self {
-        let turns = Arc::new(std::array::from_fn(|_| tokio::sync::Mutex::new(())));
-        Self { store, table, vault, limits, taken: Arc::default(), turns, changed: watch::Sender::new(()) }
+        let sync_locks = Arc::new(std::array::from_fn(|_| tokio::sync::Mutex::new(())));
+        Self {
+            store,
+            table,
+            vault,
+            limits,
+            applied: Arc::default(),
+            sync_locks,
+            changed: watch::Sender::new(()),
+        }
     }
 
-    /// What every app is granted that has no limits of its own.
+    /// The limits of apps that have none of their own.
     pub fn limits(&self) -> &GrantedLimits {
         &self.limits
     }
 
-    /// Tells whenever what is live may have changed.
+    /// Notifies when the live table can have changed.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// How far this node is with every app.
-    pub fn taken_up(&self) -> BTreeMap<AppName, TakenUp> {
-        self.taken().iter().map(|(name, taken)| (name.clone(), taken.up.clone())).collect()
+    /// The applied generation of every app.
+    pub fn applied(&self) -> BTreeMap<AppName, AppliedGeneration> {
+        self.lock_applied().iter().map(|(name, applied)| (name.clone(), applied.generation.clone())).collect()
     }
 
-    /// Why this node cannot serve what it should, if so: how many apps it cannot, and why, for the first of them.
-    pub fn trouble(&self) -> Option<String> {
-        let taken = self.taken();
-        let faulty: Vec<(&AppName, &String)> =
-            taken.iter().filter_map(|(name, taken)| Some((name, taken.up.fault.as_ref()?))).collect();
-        if faulty.is_empty() {
+    /// Why this node is not ready: how many apps it cannot serve, and the errors of the first of them.
+    pub fn not_ready_reason(&self) -> Option<String> {
+        let applied = self.lock_applied();
+        let failing: Vec<(&AppName, &String)> = applied
+            .iter()
+            .filter_map(|(name, applied)| Some((name, applied.generation.error.as_ref()?)))
+            .collect();
+        if failing.is_empty() {
             return None;
         }
         let mut text =
-            format!("cannot serve the latest revision of {} of {} apps: ", faulty.len(), taken.len());
-        for (at, (name, fault)) in faulty.iter().take(NAMED_MAX).enumerate() {
-            let between = if at == 0 { "" } else { "; " };
-            let end = fault.char_indices().nth(FAULT_MAX).map_or(fault.len(), |(end, _)| end);
-            let cut = if end < fault.len() { "..." } else { "" };
-            let _ = write!(text, "{between}{name}: {}{cut}", &fault[..end]);
+            format!("cannot serve the latest revision of {} of {} apps: ", failing.len(), applied.len());
+        for (index, (name, error)) in failing.iter().take(LISTED_APPS_MAX).enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            let end = error.char_indices().nth(ERROR_CHARS_MAX).map_or(error.len(), |(end, _)| end);
+            let ellipsis = if end < error.len() { "..." } else { "" };
+            let _ = write!(text, "{separator}{name}: {}{ellipsis}", &error[..end]);
         }
-        if faulty.len() > NAMED_MAX {
-            let _ = write!(text, "; and {} more", faulty.len() - NAMED_MAX);
+        if failing.len() > LISTED_APPS_MAX {
+            let _ = write!(text, "; and {} more", failing.len() - LISTED_APPS_MAX);
         }
         Some(text)
     }
 
-    /// Tries again and again to serve what cannot be served, for as long as the node runs. While everything is served it
-    /// waits for that to change.
+    /// Retries activation of unserved apps for as long as the node runs. Sleeps while every app is served.
     pub async fn retry(self) {
         let mut changes = self.changes();
         loop {
-            while self.trouble().is_none() {
+            while self.not_ready_reason().is_none() {
                 if changes.changed().await.is_err() {
                     return;
                 }
             }
-            sleep(RETRY).await;
-            let synced = timeout(SYNC_MAX, self.sync_all()).await;
-            if let Err(error) = synced.unwrap_or(Err(StoreError::Silent(SYNC_MAX))) {
-                tracing::debug!(%error, "cannot try again what is not served");
+            sleep(RETRY_INTERVAL).await;
+            let synced = timeout(SYNC_TIMEOUT, self.sync_all()).await;
+            if let Err(error) = synced.unwrap_or(Err(StoreError::Silent(SYNC_TIMEOUT))) {
+                tracing::debug!(%error, "cannot retry activation");
             }
         }
     }
 
-    /// What is live on a branch.
+    /// The live revision of a branch.
     pub(crate) fn live(&self, app: &AppName, branch: &str) -> Option<Arc<Revision>> {
         Some(Arc::clone(&self.table.get(app.as_str(), &branch_label(app, branch))?.revision))
     }
@@ -161,187 +171,193 @@ impl Activation {
         self.table.scripts()
     }
 
-    /// The scripts of an app, whether anything of it is live or not, in its share of the memory.
+    /// The scripts of an app, live or not, within its memory share.
     pub(crate) fn scripts_of(&self, app: AppId, granted: &GrantedLimits) -> AppScripts {
         let (scripts, memory) = (self.table.scripts().of(app), self.table.memory());
         scripts.account().set_share(granted.memory_share.unwrap_or_else(|| memory.default_share()));
         scripts
     }
 
-    /// Whether the schedules of a branch run by the clock.
+    /// Whether the schedules of a branch are enabled.
     pub(crate) fn is_scheduled(&self, app: &AppName, branch: &str) -> bool {
         self.table.get(app.as_str(), &branch_label(app, branch)).is_some_and(|live| live.branch.scheduled)
     }
 
-    /// The deploy that is live on a branch.
+    /// The live deploy of a branch.
     pub(crate) fn live_deploy(&self, app: &AppName, branch: &str) -> Option<DeployNumber> {
         DeployNumber::new(self.table.get(app.as_str(), &branch_label(app, branch))?.deploy)
     }
 
-    /// Makes every app's live branches say what the store says. Apps whose generation is served already are not read.
+    /// Syncs the live branches of every app. Apps whose generation is already served are not read.
     ///
     /// # Errors
-    /// The store cannot be read. A revision that cannot be served is logged, and is a fault of its app.
+    /// The store cannot be read. A revision that cannot be served is logged and becomes the error of its app.
     pub async fn sync_all(&self) -> Result<(), StoreError> {
         let apps = self.store.apps().await?;
-        let there: BTreeSet<&AppName> = apps.iter().map(|app| &app.name).collect();
-        let gone: Vec<AppName> = self.taken().keys().filter(|name| !there.contains(name)).cloned().collect();
-        let differ = apps.iter().filter(|app| !self.is_served(app)).map(|app| app.name.clone());
-        let mut reading = JoinSet::new();
-        for name in gone.into_iter().chain(differ) {
-            if reading.len() >= APPS_AT_ONCE {
-                joined(reading.join_next().await)?;
+        let existing: BTreeSet<&AppName> = apps.iter().map(|app| &app.name).collect();
+        let removed: Vec<AppName> =
+            self.lock_applied().keys().filter(|name| !existing.contains(name)).cloned().collect();
+        let outdated = apps.iter().filter(|app| !self.is_up_to_date(app)).map(|app| app.name.clone());
+        let mut syncs = JoinSet::new();
+        for name in removed.into_iter().chain(outdated) {
+            if syncs.len() >= CONCURRENT_APPS_MAX {
+                joined(syncs.join_next().await)?;
             }
             let this = self.clone();
-            reading.spawn(async move { this.sync_named(&name).await });
+            syncs.spawn(async move { this.sync_named(&name).await });
         }
-        while !reading.is_empty() {
-            joined(reading.join_next().await)?;
+        while !syncs.is_empty() {
+            joined(syncs.join_next().await)?;
         }
         Ok(())
     }
 
-    /// Makes the live branches of the app of that name say what the store says.
+    /// Syncs the live branches of the named app.
     ///
     /// # Errors
     /// The store cannot be read.
     pub async fn sync_named(&self, name: &AppName) -> Result<(), StoreError> {
-        let _turn = self.turn(name).await;
-        self.read(name, Fresh::new()).await
+        let _lock = self.lock_sync(name).await;
+        self.read(name, PushedRevisions::new()).await
     }
 
-    /// Makes the live branches of `app` say what the store says, using what a push has just committed. That push must
-    /// be served even when the store goes away right behind it. `false`: it did, and the app is to be read again.
-    pub(crate) async fn sync_with(&self, app: &App, fresh: Fresh) -> bool {
+    /// Syncs the live branches of `app`, using the revisions a push has just committed. The push must be
+    /// served even if the store fails right after the commit. Returns `false` in that case: the app must be
+    /// read again.
+    pub(crate) async fn sync_with(&self, app: &App, pushed: PushedRevisions) -> bool {
         let committed = Instant::now();
-        let _turn = self.turn(&app.name).await;
-        let follows = self
-            .taken()
-            .get(&app.name)
-            .is_none_or(|taken| taken.up.app == app.id && taken.up.generation.number < app.generation.number);
-        // What the push returned need not be asked for again, unless another reading was first.
-        let synced = match follows {
-            true => self.sync(app, fresh.clone()).await,
-            false => self.read(&app.name, fresh.clone()).await,
+        let _lock = self.lock_sync(&app.name).await;
+        let is_newer = self.lock_applied().get(&app.name).is_none_or(|applied| {
+            let applied = &applied.generation;
+            applied.app == app.id && applied.generation.number < app.generation.number
+        });
+        // The push returned the app, which need not be read again unless another sync came first.
+        let synced = match is_newer {
+            true => self.sync(app, pushed.clone()).await,
+            false => self.read(&app.name, pushed.clone()).await,
         };
         if let Err(error) = synced {
-            tracing::warn!(app = %app.name, %error, "cannot read back what was committed; serving it all the same");
-            self.serve_unread(app, fresh, committed);
+            tracing::warn!(app = %app.name, %error, "cannot read back a committed push; serving it anyway");
+            self.serve_unread(app, pushed, committed);
             return false;
         }
         true
     }
 
-    /// Serves what was committed while the store cannot be read, unless it was read since then. It will be read once it can be.
-    fn serve_unread(&self, app: &App, fresh: Fresh, committed: Instant) {
-        let mut taken = self.taken();
-        if taken.get(&app.name).is_some_and(|taken| taken.read_at > committed) {
+    /// Serves a committed push while the store cannot be read, unless the app was read since the commit. The
+    /// app is read once the store is back.
+    fn serve_unread(&self, app: &App, pushed: PushedRevisions, committed: Instant) {
+        let mut applied = self.lock_applied();
+        if applied.get(&app.name).is_some_and(|applied| applied.read_at > committed) {
             return;
         }
-        let fresh = if app.stopped_at.is_some() { Fresh::new() } else { fresh };
-        for (branch, (commit, deploy, prepared)) in fresh {
-            // One that reads secrets waits until they can be read.
-            let waits = !prepared.manifest.secrets.required.is_empty();
-            if !waits && let Ok(revision) = prepared.into_revision(app, commit) {
-                let was = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
-                let scheduled = was.is_some_and(|was| was.branch.scheduled);
+        let pushed = if app.stopped_at.is_some() { PushedRevisions::new() } else { pushed };
+        for (branch, (commit, deploy, prepared)) in pushed {
+            // A revision that reads secrets waits until they can be read.
+            let needs_secrets = !prepared.manifest.secrets.required.is_empty();
+            if !needs_secrets && let Ok(revision) = prepared.into_revision(app, commit) {
+                let previous = self.table.get(app.name.as_str(), &branch_label(&app.name, &branch));
+                let scheduled = previous.is_some_and(|previous| previous.branch.scheduled);
                 let is_production = branch == app.production_branch;
                 let environment = if is_production { Environment::Production } else { Environment::Preview };
-                let on = branch_of(app, &LiveBranch { branch, commit, deploy, scheduled, environment });
+                let live_branch =
+                    branch_of(app, &LiveBranch { branch, commit, deploy, scheduled, environment });
                 let revision = revision.limited_to(&self.limits.with(&app.limits).executions);
-                self.table.replace(&app.name, on, revision, deploy.get());
+                self.table.replace(&app.name, live_branch, revision, deploy.get());
             }
         }
-        if let Some(taken) = taken.get_mut(&app.name) {
-            taken.up.generation = Generation::default();
+        if let Some(applied) = applied.get_mut(&app.name) {
+            applied.generation.generation = Generation::default();
         }
-        drop(taken);
+        drop(applied);
         self.changed.send_replace(());
     }
 
-    /// The right to read an app and to change the table by it: readings come one after the other, so that the last of them
-    /// is the newest, whatever the numbers of generations say.
-    async fn turn(&self, name: &AppName) -> tokio::sync::MutexGuard<'_, ()> {
+    /// Locks an app for a sync. Syncs are serialized, so that the last one is the newest, whatever the
+    /// generation numbers are.
+    async fn lock_sync(&self, name: &AppName) -> tokio::sync::MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % TURNS as u64).unwrap_or_default();
-        self.turns[at].lock().await
+        let shard = usize::try_from(hasher.finish() % LOCK_SHARDS as u64).unwrap_or_default();
+        self.sync_locks[shard].lock().await
     }
 
-    /// Reads the app; the turn is held.
-    async fn read(&self, name: &AppName, fresh: Fresh) -> Result<(), StoreError> {
+    /// Reads the app; the sync lock is held.
+    async fn read(&self, name: &AppName, pushed: PushedRevisions) -> Result<(), StoreError> {
         match self.store.app(name).await? {
-            Some(app) if self.is_served(&app) => Ok(()),
-            Some(app) => self.sync(&app, fresh).await,
+            Some(app) if self.is_up_to_date(&app) => Ok(()),
+            Some(app) => self.sync(&app, pushed).await,
             None => {
-                self.end(name);
+                self.remove(name);
                 Ok(())
             }
         }
     }
 
-    /// Reads what is live, builds what is not served yet, and swaps it in; the turn is held.
-    async fn sync(&self, app: &App, fresh: Fresh) -> Result<(), StoreError> {
-        if self.swap_in(app, fresh).await? == Swapped::WithoutRoom {
-            // What has ended, or was replaced, may have made room.
-            self.swap_in(app, Fresh::new()).await?;
+    /// Reads the live branches, builds the revisions that are not served yet and swaps them in; the sync lock
+    /// is held.
+    async fn sync(&self, app: &App, pushed: PushedRevisions) -> Result<(), StoreError> {
+        if self.swap_in(app, pushed).await? == SwapResult::OutOfMemory {
+            // Ended or replaced revisions can have freed memory.
+            self.swap_in(app, PushedRevisions::new()).await?;
         }
         Ok(())
     }
 
-    async fn swap_in(&self, app: &App, mut fresh: Fresh) -> Result<Swapped, StoreError> {
+    async fn swap_in(&self, app: &App, mut pushed: PushedRevisions) -> Result<SwapResult, StoreError> {
         let read_at = Instant::now();
-        let mut fault = None;
-        let mut swapped = Swapped::All;
+        let mut first_error = None;
+        let mut result = SwapResult::Complete;
         let mut live = match self.store.live_of(app.id).await {
             Err(error) if !error.is_unavailable() => {
-                self.cannot_read(app, &error);
-                return Ok(Swapped::All);
+                self.record_read_error(app, &error);
+                return Ok(SwapResult::Complete);
             }
             live => live?,
         };
         let granted = self.limits.with(&app.limits);
-        // Held to the end, so that the share is that of what is loaded.
+        // Kept to the end, so that the memory share applies to the loaded scripts.
         let _scripts = self.scripts_of(app.id, &granted);
-        // Where there is no room for all, production has it.
+        // Production goes first in case not everything fits into memory.
         live.sort_by_key(|on| on.branch != app.production_branch);
         let mut built = Vec::new();
         let mut secrets = None;
-        // Of a stopped app nothing is held in memory.
+        // A stopped app holds nothing in memory.
         let served_branches = if app.stopped_at.is_some() { &[][..] } else { &live[..] };
         for on in served_branches {
             let LiveBranch { branch, commit, environment, .. } = on;
             if let Some(served) = self.serving(app, on) {
-                // What it was granted when it was pushed is bounded by what is granted now.
+                // The limits granted at push time are capped by the current ones.
                 let revision = served.revision.limited_to(&granted.executions);
-                let is_limited_so = revision.limits() == served.revision.limits();
-                if !reads_secrets(&revision) {
-                    built.extend((!is_limited_so).then_some((on, revision)));
+                let has_same_limits = revision.limits() == served.revision.limits();
+                if !requires_secrets(&revision) {
+                    built.extend((!has_same_limits).then_some((on, revision)));
                     continue;
                 }
-                // Values are compared, not their generation: a database that was set back has others of the same one.
+                // Values are compared, not generations: a restored database can hold other values in the same
+                // generation.
                 match self.secrets_of(app, *environment, &mut secrets).await? {
                     Ok(opened) if revision.matches_secrets(opened) => {
-                        built.extend((!is_limited_so).then_some((on, revision)));
+                        built.extend((!has_same_limits).then_some((on, revision)));
                     }
                     Ok(opened) => built.push((on, revision.with_secrets(opened))),
                     Err(error) => {
-                        fault.get_or_insert_with(|| {
+                        first_error.get_or_insert_with(|| {
                             format!("{} (branch {branch})", LoadError::Secrets(error))
                         });
                     }
                 }
                 continue;
             }
-            let is_it =
+            let is_this_commit =
                 |(built, _, prepared): &(Oid, DeployNumber, Prepared)| built == commit && prepared.is_of(app);
-            let prepared = fresh.remove(branch).filter(is_it).map(|(.., prepared)| prepared);
+            let prepared = pushed.remove(branch).filter(is_this_commit).map(|(.., prepared)| prepared);
             let revision = match prepared {
                 Some(prepared) => prepared.into_revision(app, *commit).map_err(LoadError::from),
                 None => self.load(app, *commit).await,
             };
             let revision = match revision {
-                Ok(revision) if reads_secrets(&revision) => {
+                Ok(revision) if requires_secrets(&revision) => {
                     let opened = self.secrets_of(app, *environment, &mut secrets).await?;
                     opened.map(|opened| revision.with_secrets(opened)).map_err(LoadError::Secrets)
                 }
@@ -352,37 +368,37 @@ impl Activation {
                 Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
                 Err(error) => {
                     if matches!(error, LoadError::NoMemory(_)) {
-                        swapped = Swapped::WithoutRoom;
+                        result = SwapResult::OutOfMemory;
                     }
                     tracing::debug!(app = %app.name, branch, %commit, %error, "cannot serve a stored revision");
-                    fault.get_or_insert_with(|| format!("{error} (branch {branch})"));
+                    first_error.get_or_insert_with(|| format!("{error} (branch {branch})"));
                 }
             }
         }
         let known = match self.known(app, &live, &built).await {
             Err(error) if !error.is_unavailable() => {
-                self.cannot_read(app, &error);
-                return Ok(Swapped::All);
+                self.record_read_error(app, &error);
+                return Ok(SwapResult::Complete);
             }
             known => known?,
         };
         {
-            let mut taken = self.taken();
+            let mut applied = self.lock_applied();
             self.table.grant(&app.name, granted);
             for (on, revision) in built {
                 self.table.replace(&app.name, branch_of(app, on), revision, on.deploy.get());
             }
             self.table.retain(&app.name, &known);
-            note(&mut taken, app, read_at, fault);
+            record(&mut applied, app, read_at, first_error);
         }
         self.changed.send_replace(());
-        Ok(swapped)
+        Ok(result)
     }
 
-    /// Notes that it cannot be read what is live of the app. What was served still is; where that is nothing, its
-    /// production branch is known to be there.
-    fn cannot_read(&self, app: &App, error: &StoreError) {
-        let mut taken = self.taken();
+    /// Records that the app's live branches cannot be read. Served branches stay served; without any, the
+    /// production branch is known to exist.
+    fn record_read_error(&self, app: &App, error: &StoreError) {
+        let mut applied = self.lock_applied();
         if self.table.find_production(app.name.as_str()).is_none() {
             let label = branch_label(&app.name, &app.production_branch);
             let labels = BTreeSet::from([label.clone()]);
@@ -390,13 +406,13 @@ impl Activation {
                 KnownBranches { labels, production: Some(label), domains: Vec::new(), stopped: false };
             self.table.retain(&app.name, &known);
         }
-        note(&mut taken, app, Instant::now(), Some(error.to_string()));
-        drop(taken);
+        record(&mut applied, app, Instant::now(), Some(error.to_string()));
+        drop(applied);
         self.changed.send_replace(());
     }
 
-    /// The branches that should be served. Domains are asked for where production can have any: it names some, or it is not known
-    /// what it names, since it neither is served nor was built.
+    /// The branches that should be served. Domains are read only if production can have any: its manifest
+    /// names some, or is unknown because it is neither served nor built.
     async fn known(
         &self,
         app: &App,
@@ -404,7 +420,7 @@ impl Activation {
         built: &[(&LiveBranch, Revision)],
     ) -> Result<KnownBranches, StoreError> {
         let production = live.iter().find(|on| on.branch == app.production_branch);
-        let may_have_domains = production.is_some_and(|on| {
+        let can_have_domains = production.is_some_and(|on| {
             let built = built.iter().find(|(built, _)| built.branch == on.branch);
             let names_some = |revision: &Revision| !revision.manifest().app.domains.is_empty();
             match (built, self.live(&app.name, &on.branch)) {
@@ -413,7 +429,7 @@ impl Activation {
                 (None, None) => true,
             }
         });
-        let domains = match may_have_domains {
+        let domains = match can_have_domains {
             true => self.store.domains(app.id).await?,
             false => Vec::new(),
         };
@@ -425,14 +441,15 @@ impl Activation {
         })
     }
 
-    /// Whether the generation of the app that the store has is served.
-    fn is_served(&self, app: &App) -> bool {
-        self.taken().get(&app.name).is_some_and(|taken| {
-            taken.up.app == app.id && taken.up.generation == app.generation && taken.up.fault.is_none()
+    /// Whether the app's current generation is served.
+    fn is_up_to_date(&self, app: &App) -> bool {
+        self.lock_applied().get(&app.name).is_some_and(|applied| {
+            let applied = &applied.generation;
+            applied.app == app.id && applied.generation == app.generation && applied.error.is_none()
         })
     }
 
-    /// What is live on the branch, if it is just this.
+    /// The served revision, if it is exactly this one.
     fn serving(&self, app: &App, on: &LiveBranch) -> Option<Arc<Live>> {
         self.table.get(app.name.as_str(), &branch_label(&app.name, &on.branch)).filter(|live| {
             live.deploy == on.deploy.get()
@@ -442,7 +459,7 @@ impl Activation {
         })
     }
 
-    /// The secrets of the app for an environment, or why they cannot be opened. They are read once.
+    /// The app's secrets for an environment, or why they cannot be decrypted. They are read once.
     async fn secrets_of<'s>(
         &self,
         app: &App,
@@ -470,36 +487,36 @@ impl Activation {
         .await
     }
 
-    /// Nothing of the app is there any more.
-    fn end(&self, name: &AppName) {
-        let mut taken = self.taken();
+    /// Removes an app that no longer exists.
+    fn remove(&self, name: &AppName) {
+        let mut applied = self.lock_applied();
         self.table.retain(name, &KnownBranches::default());
-        taken.remove(name);
-        drop(taken);
+        applied.remove(name);
+        drop(applied);
         self.changed.send_replace(());
     }
 
-    /// Held while the table is changed, so that it and what is said of it go together.
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<AppName, Taken>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locked while the table changes, so that table and applied generations stay consistent.
+    fn lock_applied(&self) -> MutexGuard<'_, BTreeMap<AppName, Applied>> {
+        self.applied.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Notes how far the node is with an app, and since when. What cannot be served is logged once, however often it is tried.
-fn note(taken: &mut BTreeMap<AppName, Taken>, app: &App, read_at: Instant, fault: Option<String>) {
-    let before = taken.get(&app.name).and_then(|before| before.up.fault.as_ref());
-    match &fault {
-        Some(why) if before != Some(why) => {
-            tracing::error!(app = %app.name, "cannot serve the latest revision: {why}");
+/// Records the applied generation of an app. An error is logged once, however often it recurs.
+fn record(applied: &mut BTreeMap<AppName, Applied>, app: &App, read_at: Instant, error: Option<String>) {
+    let before = applied.get(&app.name).and_then(|before| before.generation.error.as_ref());
+    match &error {
+        Some(reason) if before != Some(reason) => {
+            tracing::error!(app = %app.name, "cannot serve the latest revision: {reason}");
         }
         None if before.is_some() => tracing::info!(app = %app.name, "the latest revision is served again"),
         _ => {}
     }
-    let up = TakenUp { app: app.id, generation: app.generation, fault };
-    taken.insert(app.name.clone(), Taken { up, read_at });
+    let generation = AppliedGeneration { app: app.id, generation: app.generation, error };
+    applied.insert(app.name.clone(), Applied { generation, read_at });
 }
 
-/// The branch as the live table has it.
+/// The branch as it stands in the live table.
 fn branch_of(app: &App, live: &LiveBranch) -> Branch {
     let production = live.branch == app.production_branch;
     Branch {
@@ -511,24 +528,25 @@ fn branch_of(app: &App, live: &LiveBranch) -> Branch {
     }
 }
 
-/// Whether a revision is built with secrets.
-fn reads_secrets(revision: &Revision) -> bool {
+/// Whether a revision requires secrets.
+fn requires_secrets(revision: &Revision) -> bool {
     !revision.manifest().secrets.required.is_empty()
 }
 
-/// Loads in a task of its own: where it panics, this revision cannot be served, and that is a fault like any other.
+/// Loads in a task: if it panics, this revision cannot be served, like after any other error.
 async fn load_in_task(
     loading: impl Future<Output = Result<Revision, LoadError>> + Send + 'static,
 ) -> Result<Revision, LoadError> {
     AbortOnDropHandle::new(tokio::spawn(loading)).await.unwrap_or(Err(LoadError::Panicked))
 }
 
-/// What became of one of several tasks. One that died left its app as it was, and is tried again with the next news.
+/// The result of one of several tasks. A task that panicked leaves its app unchanged; the next notification
+/// retries it.
 fn joined(done: Option<Result<Result<(), StoreError>, tokio::task::JoinError>>) -> Result<(), StoreError> {
     match done {
         Some(Ok(read)) => read,
         Some(Err(error)) => {
-            tracing::error!(%error, "reading an app came to an early end");
+            tracing::error!(%error, "task that reads an app panicked");
             Ok(())
         }
         None => Ok(()),
@@ -540,8 +558,8 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn revision_whose_loading_panics_cannot_be_served_and_says_why() {
-        let loaded = load_in_task(async { panic!("a manifest that nobody thought of") }).await;
+    async fn panic_while_loading_revision_becomes_its_error() {
+        let loaded = load_in_task(async { panic!("unexpected manifest") }).await;
         assert!(matches!(loaded, Err(LoadError::Panicked)), "{loaded:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Apps as people look at them: which there are, what was live when, and what is live on each branch.
+//! Read access to apps for users: the list of apps, their deploys and their branches.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ pub use store::{Actor, App, AppId, DeletedApp, DeployNumber, ListedDeploy, LiveB
 #[derive(Clone, Debug)]
 pub struct Apps {
     store: Store,
-    preview_age: Option<TimeDelta>,
+    preview_ttl: Option<TimeDelta>,
     limits: GrantedLimits,
 }
 
-/// A deploy, and whether it is what a branch serves.
+/// A deploy, and whether a branch serves it.
 #[derive(Clone, Debug)]
 pub struct DeployState {
     /// The deploy.
@@ -29,32 +29,32 @@ pub struct DeployState {
     pub live: bool,
 }
 
-/// What is live on a branch.
+/// The live deploy of a branch.
 #[derive(Clone, Debug)]
 pub struct BranchState {
-    /// The branch and its deploy.
+    /// The branch and its live deploy.
     pub live: LiveBranch,
-    /// Whether it is the app itself, and no preview.
+    /// Whether this is the production branch.
     pub production: bool,
     /// When it was deployed.
     pub deployed_at: Option<DateTime<Utc>>,
-    /// When it is ended, unless it is pushed to before that.
+    /// When the preview expires unless it is pushed to.
     pub expires_at: Option<DateTime<Utc>>,
 }
 
 impl Apps {
-    /// The apps in `store`, whose previews are ended at that age, and which are granted `limits` unless they have others of
-    /// their own.
-    pub fn new(store: Store, preview_age: Option<Duration>, limits: GrantedLimits) -> Self {
-        Self { store, preview_age: preview_age.and_then(|age| TimeDelta::from_std(age).ok()), limits }
+    /// The apps in `store`, whose previews expire after `preview_ttl`, and which are granted `limits` unless
+    /// they have their own.
+    pub fn new(store: Store, preview_ttl: Option<Duration>, limits: GrantedLimits) -> Self {
+        Self { store, preview_ttl: preview_ttl.and_then(|ttl| TimeDelta::from_std(ttl).ok()), limits }
     }
 
-    /// What every app is granted that has no limits of its own.
+    /// The limits of apps that have none of their own.
     pub fn limits(&self) -> &GrantedLimits {
         &self.limits
     }
 
-    /// All of them, by name.
+    /// All apps, by name.
     ///
     /// # Errors
     /// The store failed.
@@ -62,7 +62,7 @@ impl Apps {
         self.store.apps().await
     }
 
-    /// The apps that are deleted and can be brought back, the latest first.
+    /// The deleted apps that can be restored, the latest first.
     ///
     /// # Errors
     /// The store failed.
@@ -71,7 +71,7 @@ impl Apps {
         Ok(deleted.into_iter().filter(|app| !app.purging).collect())
     }
 
-    /// The app of that name, whether or not anything of it is live.
+    /// The app with this name, live or not.
     ///
     /// # Errors
     /// The store failed.
@@ -79,7 +79,7 @@ impl Apps {
         self.store.app(name).await
     }
 
-    /// Creates an app to be pushed to later. `false`: it was there already.
+    /// Creates an app without a push. `false`: it already exists.
     ///
     /// # Errors
     /// The store failed.
@@ -89,7 +89,7 @@ impl Apps {
         Ok((app, created))
     }
 
-    /// Lets the production branch of an app only go forward, or in any direction.
+    /// Protects the production branch of an app against non-fast-forward updates, or unprotects it.
     ///
     /// # Errors
     /// The store failed.
@@ -97,7 +97,7 @@ impl Apps {
         self.store.protect_app(app, protected, by).await.map(drop)
     }
 
-    /// The repository of the app of that name, which is empty where there is no such app yet.
+    /// The repository of the named app; empty if there is no such app yet.
     ///
     /// # Errors
     /// The store failed.
@@ -125,7 +125,7 @@ impl Apps {
         }))
     }
 
-    /// What is live on each branch, production first, then by name.
+    /// The live deploy of each branch, production first, then by name.
     ///
     /// # Errors
     /// The store failed.
@@ -134,8 +134,8 @@ impl Apps {
         for live in self.store.live_of(app.id).await? {
             let deployed_at = self.store.deployed_at(app.id, live.deploy).await?;
             let production = live.branch == app.production_branch;
-            let age = self.preview_age.filter(|_| !production);
-            let expires_at = age.and_then(|age| deployed_at?.checked_add_signed(age));
+            let ttl = self.preview_ttl.filter(|_| !production);
+            let expires_at = ttl.and_then(|ttl| deployed_at?.checked_add_signed(ttl));
             branches.push(BranchState { live, production, deployed_at, expires_at });
         }
         branches.sort_by_key(|branch| !branch.production);

@@ -1,4 +1,5 @@
-//! The list of who did what, read and kept within bounds. What is done is added to it by the store, together with the act itself.
+//! Reads the audit log and applies its retention. Events are written by the store in the transaction of the
+//! action itself.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -14,26 +15,26 @@ use crate::page::{Page, PageRequest};
 
 pub use store::{Act, Actor, AuditRow};
 
-/// How often old acts are deleted; the first time so long after the start.
-const PRUNE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// How often expired events are pruned; the first time this long after the start.
+const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Reads the list. Cheap to clone.
+/// Reads the audit log. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AuditLog {
     store: Store,
 }
 
 impl AuditLog {
-    /// The list in `store`.
+    /// The audit log in `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
 
-    /// The latest acts, of one app or of all, the latest first.
+    /// The events of one app or of all, the latest first.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn acts(
+    pub async fn events(
         &self,
         app: Option<&AppName>,
         page: PageRequest<Uuid>,
@@ -43,20 +44,20 @@ impl AuditLog {
     }
 }
 
-/// Deletes acts that are older than `keep_for`, now and then, until the future is dropped.
-pub async fn keep_bounded(store: Store, keep_for: Duration, clock: Clock) -> Infallible {
+/// Prunes events older than `retention` periodically, until the future is dropped.
+pub async fn run_retention(store: Store, retention: Duration, clock: Clock) -> Infallible {
     loop {
-        sleep(PRUNE_EVERY).await;
-        if let Err(error) = prune(&store, keep_for, &clock).await {
-            tracing::warn!(%error, "old acts of the audit list are not deleted");
+        sleep(PRUNE_INTERVAL).await;
+        if let Err(error) = prune(&store, retention, &clock).await {
+            tracing::warn!(%error, "cannot prune audit events");
         }
     }
 }
 
-/// Some at a time, so that nobody waits for long.
-async fn prune(store: &Store, keep_for: Duration, clock: &Clock) -> Result<(), StoreError> {
+/// Prunes in batches, so that no other statement waits for long.
+async fn prune(store: &Store, retention: Duration, clock: &Clock) -> Result<(), StoreError> {
     let Some(now) = clock.retention_now(store).await? else { return Ok(()) };
-    let before = TimeDelta::from_std(keep_for).ok().and_then(|age| now.checked_sub_signed(age));
+    let before = TimeDelta::from_std(retention).ok().and_then(|age| now.checked_sub_signed(age));
     let before = before.unwrap_or(DateTime::UNIX_EPOCH);
     while store.prune_audit(before).await? >= u64::from(AUDIT_PRUNED_AT_ONCE) {}
     Ok(())

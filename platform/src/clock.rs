@@ -1,10 +1,10 @@
-//! The time by which schedules run and old records are deleted, and whether it can be right.
+//! The clock for schedules and retention, and checks of its plausibility.
 //!
-//! Nodes that share a PostgreSQL go by its clock: [`Clock::now`] is what the database said last and what has passed since
-//! then, by a clock that nobody can set. Elsewhere it is the clock of this machine. That one is compared with the time that
-//! has passed ([`Clock::look`]) whenever something wakes up anyway, so nothing polls.
+//! Nodes that share a PostgreSQL use its clock: [`Clock::now`] is the last time reported by the database plus
+//! the monotonic time since. Otherwise it is the system clock. The system clock is compared with the
+//! monotonic clock ([`Clock::poll`]) whenever the node wakes up anyway, so nothing polls periodically.
 //!
-//! Schedules follow a clock that is set, whichever way. Deletion does not: see [`Clock::retention_now`].
+//! Schedules follow a clock that is set forward or back. Retention does not: see [`Clock::retention_now`].
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,74 +12,74 @@ use chrono::{DateTime, TimeDelta, Utc};
 use rustix::time::{ClockId, clock_gettime};
 use store::{Store, StoreError};
 
-/// A clock that differs by less from what it should show has not been set. Reading two clocks takes time as well.
+/// Smaller deviations are not jumps, since reading two clocks takes time.
 const JUMP_MIN: TimeDelta = TimeDelta::seconds(2);
 
-/// How far the clocks of this machine and of the database can be apart before the log says so.
+/// The skew between system clock and database clock that is logged.
 const SKEW_WARN: TimeDelta = TimeDelta::seconds(5);
 
-/// How far a clock can be ahead, of what it was or of the database's, before nothing is deleted by it.
-const AHEAD_MAX: TimeDelta = TimeDelta::minutes(5);
+/// The skew or forward jump that pauses retention.
+const RETENTION_SKEW_MAX: TimeDelta = TimeDelta::minutes(5);
 
-/// A clock that nobody has set forward for so long is right.
+/// A clock that was not set forward for this long is trusted.
 const STEADY_MIN: TimeDelta = TimeDelta::days(7);
 
-/// The clock of a node. Cheap to clone; all clones are one.
+/// The clock of a node. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub struct Clock(Arc<Mutex<State>>);
 
-/// What [`Clock::status`] tells.
+/// The state of the clock, see [`Clock::status`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockStatus {
-    /// The last time the clock of this machine was set while the node was running.
+    /// The last jump of the system clock while the node was running.
     pub last_jump: Option<Jump>,
-    /// How often it was set.
+    /// The number of jumps.
     pub jumps: u64,
-    /// How far the clock of this machine is ahead of the database's, where that has one.
+    /// How far the system clock is ahead of the database's, if the database has one.
     pub skew: Option<TimeDelta>,
-    /// Why nothing is deleted by age now; of a [`RetentionPaused::Gap`], as of when that was to be done last.
+    /// Why retention is paused; [`RetentionPaused::Gap`] is as of the last attempt.
     pub retention_paused: Option<RetentionPaused>,
 }
 
-/// That the clock of this machine was set.
+/// A jump of the system clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jump {
-    /// What it showed afterwards.
+    /// The time after the jump.
     pub at: DateTime<Utc>,
-    /// By how much: negative where it was set back.
+    /// The size; negative if it was set back.
     pub by: TimeDelta,
 }
 
-/// Why nothing is deleted by age.
+/// Why retention is paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RetentionPaused {
-    /// The machine and the database disagree.
-    #[error("the clock of this machine and that of the database are {} apart", span(*.0))]
+    /// System clock and database clock disagree.
+    #[error("the system clock and the database clock differ by {}", format_duration(*.0))]
     Skewed(TimeDelta),
     /// The clock was set forward.
-    #[error("the clock of this machine was set forward by {}, and has not run for a week since", span(*.0))]
+    #[error("the system clock was set forward by {} less than a week ago", format_duration(*.0))]
     SetForward(TimeDelta),
-    /// The database says nothing of the time before this process.
-    #[error("the database has no entry of the week before the last, and the node has not run for a week")]
+    /// The database has no history from before this process.
+    #[error("the database has no entry from the week before last, and the node has run for less than a week")]
     Gap,
 }
 
 #[derive(Debug)]
 struct State {
-    /// What the clock of this machine shows, minus the time since boot. It changes when that clock is set.
+    /// The system time minus the time since boot. It changes when the system clock is set.
     offset: TimeDelta,
-    /// The same of the database's clock, as of when it was asked last.
+    /// The same for the database clock, as of its last report.
     database: Option<TimeDelta>,
-    /// How often [`Clock::now`] has jumped.
+    /// The number of jumps of [`Clock::now`].
     changes: u64,
     jumps: u64,
     last_jump: Option<Jump>,
-    /// The offset that was right as far as anybody knew, and since when the present one has been there.
+    /// The last trusted offset, and since when the current one has been in place.
     trusted: TimeDelta,
     steady_since: TimeDelta,
-    /// The time of the latest entry in the database at the start, where that was still to come by the clock.
-    behind: Option<DateTime<Utc>>,
-    skew_told: bool,
+    /// The time of the latest database entry at start, if it was in the future.
+    latest_future_entry: Option<DateTime<Utc>>,
+    skew_logged: bool,
     paused: Option<RetentionPaused>,
 }
 
@@ -94,72 +94,73 @@ impl Default for State {
             last_jump: None,
             trusted: offset,
             steady_since: boot,
-            behind: None,
-            skew_told: false,
+            latest_future_entry: None,
+            skew_logged: false,
             paused: None,
         }
     }
 }
 
 impl Clock {
-    /// The time: the database's where it has said it, else that of this machine.
+    /// The current time: the database's if known, else the system's.
     pub fn now(&self) -> DateTime<Utc> {
         self.state().now()
     }
 
-    /// Takes notice of what has happened to the clock of this machine. Returns how often [`Clock::now`] has jumped up to now.
-    pub fn look(&self) -> u64 {
+    /// Checks the system clock for jumps. Returns the number of jumps of [`Clock::now`] so far.
+    pub fn poll(&self) -> u64 {
         let mut state = self.state();
-        state.look();
+        state.poll();
         state.changes
     }
 
-    /// The database's clock shows `there`.
-    pub fn database_says(&self, there: DateTime<Utc>) {
+    /// Records that the database clock shows `time`.
+    pub fn set_database_time(&self, time: DateTime<Utc>) {
         let mut state = self.state();
-        state.look();
-        state.database_says(there);
+        state.poll();
+        state.set_database_time(time);
     }
 
-    /// The latest entry in the database is of `latest`.
+    /// Records the time of the latest entry in the database.
     pub fn latest_entry(&self, latest: DateTime<Utc>) {
         let mut state = self.state();
-        state.behind = Some(latest).filter(|latest| *latest > state.now());
+        state.latest_future_entry = Some(latest).filter(|latest| *latest > state.now());
     }
 
-    /// What has happened to the clock.
+    /// The state of the clock.
     pub fn status(&self) -> ClockStatus {
         let mut state = self.state();
-        state.look();
+        state.poll();
         let gap = state.paused.filter(|paused| *paused == RetentionPaused::Gap);
-        let retention_paused = state.doubt().or(gap);
+        let retention_paused = state.distrust().or(gap);
         ClockStatus { last_jump: state.last_jump, jumps: state.jumps, skew: state.skew(), retention_paused }
     }
 
-    /// The time by which old records can be deleted; `None` while the clock cannot be right, or nobody knows whether it is:
+    /// The time for retention; `None` while the clock is not trusted:
     ///
-    /// - It is minutes apart from the database's.
-    /// - It was set forward while the node was running, and has neither been set back nor run for a week since. Where it was
-    ///   behind the latest entry at the start, and is not any more, that has put it right.
-    /// - The node has not run for a week, and the database has older entries, but none of the week before the last.
+    /// - It differs from the database clock by minutes.
+    /// - It was set forward while the node was running, and has neither been set back nor run for a week
+    ///   since. If it was behind the latest entry at start and caught up, the jump was a correction.
+    /// - The node has run for less than a week, and the database has older entries but none from the week
+    ///   before last.
     ///
     /// # Errors
     /// The database failed.
     pub async fn retention_now(&self, store: &Store) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (now, mut paused, is_steady) = {
             let mut state = self.state();
-            state.look();
-            (state.now(), state.doubt(), state.is_steady())
+            state.poll();
+            (state.now(), state.distrust(), state.is_steady())
         };
         if paused.is_none() && !is_steady && !store.has_continuous_history(now).await? {
             paused = Some(RetentionPaused::Gap);
         }
         let before = std::mem::replace(&mut self.state().paused, paused);
         match (before, paused) {
-            (None, Some(why)) => {
-                tracing::warn!("old records, audit entries and previews are not deleted: {why}")
+            (None, Some(reason)) => {
+                tracing::warn!("retention paused; records, audit events and previews are kept: {reason}")
             }
-            (Some(_), None) => tracing::info!("old records are deleted again"),
+            (Some(_), None) => tracing::info!("retention resumed"),
             _ => {}
         }
         Ok(paused.is_none().then_some(now))
@@ -176,15 +177,15 @@ impl State {
         DateTime::UNIX_EPOCH + boot + self.database.unwrap_or(offset)
     }
 
-    fn look(&mut self) {
+    fn poll(&mut self) {
         let (boot, offset) = read();
         self.observe(boot, offset);
     }
 
-    /// The clock of this machine was read.
+    /// Handles a reading of the system clock.
     fn observe(&mut self, boot: TimeDelta, offset: TimeDelta) {
         let by = offset - self.offset;
-        // What is less is kept in mind: many of them make a jump.
+        // Smaller deviations accumulate until they count as a jump.
         if by.abs() < JUMP_MIN {
             return;
         }
@@ -195,66 +196,66 @@ impl State {
         if self.database.is_none() {
             self.changes += 1;
         }
-        let way = if by > TimeDelta::zero() { "forward" } else { "back" };
+        let direction = if by > TimeDelta::zero() { "forward" } else { "back" };
         tracing::warn!(
-            "the clock of this machine was set {way} by {}, to {}",
-            span(by),
+            "the system clock was set {direction} by {}, to {}",
+            format_duration(by),
             at.format("%Y-%m-%dT%H:%M:%SZ")
         );
-        if self.behind.is_some_and(|latest| latest <= at) {
-            (self.behind, self.trusted) = (None, offset);
+        if self.latest_future_entry.is_some_and(|latest| latest <= at) {
+            (self.latest_future_entry, self.trusted) = (None, offset);
         }
         if by > TimeDelta::zero() {
             self.steady_since = boot;
         }
     }
 
-    fn database_says(&mut self, there: DateTime<Utc>) {
+    fn set_database_time(&mut self, time: DateTime<Utc>) {
         let (boot, _) = read();
-        let database = there - DateTime::UNIX_EPOCH - boot;
+        let database = time - DateTime::UNIX_EPOCH - boot;
         if self.database.is_none_or(|known| (database - known).abs() >= JUMP_MIN) {
             self.changes += 1;
         }
         self.database = Some(database);
         let skew = self.offset - database;
         let is_apart = skew.abs() > SKEW_WARN;
-        if is_apart && !self.skew_told {
+        if is_apart && !self.skew_logged {
             tracing::warn!(
-                "the clock of this machine is {} {} that of the database, by which schedules run: set the one that is wrong",
-                span(skew),
+                "the system clock is {} {} the database clock, which schedules follow; correct the wrong one",
+                format_duration(skew),
                 if skew > TimeDelta::zero() { "ahead of" } else { "behind" },
             );
         }
-        self.skew_told = is_apart;
+        self.skew_logged = is_apart;
     }
 
     fn skew(&self) -> Option<TimeDelta> {
         self.database.map(|database| self.offset - database)
     }
 
-    /// Why the clock is not one to delete by, as far as this process knows.
-    fn doubt(&mut self) -> Option<RetentionPaused> {
+    /// Why the clock is not trusted for retention, as far as this process knows.
+    fn distrust(&mut self) -> Option<RetentionPaused> {
         if self.is_steady() {
             self.trusted = self.offset;
         }
-        let skew = self.skew().filter(|skew| skew.abs() > AHEAD_MAX).map(RetentionPaused::Skewed);
+        let skew = self.skew().filter(|skew| skew.abs() > RETENTION_SKEW_MAX).map(RetentionPaused::Skewed);
         let ahead = self.offset - self.trusted;
-        skew.or_else(|| (ahead > AHEAD_MAX).then_some(RetentionPaused::SetForward(ahead)))
+        skew.or_else(|| (ahead > RETENTION_SKEW_MAX).then_some(RetentionPaused::SetForward(ahead)))
     }
 
-    /// Whether nobody has set the clock forward for long, while the node was running.
+    /// Whether the clock ran for long without being set forward.
     fn is_steady(&self) -> bool {
         read().0 - self.steady_since >= STEADY_MIN
     }
 }
 
-/// The time since boot, and how far the clock of this machine is ahead of it.
+/// The time since boot, and the offset of the system clock from it.
 fn read() -> (TimeDelta, TimeDelta) {
     let mut read = since_boot();
     loop {
         let shown = Utc::now() - DateTime::UNIX_EPOCH;
         let after = since_boot();
-        // Whoever is interrupted between the two reads them again.
+        // If interrupted between the two reads, read again.
         if after - read < JUMP_MIN / 2 {
             return (after, shown - after);
         }
@@ -262,15 +263,15 @@ fn read() -> (TimeDelta, TimeDelta) {
     }
 }
 
-/// It goes on while the machine is suspended.
+/// Includes the time while the machine is suspended.
 fn since_boot() -> TimeDelta {
     let time = clock_gettime(ClockId::Boottime);
     TimeDelta::seconds(time.tv_sec) + TimeDelta::nanoseconds(time.tv_nsec)
 }
 
-/// A span of time to the second, without its sign, in the two largest units that it has.
-pub fn span(span: TimeDelta) -> String {
-    let seconds = (span.abs() + TimeDelta::milliseconds(500)).num_seconds();
+/// Formats a duration without its sign in its two largest units, rounded to seconds.
+pub fn format_duration(duration: TimeDelta) -> String {
+    let seconds = (duration.abs() + TimeDelta::milliseconds(500)).num_seconds();
     let parts = [
         (seconds / 86_400, "d"),
         (seconds / 3600 % 24, "h"),
@@ -292,21 +293,21 @@ mod tests {
 
     use super::*;
 
-    /// The clock of this machine is set by so much, `steady` after that it is looked at.
+    /// Sets the system clock by `by`; it is read `steady` later.
     fn set(clock: &Clock, by: TimeDelta, steady: TimeDelta) {
         let mut state = clock.state();
         let (boot, offset) = (read().0, state.offset);
         state.observe(boot - steady, offset + by);
     }
 
-    fn doubt(clock: &Clock) -> Option<RetentionPaused> {
-        clock.state().doubt()
+    fn distrust(clock: &Clock) -> Option<RetentionPaused> {
+        clock.state().distrust()
     }
 
     #[test]
-    fn a_clock_that_is_set_is_noticed_whichever_way_and_however_slowly() {
+    fn clock_detects_jumps_in_both_directions() {
         let clock = Clock::default();
-        let before = clock.look();
+        let before = clock.poll();
         set(&clock, TimeDelta::milliseconds(1500), TimeDelta::zero());
         assert_eq!(clock.state().jumps, 0);
         set(&clock, TimeDelta::hours(-5), TimeDelta::zero());
@@ -318,73 +319,73 @@ mod tests {
     }
 
     #[test]
-    fn beside_a_database_the_clock_of_the_machine_changes_nothing() {
+    fn database_clock_takes_precedence_over_system_clock() {
         let clock = Clock::default();
-        let there = Utc::now() - TimeDelta::seconds(200);
-        clock.database_says(there);
+        let time = Utc::now() - TimeDelta::seconds(200);
+        clock.set_database_time(time);
         let known = clock.state().changes;
         set(&clock, TimeDelta::days(3650), TimeDelta::zero());
-        assert!((clock.now() - there).abs() < TimeDelta::minutes(1));
+        assert!((clock.now() - time).abs() < TimeDelta::minutes(1));
         assert_eq!(clock.state().changes, known);
-        // This one is looked at anew, and has not been set really.
+        // The system clock is read again here; it was not really set.
         assert_eq!(clock.status().skew.map(|skew| (skew.num_seconds() + 5) / 10), Some(20));
-        clock.database_says(there - TimeDelta::hours(5));
+        clock.set_database_time(time - TimeDelta::hours(5));
         assert_eq!(clock.state().changes, known + 1);
-        assert!((clock.now() - (there - TimeDelta::hours(5))).abs() < TimeDelta::minutes(1));
+        assert!((clock.now() - (time - TimeDelta::hours(5))).abs() < TimeDelta::minutes(1));
     }
 
     #[test]
-    fn nothing_is_deleted_by_a_clock_that_was_set_forward_until_it_is_right() {
+    fn retention_pauses_after_forward_jump_until_clock_is_trusted() {
         let clock = Clock::default();
         let years = TimeDelta::days(3650);
         set(&clock, years, TimeDelta::zero());
-        assert_eq!(doubt(&clock), Some(RetentionPaused::SetForward(years)));
+        assert_eq!(distrust(&clock), Some(RetentionPaused::SetForward(years)));
         set(&clock, -years, TimeDelta::zero());
-        assert_eq!(doubt(&clock), None, "set back");
+        assert_eq!(distrust(&clock), None, "set back");
         set(&clock, years, TimeDelta::days(6));
-        assert!(doubt(&clock).is_some());
+        assert!(distrust(&clock).is_some());
         clock.state().steady_since -= TimeDelta::days(1);
-        assert_eq!(doubt(&clock), None, "nobody has set it for a week");
+        assert_eq!(distrust(&clock), None, "not set for a week");
         set(&clock, -years, TimeDelta::zero());
-        assert_eq!(doubt(&clock), None, "a clock that is behind deletes nothing");
+        assert_eq!(distrust(&clock), None, "a clock that is behind prunes nothing");
     }
 
     #[test]
-    fn a_clock_that_was_behind_the_database_at_the_start_is_put_right() {
+    fn clock_behind_database_at_start_can_be_corrected() {
         let clock = Clock::default();
         clock.latest_entry(Utc::now() + TimeDelta::days(365));
         set(&clock, TimeDelta::days(364), TimeDelta::zero());
-        assert!(doubt(&clock).is_some());
+        assert!(distrust(&clock).is_some());
         set(&clock, TimeDelta::days(2), TimeDelta::zero());
-        assert_eq!(doubt(&clock), None);
+        assert_eq!(distrust(&clock), None);
     }
 
     #[test]
-    fn nothing_is_deleted_while_machine_and_database_disagree() {
+    fn retention_pauses_while_clocks_disagree() {
         let clock = Clock::default();
-        clock.database_says(Utc::now() + TimeDelta::hours(1));
-        assert!(matches!(doubt(&clock), Some(RetentionPaused::Skewed(_))));
-        clock.database_says(Utc::now() + TimeDelta::minutes(1));
-        assert_eq!(doubt(&clock), None);
+        clock.set_database_time(Utc::now() + TimeDelta::hours(1));
+        assert!(matches!(distrust(&clock), Some(RetentionPaused::Skewed(_))));
+        clock.set_database_time(Utc::now() + TimeDelta::minutes(1));
+        assert_eq!(distrust(&clock), None);
     }
 
     #[tokio::test]
-    async fn a_young_database_is_one_to_delete_from() {
+    async fn new_database_allows_retention() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
         let clock = Clock::default();
         assert!(clock.retention_now(&store).await.unwrap().is_some());
-        clock.database_says(Utc::now() + TimeDelta::days(3650));
+        clock.set_database_time(Utc::now() + TimeDelta::days(3650));
         assert_eq!(clock.retention_now(&store).await.unwrap(), None);
         assert!(clock.status().retention_paused.is_some());
     }
 
     #[test]
-    fn a_span_has_its_two_largest_units() {
-        for (seconds, words) in
+    fn duration_is_shown_in_its_two_largest_units() {
+        for (seconds, text) in
             [(0, "0 s"), (-5 * 3600, "5 h 0 min"), (90, "1 min 30 s"), (864_000, "10 d 0 h")]
         {
-            assert_eq!(span(TimeDelta::seconds(seconds)), words);
+            assert_eq!(format_duration(TimeDelta::seconds(seconds)), text);
         }
     }
 }

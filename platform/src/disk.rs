@@ -1,16 +1,16 @@
-//! How full the disk of a node is.
+//! Disk usage of a node.
 
 use std::path::Path;
 
 use store::cluster::Disk;
 
-/// The file system with this folder; `None` where the system does not say.
-pub async fn of(folder: &Path) -> Option<Disk> {
+/// The usage of the file system with this folder; `None` if the system does not report it.
+pub async fn usage(folder: &Path) -> Option<Disk> {
     let folder = folder.to_owned();
-    // One that comes over a network may not answer.
-    let asked = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder));
-    let found = asked.await.ok()?.ok()?;
+    // A network file system can hang.
+    let statvfs = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&folder));
+    let found = statvfs.await.ok()?.ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-    // What only root may write is not free.
+    // Blocks reserved for root do not count as free.
     Some(Disk { free_bytes: bytes(found.f_bavail), size_bytes: bytes(found.f_blocks) })
 }

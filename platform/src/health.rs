@@ -1,4 +1,4 @@
-//! Whether the database does what a node needs of it.
+//! Health check of the database.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,50 +7,50 @@ use store::{Store, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-/// How long the database may take to write a row before it counts as away. Nothing else waits longer for its turn to write.
-const WRITE_TIME_MAX: Duration = Duration::from_secs(10);
+/// The write timeout after which the database counts as down. Nothing else waits longer for the write lock.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What was found is told for so long, so that those who ask do not make work for the database.
-const KNOWN_FOR: Duration = Duration::from_secs(10);
+/// How long a result is cached, so that frequent checks do not load the database.
+const RESULT_TTL: Duration = Duration::from_secs(10);
 
-/// Finds out whether the database takes writes, when somebody asks. Cheap to clone; all clones know the same.
+/// Checks whether the database accepts writes. Cheap to clone; clones share the result.
 #[derive(Clone, Debug)]
 pub struct DatabaseHealth {
     store: Store,
-    known: Arc<Mutex<Option<Known>>>,
+    cached: Arc<Mutex<Option<CachedResult>>>,
 }
 
 #[derive(Clone, Debug)]
-struct Known {
+struct CachedResult {
     at: Instant,
-    took: Result<Duration, Arc<StoreError>>,
+    result: Result<Duration, Arc<StoreError>>,
 }
 
 impl DatabaseHealth {
-    /// The health of the database of `store`.
+    /// Creates a health check for the database of `store`.
     pub fn new(store: Store) -> Self {
-        Self { store, known: Arc::default() }
+        Self { store, cached: Arc::default() }
     }
 
-    /// How long it took the database to write a row. Those who ask meanwhile wait for the same answer.
+    /// The time the database took to write a row. Concurrent callers share one probe.
     ///
     /// # Errors
-    /// The database took no row.
+    /// The write failed.
     pub async fn check(&self) -> Result<Duration, Arc<StoreError>> {
-        let mut known = self.known.lock().await;
-        if let Some(known) = known.as_ref().filter(|known| known.at.elapsed() < KNOWN_FOR) {
-            return known.took.clone();
+        let mut cached = self.cached.lock().await;
+        if let Some(cached) = cached.as_ref().filter(|cached| cached.at.elapsed() < RESULT_TTL) {
+            return cached.result.clone();
         }
         let began = Instant::now();
-        let written = timeout(WRITE_TIME_MAX, self.store.probe_write()).await;
-        let took = match written.unwrap_or(Err(StoreError::Silent(WRITE_TIME_MAX))) {
+        let written = timeout(WRITE_TIMEOUT, self.store.probe_write()).await;
+        let result = match written.unwrap_or(Err(StoreError::Silent(WRITE_TIMEOUT))) {
             Ok(()) => Ok(began.elapsed()),
             Err(error) => {
-                tracing::error!(%error, "the database takes no writes");
+                tracing::error!(%error, "the database does not accept writes");
                 Err(Arc::new(error))
             }
         };
-        *known = Some(Known { at: Instant::now(), took: took.clone() });
-        took
+        *cached = Some(CachedResult { at: Instant::now(), result: result.clone() });
+        result
     }
 }

@@ -1,38 +1,68 @@
-//! Decides and remembers: what a push changes, what is live, what runs when, who may. No HTTP, no terminal.
+//! The domain logic of a node: deploys, activation, executions, schedules, recording and tokens. It does no HTTP
+//! and no terminal I/O: `picloud` calls it and renders its results.
 //!
-//! Layout:
+//! # Layout
 //!
-//! - [`deploy`]: a push's way from its request and pack to a verdict a ref
-//! - [`repository`]: one app's repository as the git receiver reads it
-//! - [`revision`]: what a revision consists of, just checked or read back from its commit
-//! - [`activation`]: keeps the live table true to the store
-//! - [`domains`]: the server's own names, and the proof that a domain is an app's
-//! - [`certificates`]: for which names of previews a proxy can have certificates
-//! - [`nodes`]: what nodes on one PostgreSQL hear of each other
-//! - [`clock`]: what time it is, and whether that can be right
-//! - [`limits`]: what apps are granted
-//! - [`collection`]: deletes what nothing holds any more
-//! - [`live`]: what every app serves now, swapped while requests are in flight
-//! - [`execution`]: one run of a script
-//! - [`executor`]: which runs go on when, and on which threads
-//! - [`scripts`]: the texts of live scripts, each held once, and what is compiled of them
-//! - [`memory`]: how much memory the node holds for its apps, and which app holds how much
-//! - [`recording`]: what ran and what it logged, on its way into the database
-//! - [`tally`]: what is counted of an app; [`histogram`] counts durations, [`throttle`] keeps lines of the log few
-//! - [`schedules`]: runs what is due
-//! - [`status`]: what an operator has to look at; `disk` says how full that of a node is
-//! - [`workbench`]: one app served from its files, without a store
-//! - [`secrets`]: what scripts read and nothing else shows
-//! - [`tokens`]: who may what
-//! - [`health`]: whether the database does what a node needs
-//! - [`audit`]: the list of who did what, kept within bounds
-//! - [`apps`], [`records`]: what people look at: apps, their deploys and branches; executions and what they logged. [`page`] is
-//!   how much of it at once
+//! Deploys and what is live:
 //!
-//! A push: [`deploy::Deployer::receive`] unpacks it, decides over it, commits it through the store in one transaction and swaps it in
-//! through [`activation::Activation`]. A request or a due time: [`execution::execute`] with the live revision.
+//! - [`deploy`]: the pipeline of a push, from its request and pack to one report per ref
+//! - [`repository`]: an app's git repository in the store, as the git receiver reads it
+//! - [`revision`]: the parts of a revision before activation
+//! - [`activation`]: syncs the live table with the store
+//! - [`live`]: the live table, which requests read without locks
+//! - [`scripts`]: sources and compiled programs of live revisions
+//! - [`domains`]: names reserved for the server, and verification of custom domains
+//! - [`certificates`]: which preview host names a proxy can request certificates for
+//! - [`limits`]: the limits of apps
+//! - [`gc`]: deploy retention, garbage collection of objects, purging of deleted apps
+//!
+//! Executions and schedules:
+//!
+//! - [`execution`]: one execution of a script
+//! - [`executor`]: slots, permits, semaphores and threads
+//! - [`schedules`]: runs due schedules
+//! - [`recording`]: writes executions and log lines into the database
+//! - [`records`]: reads executions and logs
+//! - [`memory`]: the memory budget of the node and the accounts of apps
+//! - [`dev`]: one app served from its files, without a store
+//!
+//! The node and its users:
+//!
+//! - [`nodes`]: heartbeats, notifications and propagation in a cluster
+//! - [`clock`]: the time of schedules and retention, and checks of its plausibility
+//! - [`health`], [`disk`]: health of the database, usage of the disk
+//! - [`status`]: the problems that an operator has to fix
+//! - [`tokens`]: authentication, rights and scopes
+//! - [`secrets`]: encryption of secrets
+//! - [`audit`]: the audit log and its retention
+//! - [`apps`]: reads apps, their deploys and branches; [`page`]: pagination
+//! - [`request_metrics`], [`histogram`]: metrics of requests; [`rate_limit`]: limits repeated log messages
+//!
+//! # The path of a push
+//!
+//! [`deploy::Deployer::admit`] reserves memory for the received pack. [`deploy::Deployer::receive`] unpacks it, authorizes and
+//! examines each command, and commits objects, refs, revisions and deploys in one transaction of the store. Then
+//! [`activation::Activation`] swaps the new revisions into the live table, and [`nodes::Peers`] waits for the other nodes.
+//!
+//! # The path of an execution
+//!
+//! A request or a due schedule takes the [`live::Live`] revision once. [`execution::execute`] acquires a slot of the app and runs
+//! the script inline; if it exceeds its budget, it acquires a CPU permit and runs on a worker. [`recording::Recorder`] accepts the
+//! result without blocking, and [`recording::Writer`] writes it.
+//!
+//! # Invariants
+//!
+//! - A ref is either updated and served, or unchanged: a push is one transaction, and a committed push is activated even if the
+//!   client disconnects.
+//! - An execution uses one revision from begin to end, whatever is deployed meanwhile.
+//! - Syncs of one app are serialized. Generations are compared for equality, never for order, so that a restored database works.
+//! - A scheduled run is executed by the node that inserted its row, and only for the live deploy. A lost run is not repeated.
+//! - Every long-lived allocation that clients can cause is reserved in [`memory`] before it is made.
+//! - Apps have separate slots, permits, memory shares, queues and write rates; previews cannot take those of production.
+//! - Values of secrets are only decrypted for scripts and for the check of pushes, which rejects objects that contain them.
+//! - Recording never blocks an execution: records are dropped and counted instead.
 
-/// The target of the spans that traces are made of. Their level is the finest, so that no log shows them by itself.
+/// The target of the spans of traces. Their level is TRACE, so that logs do not show them by default.
 pub const TRACE_TARGET: &str = "otel";
 
 pub mod activation;
@@ -40,12 +70,13 @@ pub mod apps;
 pub mod audit;
 pub mod certificates;
 pub mod clock;
-pub mod collection;
 pub mod deploy;
+pub mod dev;
 pub mod disk;
 pub mod domains;
 pub mod execution;
 pub mod executor;
+pub mod gc;
 pub mod health;
 pub mod histogram;
 pub mod limits;
@@ -53,17 +84,16 @@ pub mod live;
 pub mod memory;
 pub mod nodes;
 pub mod page;
+pub mod rate_limit;
 pub mod recording;
 pub mod records;
 pub mod repository;
+pub mod request_metrics;
 pub mod revision;
 pub mod schedules;
 pub mod scripts;
 pub mod secrets;
 pub mod status;
-pub mod tally;
-pub mod throttle;
 pub mod tokens;
-pub mod workbench;
 
 pub use store::StoreError;

@@ -1,7 +1,7 @@
-//! What apps are granted: the operator's settings, which hold for every app, and the limits that an app has of its own.
+//! Limits of apps: the operator's defaults, and the limits of individual apps.
 //!
-//! A push is checked against what the app is granted then. What was accepted before goes on within what is granted now: a
-//! limit that is lowered applies from the next activation on, and breaks nothing.
+//! A push is checked against the app's current limits. Deployed revisions are capped by lowered limits from
+//! the next activation on, and stay live.
 
 use std::time::Duration;
 
@@ -12,20 +12,20 @@ use store::App;
 
 pub use store::{AppLimit, AppLimits};
 
-/// What an app is granted, or every app that has no limits of its own.
+/// The limits granted to an app, or to all apps without limits of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantedLimits {
-    /// Bytes of the node's memory that the app can hold at once; `None`: half of the node's budget.
+    /// The memory share in bytes; `None`: half of the node's budget.
     pub memory_share: Option<u64>,
-    /// Bytes that its repository can take in the database.
+    /// The disk quota of the repository in bytes.
     pub disk: u64,
-    /// How many previews can be live.
+    /// The maximum number of live previews.
     pub previews: usize,
-    /// How many executions a minute its schedules can start.
+    /// The maximum number of scheduled executions per minute.
     pub schedule_runs: u32,
-    /// What its manifest can ask for each execution.
+    /// The maximum limits per execution that the manifest can request.
     pub executions: Limits,
-    /// How many schedules its manifest can declare.
+    /// The maximum number of schedules in the manifest.
     pub schedules: usize,
 }
 
@@ -43,36 +43,37 @@ impl Default for GrantedLimits {
 }
 
 impl GrantedLimits {
-    /// The same, but for the limits that an app has of its own.
+    /// These defaults, overridden by an app's own limits.
     pub fn with(&self, own: &AppLimits) -> Self {
-        let usual = &self.executions;
-        let small =
-            |own: Option<u64>, usual: u32| own.map_or(usual, |own| u32::try_from(own).unwrap_or(u32::MAX));
-        let count = |own: Option<u64>, usual: usize| {
-            own.map_or(usual, |own| usize::try_from(own).unwrap_or(usize::MAX))
+        let default = &self.executions;
+        let or_default_u32 = |own: Option<u64>, default: u32| {
+            own.map_or(default, |own| u32::try_from(own).unwrap_or(u32::MAX))
+        };
+        let or_default_usize = |own: Option<u64>, default: usize| {
+            own.map_or(default, |own| usize::try_from(own).unwrap_or(usize::MAX))
         };
         Self {
             memory_share: own.memory_share.or(self.memory_share),
             disk: own.disk.unwrap_or(self.disk),
-            previews: count(own.previews, self.previews),
-            schedule_runs: small(own.schedule_runs, self.schedule_runs),
+            previews: or_default_usize(own.previews, self.previews),
+            schedule_runs: or_default_u32(own.schedule_runs, self.schedule_runs),
             executions: Limits {
-                timeout: own.timeout_ms.map_or(usual.timeout, Duration::from_millis),
-                operations: own.operations.unwrap_or(usual.operations),
-                memory: own.script_memory.unwrap_or(usual.memory),
-                body: own.body.unwrap_or(usual.body),
-                concurrency: small(own.concurrency, usual.concurrency),
+                timeout: own.timeout_ms.map_or(default.timeout, Duration::from_millis),
+                operations: own.operations.unwrap_or(default.operations),
+                memory: own.script_memory.unwrap_or(default.memory),
+                body: own.body.unwrap_or(default.body),
+                concurrency: or_default_u32(own.concurrency, default.concurrency),
             },
-            schedules: count(own.schedules, self.schedules),
+            schedules: or_default_usize(own.schedules, self.schedules),
         }
     }
 
-    /// What the app of that name is granted, where it is `app` or not there yet.
+    /// The limits of `app`, or the defaults for an app that does not exist yet.
     pub fn of(&self, app: Option<&App>) -> Self {
         app.map_or_else(|| self.clone(), |app| self.with(&app.limits))
     }
 
-    /// What a manifest of the app is checked against.
+    /// The ceiling for a manifest of the app.
     pub fn ceiling(&self, app: &AppName) -> Ceiling {
         Ceiling {
             executions: self.executions.clone(),
@@ -82,7 +83,7 @@ impl GrantedLimits {
         }
     }
 
-    /// The value of one limit, as [`AppLimits`] has it.
+    /// The value of one limit, in the unit of [`AppLimits`].
     pub fn get(&self, limit: AppLimit) -> Option<u64> {
         let executions = &self.executions;
         Some(match limit {
@@ -100,18 +101,18 @@ impl GrantedLimits {
     }
 }
 
-/// A value that a limit cannot have.
+/// A value out of range.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{} is from {} to {}", limit.as_str(), shown(*limit, *limit.range().start()), shown(*limit, *limit.range().end()))]
+#[error("{} must be between {} and {}", limit.as_str(), format_limit(*limit, *limit.range().start()), format_limit(*limit, *limit.range().end()))]
 pub struct LimitRangeError {
     /// The limit.
     pub limit: AppLimit,
 }
 
-/// Whether each of the values is one that its limit can have.
+/// Checks that all values are in the range of their limits.
 ///
 /// # Errors
-/// One of them is not.
+/// A value is out of range.
 pub fn check_ranges(changes: &[(AppLimit, Option<u64>)]) -> Result<(), LimitRangeError> {
     let is_outside = |(limit, value): &&(AppLimit, Option<u64>)| {
         value.is_some_and(|value| !limit.range().contains(&value))
@@ -119,8 +120,8 @@ pub fn check_ranges(changes: &[(AppLimit, Option<u64>)]) -> Result<(), LimitRang
     changes.iter().find(is_outside).map_or(Ok(()), |(limit, _)| Err(LimitRangeError { limit: *limit }))
 }
 
-/// A value of a limit with its unit.
-pub fn shown(limit: AppLimit, value: u64) -> String {
+/// Formats a value with the unit of its limit.
+pub fn format_limit(limit: AppLimit, value: u64) -> String {
     match limit {
         AppLimit::MemoryShare | AppLimit::Disk | AppLimit::ScriptMemory | AppLimit::Body => show_size(value),
         AppLimit::Timeout => show_duration(Duration::from_millis(value)),
@@ -136,16 +137,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_of_the_app_takes_the_place_of_the_operators_higher_or_lower() {
-        let usual = GrantedLimits::default();
-        assert_eq!(usual.with(&AppLimits::default()), usual);
+    fn app_limits_override_defaults() {
+        let default = GrantedLimits::default();
+        assert_eq!(default.with(&AppLimits::default()), default);
         for (at, limit) in AppLimit::ALL.into_iter().enumerate() {
             for value in [*limit.range().start(), 1 + at as u64, *limit.range().end()] {
                 let mut own = AppLimits::default();
                 own.set(limit, Some(value));
-                let granted = usual.with(&own);
+                let granted = default.with(&own);
                 for other in AppLimit::ALL {
-                    let expected = if other == limit { Some(value) } else { usual.get(other) };
+                    let expected = if other == limit { Some(value) } else { default.get(other) };
                     assert_eq!(granted.get(other), expected, "{limit:?} {other:?}");
                 }
             }
@@ -153,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_a_limit_cannot_have_is_refused_with_what_it_can_have() {
+    fn value_out_of_range_is_rejected() {
         assert_eq!(check_ranges(&[(AppLimit::Previews, Some(0)), (AppLimit::Timeout, None)]), Ok(()));
-        let refused = check_ranges(&[(AppLimit::Previews, Some(1)), (AppLimit::Timeout, Some(0))]);
-        assert_eq!(refused.unwrap_err().to_string(), "timeout is from 1ms to 86400s");
+        let result = check_ranges(&[(AppLimit::Previews, Some(1)), (AppLimit::Timeout, Some(0))]);
+        assert_eq!(result.unwrap_err().to_string(), "timeout must be between 1ms and 86400s");
     }
 }

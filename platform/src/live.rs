@@ -1,8 +1,9 @@
-//! What every app serves now.
+//! The live table: what every app serves now.
 //!
-//! A request reads two pointers and takes no lock: the map of apps, and the app's own table of branches. A swap builds
-//! that table aside and replaces the app's one pointer, so it costs the same however many apps there are, and no other
-//! app notices. Only an app that is new or gone replaces the map itself, and one whose domains change that of the domains.
+//! A request reads two pointers and takes no lock: the map of apps, and the app's table of branches. A swap
+//! builds a new table of branches and replaces the app's pointer, so its cost does not depend on the number
+//! of apps, and other apps are not affected. Only added or removed apps replace the map, and changed domains
+//! the map of domains.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -18,97 +19,96 @@ use store::{AppId, Environment};
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::limits::GrantedLimits;
 use crate::memory::{Account, MemoryBudget, OutOfMemory, Purpose};
-use crate::recording::RecordShare;
+use crate::rate_limit::RateLimit;
+use crate::recording::DropCounters;
+use crate::request_metrics::{RejectReason, RequestCounts, RequestMetrics};
 use crate::scripts::{AppScripts, Scripts};
-use crate::tally::{Counts, RejectReason, Tally};
-use crate::throttle::Throttle;
 
-/// The most apps that are counted by themselves. What more there are is counted together, so that whoever keeps the numbers
-/// need not fear how many apps come and go.
-pub const TALLIED_MAX: usize = 1000;
+/// The maximum number of apps with metrics of their own. Further apps share one set, so that the number of
+/// time series is bounded.
+pub const METRIC_APPS_MAX: usize = 1000;
 
-/// How often the log says that there was no memory for an app's requests.
-const MEMORY_LOG_EVERY: Duration = Duration::from_secs(10);
+/// How often rejections for lack of memory are logged per app.
+const MEMORY_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
-/// A branch on which something is live.
+/// A branch with a live revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Branch {
-    /// As git names it, without `refs/heads/`.
+    /// The git name, without `refs/heads/`.
     pub name: String,
-    /// As addresses write it.
+    /// The label in host names.
     pub label: String,
     /// Whether it is the production branch.
     pub production: bool,
-    /// Whether its schedules run by the clock: those of production always do, those of a preview where it was asked for.
+    /// Whether its schedules are enabled: always for production, on request for previews.
     pub scheduled: bool,
-    /// Whose secrets it reads.
+    /// The environment whose secrets it reads.
     pub environment: Environment,
 }
 
-/// A revision that is live on a branch.
+/// A live revision of a branch.
 #[derive(Clone, Debug)]
 pub struct Live {
     /// The revision.
     pub revision: Arc<Revision>,
-    /// Where.
+    /// The branch.
     pub branch: Branch,
-    /// The number of the deploy that made it live.
+    /// The number of its deploy.
     pub deploy: u64,
     executor: Arc<BranchExecutor>,
-    tally: Arc<Tally>,
-    records: Arc<RecordShare>,
+    metrics: Arc<RequestMetrics>,
+    records: Arc<DropCounters>,
     scripts: AppScripts,
     limits: Arc<ArcSwap<GrantedLimits>>,
-    memory_log: Arc<Throttle>,
+    memory_log: Arc<RateLimit>,
 }
 
 impl Live {
-    /// What the app is granted now.
+    /// The current limits of the app.
     pub fn limits(&self) -> Arc<GrantedLimits> {
         self.limits.load_full()
     }
 
-    /// What is counted of the app.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// The metrics of the app.
+    pub fn metrics(&self) -> &RequestMetrics {
+        &self.metrics
     }
 
-    /// What of the app there was no room to record.
-    pub(crate) fn records(&self) -> &Arc<RecordShare> {
+    /// The app's counters of dropped records.
+    pub(crate) fn records(&self) -> &Arc<DropCounters> {
         &self.records
     }
 
-    /// What the app holds of the node's memory.
+    /// The memory account of the app.
     pub fn memory(&self) -> &Account {
         self.scripts.account()
     }
 
-    /// What its scripts are compiled to.
+    /// The scripts of the app.
     pub fn scripts(&self) -> &AppScripts {
         &self.scripts
     }
 
-    /// A request had no room in memory: it is counted, and the log says so now and then.
-    pub fn note_out_of_memory(&self, purpose: Purpose, error: &OutOfMemory) {
-        self.tally.rejected(RejectReason::Memory);
-        if self.memory_log.passes() {
+    /// Counts a request rejected for lack of memory, and logs it at a limited rate.
+    pub fn report_out_of_memory(&self, purpose: Purpose, error: &OutOfMemory) {
+        self.metrics.count_rejection(RejectReason::Memory);
+        if self.memory_log.allow() {
             let (app, purpose) = (self.revision.app(), purpose.as_str());
-            tracing::warn!(%app, purpose, %error, "requests are turned away for want of memory");
+            tracing::warn!(%app, purpose, %error, "requests rejected: out of memory");
         }
     }
 
-    /// Takes one of the slots of the app if one is free and nobody waits for it.
+    /// Acquires a slot of the app if one is free and there are no waiters.
     pub fn try_acquire_slot(&self) -> Option<SlotPermit> {
         self.executor.slots.try_acquire(self.concurrency())
     }
 
-    /// Takes a slot of the app, waiting for it. `None` where as many wait as there are slots.
+    /// Waits for a slot of the app. `None`: the queue is full.
     pub async fn acquire_slot(&self) -> Option<SlotPermit> {
         self.executor.slots.acquire(self.concurrency()).await
     }
 
-    /// How many executions can run at once: of production as many as its manifest says, and of all previews together half as many as
-    /// theirs says.
+    /// The concurrency limit: that of the manifest for production, half of it for all previews together.
     pub fn concurrency(&self) -> u32 {
         match self.revision.limits().concurrency {
             of_production if self.branch.production => of_production,
@@ -116,25 +116,25 @@ impl Live {
         }
     }
 
-    /// Waits for one of the CPU permits of production of the app, or of its previews. No app has all of them.
+    /// Waits for a CPU permit of the app's production, or of its previews. No app has all permits.
     pub async fn acquire_cpu(&self) -> CpuPermit {
         self.executor.cpu.acquire().await
     }
 }
 
-/// What is at an address of an app.
+/// The state of a branch.
 #[derive(Clone, Debug)]
-pub enum Found {
-    /// A revision that is live.
+pub enum LiveState {
+    /// A live revision.
     Live(Arc<Live>),
-    /// A branch whose revision this node cannot serve, for now.
+    /// A branch whose revision this node cannot serve now.
     Unserved,
     /// A branch of an app that is stopped.
     Stopped,
 }
 
-impl Found {
-    /// The revision, where it is live.
+impl LiveState {
+    /// The revision, if it is live.
     pub fn live(self) -> Option<Arc<Live>> {
         match self {
             Self::Live(live) => Some(live),
@@ -143,35 +143,36 @@ impl Found {
     }
 }
 
-/// The branches of an app that should be served, as far as the store knows. Those of them that are not live are known
-/// all the same: their addresses are the app's, and are answered differently from addresses at which there is nothing.
+/// The branches of an app that should be served according to the store. Requests to unserved ones get another
+/// response than requests to unknown ones.
 #[derive(Clone, Debug, Default)]
 pub struct KnownBranches {
-    /// The labels of all of them.
+    /// All labels.
     pub labels: BTreeSet<String>,
-    /// The label of the production branch, if that is one of them.
+    /// The label of the production branch, if it is among them.
     pub production: Option<String>,
-    /// The domains at which production answers: it names them, and they were proven to be the app's.
+    /// The verified domains of production.
     pub domains: Vec<DomainName>,
-    /// Whether the app is stopped: none of them is live then.
+    /// Whether the app is stopped: then none is live.
     pub stopped: bool,
 }
 
-/// What every app serves now, by branch label (a branch as addresses write it).
+/// The live revisions of all apps by branch label.
 pub struct LiveTable {
-    apps: ArcSwap<HashMap<String, Arc<Slot>>>,
-    /// The apps whose label is not their name, by label.
-    labels: ArcSwap<HashMap<String, Arc<Slot>>>,
-    /// Of every app, the domains that its production has of its own.
-    domains: ArcSwap<HashMap<String, Arc<Slot>>>,
-    /// Held while the map of apps or a slot is replaced; readers never take it.
-    changing: Mutex<()>,
-    /// What is counted of the apps beyond [`TALLIED_MAX`].
-    others: Arc<Tally>,
+    apps: ArcSwap<HashMap<String, Arc<AppEntry>>>,
+    /// The apps whose label differs from their name, by label.
+    labels: ArcSwap<HashMap<String, Arc<AppEntry>>>,
+    /// The apps by custom domain of their production.
+    domains: ArcSwap<HashMap<String, Arc<AppEntry>>>,
+    /// Locked while a map or entry is replaced; readers do not take it.
+    write_lock: Mutex<()>,
+    /// The metrics of the apps beyond [`METRIC_APPS_MAX`].
+    shared_metrics: Arc<RequestMetrics>,
     scripts: Scripts,
 }
 
-/// What production of an app has of the executor, or what all of its previews share: nothing that previews take is production's.
+/// The executor resources of an app's production, or of all its previews. They are separate, so that previews
+/// cannot affect production.
 #[derive(Debug)]
 struct BranchExecutor {
     slots: Arc<Slots>,
@@ -184,28 +185,28 @@ impl BranchExecutor {
     }
 }
 
-/// One app's place in the table.
+/// The entry of an app.
 #[derive(Debug)]
-struct Slot {
+struct AppEntry {
     production: Arc<BranchExecutor>,
     previews: Arc<BranchExecutor>,
-    tally: Arc<Tally>,
-    records: Arc<RecordShare>,
+    metrics: Arc<RequestMetrics>,
+    records: Arc<DropCounters>,
     limits: Arc<ArcSwap<GrantedLimits>>,
-    memory_log: Arc<Throttle>,
+    memory_log: Arc<RateLimit>,
     branches: ArcSwap<Branches>,
 }
 
-/// What is counted of one app, or of all those that have no count of their own.
+/// The metrics of one app, or of all apps without metrics of their own.
 #[derive(Clone, Debug)]
-pub struct AppNumbers {
-    /// Which; `None`: the others.
+pub struct AppMetrics {
+    /// The app; `None`: all other apps.
     pub app: Option<String>,
-    /// What was counted so far.
-    pub counts: Counts,
-    /// How many executions go on now.
+    /// The counters.
+    pub counts: RequestCounts,
+    /// The number of running executions.
     pub running: u32,
-    /// How many requests wait for a place among them.
+    /// The number of waiting executions.
     pub waiting: u32,
 }
 
@@ -216,25 +217,25 @@ struct Branches {
     by_label: BTreeMap<String, Arc<Live>>,
     /// The labels of branches that should be live and are not.
     unserved: BTreeSet<String>,
-    /// The domains at which production answers.
+    /// The verified domains of production.
     domains: Vec<DomainName>,
     stopped: bool,
 }
 
 impl LiveTable {
-    /// An empty table of apps that hold memory of that budget.
+    /// Creates an empty table with this memory budget.
     pub fn new(memory: MemoryBudget) -> Self {
         Self {
             apps: ArcSwap::default(),
             labels: ArcSwap::default(),
             domains: ArcSwap::default(),
-            changing: Mutex::default(),
-            others: Arc::default(),
+            write_lock: Mutex::default(),
+            shared_metrics: Arc::default(),
             scripts: Scripts::new(memory),
         }
     }
 
-    /// The memory that the apps share.
+    /// The memory budget of the apps.
     pub fn memory(&self) -> &MemoryBudget {
         self.scripts.memory()
     }
@@ -244,28 +245,28 @@ impl LiveTable {
         &self.scripts
     }
 
-    /// What is live on a branch, given by its label.
+    /// The live revision of a branch, by its label.
     pub fn get(&self, app: &str, label: &str) -> Option<Arc<Live>> {
         self.find(app, label)?.live()
     }
 
-    /// What is live in production.
+    /// The live revision of production.
     pub fn get_production(&self, app: &str) -> Option<Arc<Live>> {
         self.find_production(app)?.live()
     }
 
-    /// What is on a branch, given by its label.
-    pub fn find(&self, app: &str, label: &str) -> Option<Found> {
+    /// The state of a branch, by its label.
+    pub fn find(&self, app: &str, label: &str) -> Option<LiveState> {
         self.apps.load().get(app)?.branches.load().find(label)
     }
 
-    /// What is in production.
-    pub fn find_production(&self, app: &str) -> Option<Found> {
+    /// The state of production.
+    pub fn find_production(&self, app: &str) -> Option<LiveState> {
         self.apps.load().get(app)?.branches.load().find_production()
     }
 
-    /// What is at a host: on a branch, or in production. App and branch are given by their labels.
-    pub fn find_by_host(&self, app: &str, branch: Option<&str>) -> Option<Found> {
+    /// The state of a branch, or of production, by the labels of app and branch in a host name.
+    pub fn find_by_host(&self, app: &str, branch: Option<&str>) -> Option<LiveState> {
         let apps = if is_plain(app) { self.apps.load() } else { self.labels.load() };
         let branches = apps.get(app)?.branches.load();
         match branch {
@@ -274,31 +275,31 @@ impl LiveTable {
         }
     }
 
-    /// What is in production of the app that has the domain, which is given in lower case.
-    pub fn find_by_domain(&self, domain: &str) -> Option<Found> {
+    /// The state of production of the app with this domain, in lower case.
+    pub fn find_by_domain(&self, domain: &str) -> Option<LiveState> {
         self.domains.load().get(domain)?.branches.load().find_production()
     }
 
-    /// Whether any app has a domain of its own.
+    /// Whether any app has a custom domain.
     pub fn has_domains(&self) -> bool {
         !self.domains.load().is_empty()
     }
 
-    /// What is live on the branches whose schedules run by the clock, of every app, in no order.
+    /// The live revisions with enabled schedules, of all apps, unordered.
     pub fn scheduled(&self) -> Vec<Arc<Live>> {
         let mut scheduled = Vec::new();
-        for slot in self.apps.load().values() {
-            let branches = slot.branches.load();
+        for entry in self.apps.load().values() {
+            let branches = entry.branches.load();
             scheduled.extend(branches.by_label.values().filter(|live| live.branch.scheduled).cloned());
         }
         scheduled
     }
 
-    /// The previews that read secrets of production, by app and branch.
+    /// The previews that read production secrets, by app and branch.
     pub fn previews_that_read_production(&self) -> BTreeSet<(String, String)> {
         let mut found = BTreeSet::new();
-        for slot in self.apps.load().values() {
-            let branches = slot.branches.load();
+        for entry in self.apps.load().values() {
+            let branches = entry.branches.load();
             let reads = branches.by_label.values().filter(|live| {
                 let requires = !live.revision.manifest().secrets.required.is_empty();
                 requires && !live.branch.production && live.branch.environment == Environment::Production
@@ -308,76 +309,78 @@ impl LiveTable {
         found
     }
 
-    /// The names of apps that `is_wanted`, in no order, at most so many.
-    pub fn app_names(&self, is_wanted: impl Fn(&AppName) -> bool, most: usize) -> Vec<String> {
+    /// Up to `limit` names of apps that match `filter`, unordered.
+    pub fn app_names(&self, filter: impl Fn(&AppName) -> bool, limit: usize) -> Vec<String> {
         let apps = self.apps.load();
-        let names = apps.keys().filter_map(|name| AppName::new(name).ok()).filter(is_wanted);
-        names.take(most).map(|name| name.as_str().to_owned()).collect()
+        let names = apps.keys().filter_map(|name| AppName::new(name).ok()).filter(filter);
+        names.take(limit).map(|name| name.as_str().to_owned()).collect()
     }
 
-    /// What is live on the branches of an app, in no order.
+    /// The live revisions of an app, unordered.
     pub fn branches(&self, app: &AppName) -> Vec<Arc<Live>> {
         let apps = self.apps.load();
         apps.get(app.as_str())
-            .map_or_else(Vec::new, |slot| slot.branches.load().by_label.values().cloned().collect())
+            .map_or_else(Vec::new, |entry| entry.branches.load().by_label.values().cloned().collect())
     }
 
-    /// The names of those branches.
+    /// The names of an app's live branches.
     pub fn branch_names(&self, app: &AppName) -> Vec<String> {
         self.branches(app).iter().map(|live| live.branch.name.clone()).collect()
     }
 
-    /// Of how many apps something is live.
+    /// The number of apps with a live branch.
     pub fn apps(&self) -> usize {
-        self.apps.load().values().filter(|slot| !slot.branches.load().by_label.is_empty()).count()
+        self.apps.load().values().filter(|entry| !entry.branches.load().by_label.is_empty()).count()
     }
 
-    /// How many apps there are of which production is live.
+    /// The number of apps with live production.
     pub fn apps_in_production(&self) -> usize {
-        let is_live = |slot: &&Arc<Slot>| {
-            let branches = slot.branches.load();
+        let is_live = |entry: &&Arc<AppEntry>| {
+            let branches = entry.branches.load();
             branches.production.as_ref().is_some_and(|label| branches.by_label.contains_key(label))
         };
         self.apps.load().values().filter(is_live).count()
     }
 
-    /// What has been counted of every app that was called, in the order of their names; the others are last.
-    pub fn numbers(&self) -> Vec<AppNumbers> {
+    /// The metrics of all apps with traffic, by name; those of the other apps come last.
+    pub fn metrics(&self) -> Vec<AppMetrics> {
         let apps = self.apps.load();
         let mut numbers = Vec::new();
-        let mut others = AppNumbers { app: None, counts: Counts::default(), running: 0, waiting: 0 };
-        for (name, slot) in apps.iter() {
-            let (production, previews) = (slot.production.slots.load(), slot.previews.slots.load());
+        let mut shared_metrics =
+            AppMetrics { app: None, counts: RequestCounts::default(), running: 0, waiting: 0 };
+        for (name, entry) in apps.iter() {
+            let (production, previews) = (entry.production.slots.load(), entry.previews.slots.load());
             let (running, waiting) = (production.0 + previews.0, production.1 + previews.1);
-            if Arc::ptr_eq(&slot.tally, &self.others) {
-                (others.running, others.waiting) = (others.running + running, others.waiting + waiting);
-            } else if let Some(counts) = slot.tally.counts() {
-                numbers.push(AppNumbers { app: Some(name.clone()), counts, running, waiting });
+            if Arc::ptr_eq(&entry.metrics, &self.shared_metrics) {
+                (shared_metrics.running, shared_metrics.waiting) =
+                    (shared_metrics.running + running, shared_metrics.waiting + waiting);
+            } else if let Some(counts) = entry.metrics.counts() {
+                numbers.push(AppMetrics { app: Some(name.clone()), counts, running, waiting });
             }
         }
         numbers.sort_by(|one, other| one.app.cmp(&other.app));
-        if let Some(counts) = self.others.counts() {
-            numbers.push(AppNumbers { counts, ..others });
+        if let Some(counts) = self.shared_metrics.counts() {
+            numbers.push(AppMetrics { counts, ..shared_metrics });
         }
         numbers
     }
 
-    /// Makes `revision` live on a branch, in place of what was. Requests that have taken the old one end on it.
+    /// Makes `revision` live on a branch. Running requests finish on the previous one.
     pub fn replace(&self, app: &AppName, branch: Branch, revision: Revision, deploy: u64) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = self.slot(app);
-        let mut branches = Branches::clone(&slot.branches.load());
+        let _changing = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = self.entry(app);
+        let mut branches = Branches::clone(&entry.branches.load());
         let (label, production) = (branch.label.clone(), branch.production);
         let live = Live {
             scripts: self.scripts.of(AppId::from_uuid(revision.app_id())),
             revision: Arc::new(revision),
             branch,
             deploy,
-            executor: Arc::clone(if production { &slot.production } else { &slot.previews }),
-            tally: Arc::clone(&slot.tally),
-            records: Arc::clone(&slot.records),
-            limits: Arc::clone(&slot.limits),
-            memory_log: Arc::clone(&slot.memory_log),
+            executor: Arc::clone(if production { &entry.production } else { &entry.previews }),
+            metrics: Arc::clone(&entry.metrics),
+            records: Arc::clone(&entry.records),
+            limits: Arc::clone(&entry.limits),
+            memory_log: Arc::clone(&entry.memory_log),
         };
         branches.unserved.remove(&label);
         branches.by_label.insert(label.clone(), Arc::new(live));
@@ -386,31 +389,31 @@ impl LiveTable {
         } else if branches.production.as_ref() == Some(&label) {
             branches.production = None;
         }
-        slot.branches.store(Arc::new(branches));
+        entry.branches.store(Arc::new(branches));
     }
 
-    /// Notes what an app is granted from now on. One of which nothing will be live is to be ended by [`LiveTable::retain`].
+    /// Sets the limits of an app. If nothing of it becomes live, [`LiveTable::retain`] has to remove it.
     pub fn grant(&self, app: &AppName, limits: GrantedLimits) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.slot(app).limits.store(Arc::new(limits));
+        let _changing = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.entry(app).limits.store(Arc::new(limits));
     }
 
-    /// Ends every branch of `app` that is not among `known`; with none of those, the app itself.
+    /// Removes every branch of `app` that is not among `known`; without any, the app itself.
     pub fn retain(&self, app: &AppName, known: &KnownBranches) {
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _changing = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
         if known.labels.is_empty() && !self.apps.load().contains_key(app.as_str()) {
             return;
         }
-        let slot = self.slot(app);
-        let mut branches = Branches::clone(&slot.branches.load());
+        let entry = self.entry(app);
+        let mut branches = Branches::clone(&entry.branches.load());
         branches.by_label.retain(|label, _| !known.stopped && known.labels.contains(label));
         let is_unserved = |label: &&String| !branches.by_label.contains_key(*label);
         branches.unserved = known.labels.iter().filter(is_unserved).cloned().collect();
         branches.production.clone_from(&known.production);
         branches.domains.clone_from(&known.domains);
         branches.stopped = known.stopped;
-        slot.branches.store(Arc::new(branches));
-        self.settle_domains(&slot);
+        entry.branches.store(Arc::new(branches));
+        self.update_domains(&entry);
         if known.labels.is_empty() {
             let mut apps = HashMap::clone(&self.apps.load());
             apps.remove(app.as_str());
@@ -424,59 +427,64 @@ impl LiveTable {
         }
     }
 
-    /// Makes the domains of a slot known, or unknown; `changing` is held. One that another app had goes over: that
-    /// app has released it, and the news of it may be on their way.
-    fn settle_domains(&self, slot: &Arc<Slot>) {
-        let branches = slot.branches.load();
-        let wanted = &branches.domains;
+    /// Updates the domains of an app; `write_lock` is held. A domain of another app moves: that app has
+    /// released it, and the notification can still be on its way.
+    fn update_domains(&self, entry: &Arc<AppEntry>) {
+        let branches = entry.branches.load();
+        let current = &branches.domains;
         let domains = self.domains.load();
-        let mine = |name: &str| domains.get(name).is_some_and(|other| Arc::ptr_eq(other, slot));
-        let had = domains.values().filter(|other| Arc::ptr_eq(other, slot)).count();
-        if had == wanted.len() && wanted.iter().all(|domain| mine(domain.as_str())) {
+        let is_own = |name: &str| domains.get(name).is_some_and(|other| Arc::ptr_eq(other, entry));
+        let owned = domains.values().filter(|other| Arc::ptr_eq(other, entry)).count();
+        if owned == current.len() && current.iter().all(|domain| is_own(domain.as_str())) {
             return;
         }
         let mut domains = HashMap::clone(&domains);
-        domains.retain(|_, other| !Arc::ptr_eq(other, slot));
-        domains.extend(wanted.iter().map(|domain| (domain.to_string(), Arc::clone(slot))));
+        domains.retain(|_, other| !Arc::ptr_eq(other, entry));
+        domains.extend(current.iter().map(|domain| (domain.to_string(), Arc::clone(entry))));
         self.domains.store(Arc::new(domains));
     }
 
-    /// The app's slot; `changing` is held.
-    fn slot(&self, app: &AppName) -> Arc<Slot> {
-        if let Some(slot) = self.apps.load().get(app.as_str()) {
-            return Arc::clone(slot);
+    /// The app's entry, created if missing; `write_lock` is held.
+    fn entry(&self, app: &AppName) -> Arc<AppEntry> {
+        if let Some(entry) = self.apps.load().get(app.as_str()) {
+            return Arc::clone(entry);
         }
         let mut apps = HashMap::clone(&self.apps.load());
-        let tallied = apps.values().filter(|slot| !Arc::ptr_eq(&slot.tally, &self.others)).count();
-        let tally = if tallied < TALLIED_MAX { Arc::default() } else { Arc::clone(&self.others) };
-        let slot = Arc::new(Slot {
-            production: BranchExecutor::new(AppCpu::of_production()),
-            previews: BranchExecutor::new(AppCpu::of_previews()),
-            tally,
+        let with_own_metrics =
+            apps.values().filter(|entry| !Arc::ptr_eq(&entry.metrics, &self.shared_metrics)).count();
+        let metrics = if with_own_metrics < METRIC_APPS_MAX {
+            Arc::default()
+        } else {
+            Arc::clone(&self.shared_metrics)
+        };
+        let entry = Arc::new(AppEntry {
+            production: BranchExecutor::new(AppCpu::for_production()),
+            previews: BranchExecutor::new(AppCpu::for_previews()),
+            metrics,
             records: Arc::default(),
             limits: Arc::default(),
-            memory_log: Arc::new(Throttle::new(MEMORY_LOG_EVERY)),
+            memory_log: Arc::new(RateLimit::new(MEMORY_LOG_INTERVAL)),
             branches: ArcSwap::default(),
         });
-        apps.insert(app.to_string(), Arc::clone(&slot));
+        apps.insert(app.to_string(), Arc::clone(&entry));
         self.apps.store(Arc::new(apps));
         if !is_plain(app.as_str()) {
             let mut labels = HashMap::clone(&self.labels.load());
-            labels.insert(app_label(app), Arc::clone(&slot));
+            labels.insert(app_label(app), Arc::clone(&entry));
             self.labels.store(Arc::new(labels));
         }
-        slot
+        entry
     }
 }
 
 impl Branch {
-    /// The production branch of that name, which is its label too.
+    /// A production branch with this name as its label.
     pub fn production(name: &str) -> Self {
         let (label, environment) = (name.to_owned(), Environment::Production);
         Self { name: name.to_owned(), label, production: true, scheduled: true, environment }
     }
 
-    /// A branch of that name and label that is a preview, and whether its schedules run.
+    /// A preview branch with this name and label; `scheduled`: its schedules are enabled.
     pub fn preview(name: &str, label: &str, scheduled: bool) -> Self {
         let (label, environment) = (label.to_owned(), Environment::Preview);
         Self { name: name.to_owned(), label, production: false, scheduled, environment }
@@ -484,15 +492,15 @@ impl Branch {
 }
 
 impl Branches {
-    fn find(&self, label: &str) -> Option<Found> {
+    fn find(&self, label: &str) -> Option<LiveState> {
         match self.by_label.get(label) {
-            Some(live) => Some(Found::Live(Arc::clone(live))),
-            None if self.stopped => self.unserved.contains(label).then_some(Found::Stopped),
-            None => self.unserved.contains(label).then_some(Found::Unserved),
+            Some(live) => Some(LiveState::Live(Arc::clone(live))),
+            None if self.stopped => self.unserved.contains(label).then_some(LiveState::Stopped),
+            None => self.unserved.contains(label).then_some(LiveState::Unserved),
         }
     }
 
-    fn find_production(&self) -> Option<Found> {
+    fn find_production(&self) -> Option<LiveState> {
         self.find(self.production.as_ref()?)
     }
 }

@@ -1,39 +1,39 @@
-//! Lists that are read a page at a time.
+//! Pagination of lists.
 
-/// Which part of a list is asked for.
+/// The request for a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageRequest<K> {
-    /// Where the page begins, as the page before it says; `None`: at the beginning of the list.
+    /// The cursor from the previous page; `None`: the first page.
     pub cursor: Option<K>,
-    /// How many items it has at most.
+    /// The maximum number of items.
     pub limit: u32,
 }
 
 impl<K> PageRequest<K> {
-    /// The same request with the key that `key` makes of its own; where it makes none, from the beginning.
+    /// Converts the cursor with `key`; `None` starts at the first page.
     pub fn and_then<L>(self, key: impl FnOnce(K) -> Option<L>) -> PageRequest<L> {
         PageRequest { cursor: self.cursor.and_then(key), limit: self.limit }
     }
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T, K> {
-    /// What is on it.
+    /// The items.
     pub items: Vec<T>,
-    /// Where the next page begins; `None`: this is the last one.
+    /// The cursor of the next page; `None` on the last one.
     pub next: Option<K>,
 }
 
 impl<T, K> Page<T, K> {
-    /// What was read for a request with this limit. After a full page there is another, which begins behind the item whose key
-    /// `last` gives.
+    /// The page of `items` read with this limit. After a full page there is another one, after the item whose
+    /// key `last` returns.
     pub(crate) fn of(items: Vec<T>, limit: u32, last: impl FnOnce(&[T]) -> Option<K>) -> Self {
         let next = if items.len() >= limit as usize { last(&items) } else { None };
         Self { items, next }
     }
 
-    /// The same page of other items.
+    /// Converts the items.
     pub fn map<U>(self, item: impl FnMut(T) -> U) -> Page<U, K> {
         Page { items: self.items.into_iter().map(item).collect(), next: self.next }
     }

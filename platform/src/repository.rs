@@ -1,4 +1,4 @@
-//! One app's repository as git sees it: what the store holds, with every deploy as a ref.
+//! An app's git repository in the store, with every deploy as a ref.
 
 mod memory;
 
@@ -13,93 +13,94 @@ use git_receiver::{
 use store::{App, Deploy, DeployNumber, OBJECTS_BYTES_MAX, ObjectKind, Oid, Store, StoreError};
 use tokio::sync::OnceCell;
 
-use crate::executor::turns::{AppTurns, Turns};
+use crate::executor::app_semaphores::{AppSemaphore, AppSemaphores};
 use crate::memory::{Account, MemoryBudget, Reservation};
-use memory::{Room, counted_streams};
+use memory::{ReadReservation, accounted_streams};
 
 pub(crate) use memory::RequestMemory;
 
 pub use store::AppId;
 
-/// How many bytes of objects and their bases are read at first; where they are more, they are read again with more room, and what
-/// is read afterwards begins with as much, up to a bound, where there is room.
-const CHAINS_BYTES: u64 = 256 * 1024;
-const CHAINS_BYTES_KEPT_MAX: u64 = 16 * 1024 * 1024;
+/// The initial size of a read of objects with their delta bases. A larger result is read again with more
+/// memory, and later reads start with that size, up to a maximum.
+const DELTA_READ_BYTES: u64 = 256 * 1024;
+const DELTA_READ_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Where every deploy is listed, read-only.
+/// The read-only namespace of deploy refs.
 pub const DEPLOY_REFS: &str = "refs/deploys/";
 
-/// The ref that a deploy is listed as.
+/// The ref of a deploy.
 pub(crate) fn deploy_ref(number: DeployNumber) -> String {
     format!("{DEPLOY_REFS}{number}")
 }
 
-/// The production branch of an app that has no setting of its own.
+/// The default production branch.
 pub const DEFAULT_PRODUCTION_BRANCH: &str = "main";
 
-/// A read-only view of an app's repository; an empty one for an app that does not exist yet. It lasts as long as one request:
-/// refs and deploys are read once, by who asks first, and all that decide over a push see the same.
+/// A read-only view of an app's repository, empty for an app that does not exist yet. It lives for one
+/// request: refs and deploys are read once, so that all decisions about a push see the same state.
 #[derive(Clone, Debug)]
 pub struct AppRepository {
     store: Store,
     app: Option<App>,
-    /// Its id, or the one that it is created with.
+    /// The app's id, or the id for its creation.
     id: AppId,
     head: String,
-    lists_deploys: bool,
+    lists_deploy_refs: bool,
     refs: OnceCell<Vec<store::Ref>>,
     deploys: OnceCell<Vec<Deploy>>,
-    /// What is held for the request, where it is bounded.
+    /// The memory of the request, if limited.
     memory: Option<Arc<RequestMemory>>,
-    /// How many bytes of objects and bases were read before.
-    chains_bytes: Arc<AtomicU64>,
-    /// Whose turns it takes, where it does.
-    turns: Option<AppTurns>,
+    /// The size of the next read of objects with delta bases.
+    delta_read_bytes: Arc<AtomicU64>,
+    /// The semaphore for reads, if limited.
+    read_limit: Option<AppSemaphore>,
 }
 
 impl AppRepository {
-    /// The repository of `app`.
+    /// Opens the repository of `app`.
     pub fn new(store: Store, app: Option<App>) -> Self {
-        Self::to_be(store, app, AppId::random())
+        Self::for_new_app(store, app, AppId::random())
     }
 
-    /// The same; where there is no app yet, it is to be created with that id.
-    pub(crate) fn to_be(store: Store, app: Option<App>, id: AppId) -> Self {
+    /// Opens the repository of `app`, or of a new app that is created with `id`.
+    pub(crate) fn for_new_app(store: Store, app: Option<App>, id: AppId) -> Self {
         let production = app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str());
         let head = format!("refs/heads/{production}");
         let (refs, deploys) = (OnceCell::new(), OnceCell::new());
-        let chains_bytes = Arc::new(AtomicU64::new(CHAINS_BYTES));
+        let delta_read_bytes = Arc::new(AtomicU64::new(DELTA_READ_BYTES));
         let id = app.as_ref().map_or(id, |app| app.id);
         Self {
             store,
             app,
             id,
             head,
-            lists_deploys: true,
+            lists_deploy_refs: true,
             refs,
             deploys,
             memory: None,
-            chains_bytes,
-            turns: None,
+            delta_read_bytes,
+            read_limit: None,
         }
     }
 
-    /// The same for a request that holds memory: `first` to its end, and what it needs beyond that of the same account.
-    pub fn holding(self, first: Reservation) -> Self {
-        self.sharing(RequestMemory::new(first))
+    /// Limits the memory of the request: it starts with the reservation `first`, kept to the end, and grows
+    /// within its account.
+    pub fn with_memory(self, first: Reservation) -> Self {
+        self.with_shared_memory(RequestMemory::new(first))
     }
 
-    /// The same for a request that holds memory, with others that are read for it.
-    pub(crate) fn sharing(self, memory: Arc<RequestMemory>) -> Self {
+    /// Limits the memory of the request, shared with other repositories it reads.
+    pub(crate) fn with_shared_memory(self, memory: Arc<RequestMemory>) -> Self {
         Self { memory: Some(memory), ..self }
     }
 
-    /// The same for a request that reads much, and takes turns with others.
-    pub fn taking_turns(self, turns: &Turns<AppId>) -> Self {
-        Self { turns: Some(turns.of(&self.id)), ..self }
+    /// Limits concurrent reads of requests that read much.
+    pub fn with_read_limit(self, read_limit: &AppSemaphores<AppId>) -> Self {
+        Self { read_limit: Some(read_limit.of(&self.id)), ..self }
     }
 
-    /// The id of the app; of one that does not exist yet, the id that it is to be created with.
+    /// The id of the app, or the id for its creation.
     pub(crate) fn id(&self) -> AppId {
         self.id
     }
@@ -109,21 +110,21 @@ impl AppRepository {
         budget.account(self.id)
     }
 
-    /// Waits for room for so many bytes, where memory is bounded, and then for a turn, and reads.
+    /// Reserves up to `limit` bytes if memory is limited, waits for a read permit if needed, and reads.
     async fn read<T>(
         &self,
-        most: u64,
-        reading: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<(T, Option<Room>), RepositoryError> {
-        let room = match &self.memory {
-            Some(memory) => Some(memory.room(most).await?),
+        limit: u64,
+        read: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<(T, Option<ReadReservation>), RepositoryError> {
+        let memory_permit = match &self.memory {
+            Some(memory) => Some(memory.acquire(limit).await?),
             None => None,
         };
-        let _turn = match &self.turns {
-            Some(turns) => Some(turns.next().await),
+        let _permit = match &self.read_limit {
+            Some(read_limit) => Some(read_limit.acquire().await),
             None => None,
         };
-        Ok((reading.await.map_err(unreadable)?, room))
+        Ok((read.await.map_err(unreadable)?, memory_permit))
     }
 
     /// The app; `None`: it does not exist yet.
@@ -131,7 +132,7 @@ impl AppRepository {
         self.app.as_ref()
     }
 
-    /// The branch that is served as production.
+    /// The production branch.
     pub(crate) fn production_branch(&self) -> &str {
         self.app.as_ref().map_or(DEFAULT_PRODUCTION_BRANCH, |app| app.production_branch.as_str())
     }
@@ -145,7 +146,7 @@ impl AppRepository {
         Ok(self.refs.get_or_try_init(|| self.store.refs(app.id)).await?)
     }
 
-    /// The deploys, those of before first.
+    /// The deploys in chronological order.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -154,15 +155,15 @@ impl AppRepository {
         Ok(self.deploys.get_or_try_init(|| self.store.deploys(app.id)).await?)
     }
 
-    /// Whether it is one of an app that is there.
+    /// Whether the app exists.
     pub fn exists(&self) -> bool {
         self.app.is_some()
     }
 
-    /// The same as pushers see it: without the refs of deploys, which they cannot move. A client goes through every ref that
-    /// is listed before it pushes, so that a long history of deploys would make each push slower than the one before.
-    pub fn for_pushers(self) -> Self {
-        Self { lists_deploys: false, ..self }
+    /// Hides deploy refs, for pushes: they cannot be updated, and a client processes every advertised ref
+    /// before a push, so that a long history would slow down each push.
+    pub fn without_deploy_refs(self) -> Self {
+        Self { lists_deploy_refs: false, ..self }
     }
 }
 
@@ -182,7 +183,7 @@ impl git_receiver::Repository for AppRepository {
         let refs = self.branches_and_tags().await.map_err(unreadable)?;
         let refs =
             refs.iter().map(|found| Reference { name: found.name.clone(), target: object_id(found.target) });
-        let deploys = if self.lists_deploys { self.deploys().await.map_err(unreadable)? } else { &[] };
+        let deploys = if self.lists_deploy_refs { self.deploys().await.map_err(unreadable)? } else { &[] };
         let deploys = deploys
             .iter()
             .map(|deploy| Reference { name: deploy_ref(deploy.number), target: object_id(deploy.commit) });
@@ -198,58 +199,61 @@ impl git_receiver::Repository for AppRepository {
     async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(HashMap::new()) };
         let known = self.store.known(app.id, &oids(ids)).await.map_err(unreadable)?;
-        let git = |known: store::Known| ObjectInfo { kind: git_kind(known.kind), depth: known.depth };
-        Ok(known.into_iter().map(|(oid, known)| (object_id(oid), git(known))).collect())
+        let git = |info: store::Known| ObjectInfo { kind: git_kind(info.kind), depth: info.depth };
+        Ok(known.into_iter().map(|(oid, info)| (object_id(oid), git(info))).collect())
     }
 
     async fn objects(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
         let oids = oids(ids);
-        let (objects, room) = self.read(OBJECTS_BYTES_MAX, self.store.objects(app.id, &oids)).await?;
-        git_objects(objects, room)
+        let (objects, memory_permit) =
+            self.read(OBJECTS_BYTES_MAX, self.store.objects(app.id, &oids)).await?;
+        git_objects(objects, memory_permit)
     }
 
     async fn objects_and_bases(&self, ids: &[ObjectId]) -> Result<Vec<Object>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(Vec::new()) };
         let oids = oids(ids);
         let Some(memory) = &self.memory else {
-            let reading = self.store.objects_and_bases(app.id, &oids, u64::MAX);
-            return git_objects(self.read(0, reading).await?.0, None);
+            let read = self.store.objects_and_bases(app.id, &oids, u64::MAX);
+            return git_objects(self.read(0, read).await?.0, None);
         };
-        let before = self.chains_bytes.load(Ordering::Relaxed);
-        let mut most = if memory.has_capacity(before) { before } else { CHAINS_BYTES };
+        let before = self.delta_read_bytes.load(Ordering::Relaxed);
+        let mut limit = if memory.has_capacity(before) { before } else { DELTA_READ_BYTES };
         loop {
-            // Nobody knows yet how much they are.
-            let (objects, room) = self.read(most, self.store.objects_and_bases(app.id, &oids, most)).await?;
-            if bytes(&objects) < most {
-                return git_objects(objects, room);
+            // The size is not known in advance.
+            let (objects, memory_permit) =
+                self.read(limit, self.store.objects_and_bases(app.id, &oids, limit)).await?;
+            if bytes(&objects) < limit {
+                return git_objects(objects, memory_permit);
             }
-            most = most.saturating_mul(8);
-            self.chains_bytes.fetch_max(most.min(CHAINS_BYTES_KEPT_MAX), Ordering::Relaxed);
+            limit = limit.saturating_mul(8);
+            self.delta_read_bytes.fetch_max(limit.min(DELTA_READ_BYTES_MAX), Ordering::Relaxed);
         }
     }
 
     async fn commits(
         &self,
         after: Option<ObjectId>,
-        most: usize,
+        limit: usize,
     ) -> Result<Option<Vec<Object>>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(None) };
-        let most = u32::try_from(most).unwrap_or(u32::MAX);
-        let reading = self.store.commits(app.id, after.map(oid), most);
-        let (commits, room) = self.read(OBJECTS_BYTES_MAX, reading).await?;
-        git_objects(commits, room).map(Some)
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let read = self.store.commits(app.id, after.map(oid), limit);
+        let (commits, memory_permit) = self.read(OBJECTS_BYTES_MAX, read).await?;
+        git_objects(commits, memory_permit).map(Some)
     }
 
     async fn objects_in_storage_order(&self, position: u64) -> Result<Option<StoredBatch>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(None) };
-        let (stored, room) = self.read(OBJECTS_BYTES_MAX, self.store.stored(app.id, position)).await?;
+        let (stored, memory_permit) =
+            self.read(OBJECTS_BYTES_MAX, self.store.stored(app.id, position)).await?;
         let Some(store::Stored { objects, next }) = stored else { return Ok(None) };
-        Ok(Some(StoredBatch { objects: git_objects(objects, room)?, next }))
+        Ok(Some(StoredBatch { objects: git_objects(objects, memory_permit)?, next }))
     }
 }
 
-/// The objects of a push as the store reads them.
+/// The pushed objects for the store.
 #[derive(Debug)]
 pub(crate) struct Pushed<'p>(pub(crate) &'p Pack);
 
@@ -267,24 +271,27 @@ impl store::Objects for Pushed<'_> {
     }
 }
 
-/// An object as the store has it.
+/// Converts an object to the store's type.
 pub(crate) fn stored_object(object: Object) -> store::Object {
     let Object { id, kind, base, depth, size, zlib } = object;
     let (oid, base, kind) = (oid(id), base.map(oid), store_kind(kind));
     store::Object { oid, kind, base, depth, size, zlib: zlib.into() }
 }
 
-/// Objects that were read, for which `room` is held as long as their streams are there.
-fn git_objects(mut objects: Vec<store::Object>, room: Option<Room>) -> Result<Vec<Object>, RepositoryError> {
-    let Some(room) = room else {
+/// Converts objects from the store; their memory stays reserved as long as their streams exist.
+fn git_objects(
+    mut objects: Vec<store::Object>,
+    memory_permit: Option<ReadReservation>,
+) -> Result<Vec<Object>, RepositoryError> {
+    let Some(memory_permit) = memory_permit else {
         let whole = |mut object: store::Object| {
             let zlib = std::mem::take(&mut object.zlib);
             git_object(object, zlib.into())
         };
         return Ok(objects.into_iter().map(whole).collect());
     };
-    let memory = room.into_streams(bytes(&objects))?;
-    let streams = counted_streams(&mut objects, &memory);
+    let memory = memory_permit.into_streams(bytes(&objects))?;
+    let streams = accounted_streams(&mut objects, &memory);
     Ok(objects.into_iter().zip(streams).map(|(object, stream)| git_object(object, stream)).collect())
 }
 
@@ -302,13 +309,13 @@ fn oids(ids: &[ObjectId]) -> Vec<Oid> {
     ids.iter().map(|id| oid(*id)).collect()
 }
 
-/// The store's name for an object.
+/// Converts an object id to the store's type.
 pub(crate) fn oid(id: ObjectId) -> Oid {
-    let ObjectId::Sha1(bytes) = id else { unreachable!("the receiver accepts object format sha1 alone") };
+    let ObjectId::Sha1(bytes) = id else { unreachable!("the receiver only accepts object format sha1") };
     Oid::new(bytes)
 }
 
-/// git's name for an object.
+/// Converts an object id to git's type.
 pub(crate) fn object_id(oid: Oid) -> ObjectId {
     ObjectId::Sha1(*oid.as_bytes())
 }

@@ -1,7 +1,7 @@
-//! What an operator has to look at, found when somebody asks.
+//! The status for operators, computed on request.
 //!
-//! [`Watched::status`] reads the database and what this node knows; nothing is watched meanwhile. Each kind of problem is listed up to
-//! a bound.
+//! [`StatusChecker::status`] reads the database and the state of this node; nothing is monitored in between.
+//! The number of listed problems is limited per kind.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -15,49 +15,49 @@ use store::{
 };
 
 use crate::activation::Activation;
-use crate::certificates::{PreviewCertificates, RefusedCertificate};
+use crate::certificates::{PreviewCertificates, RejectedCertificate};
 use crate::clock::{Clock, ClockStatus, Jump, RetentionPaused};
 use crate::health::DatabaseHealth;
-use crate::nodes::{Node, Roster};
+use crate::nodes::{Node, NodeList};
 
-/// The problems of one kind that are listed.
+/// The maximum number of problems of one kind.
 const LISTED_MAX: u32 = 50;
 
-/// Executions that failed for longer than this are history.
-const FAILURES_OF: TimeDelta = TimeDelta::hours(1);
+/// The window of failed executions.
+const FAILURE_WINDOW: TimeDelta = TimeDelta::hours(1);
 
-/// The same of dropped records.
-const DROPPED_OF: TimeDelta = TimeDelta::hours(24);
+/// The window of dropped records.
+const DROP_WINDOW: TimeDelta = TimeDelta::hours(24);
 
-/// The same of a clock that was set.
-const JUMPS_OF: TimeDelta = TimeDelta::hours(24);
+/// The window of clock jumps.
+const CLOCK_JUMP_WINDOW: TimeDelta = TimeDelta::hours(24);
 
-/// The share of an app's executions, in percent, from which on failures are an error and no warning.
-const FAILED_PERCENT_ERROR: u64 = 10;
+/// The percentage of failed executions that is an error instead of a warning.
+const FAILURE_PERCENT_ERROR: u64 = 10;
 
-/// How far a clock may be off.
+/// The clock skew that is a warning.
 const SKEW_WARN: TimeDelta = TimeDelta::seconds(5);
 
-/// How far it may be off before schedules run at wrong times: a node does not start with such a clock.
+/// The clock skew that is an error: a node does not start with such a clock.
 const SKEW_ERROR: TimeDelta = TimeDelta::minutes(5);
 
-/// How much a problem matters.
+/// The severity of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// Something does not work.
     Error,
-    /// Something will not work, or did not work and does again.
+    /// Something will fail, or has failed and works again.
     Warning,
 }
 
-/// Something that is not as it should be.
+/// A problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     /// A node cannot write to the database.
     DatabaseNotWritable {
         /// The name of the node.
         node: String,
-        /// Why, without what the database said itself.
+        /// Why, without details of the database.
         reason: String,
     },
     /// A node is not ready.
@@ -67,27 +67,27 @@ pub enum Problem {
         /// Why.
         reason: String,
     },
-    /// A node cannot serve an app as the latest push left it.
+    /// A node cannot serve the latest generation of an app.
     AppNotServed(NotServed),
     /// The last run of a schedule failed or was lost.
     ScheduleFailing {
-        /// Which.
+        /// The schedule.
         schedule: FailingSchedule,
-        /// Whether it is one of a preview.
+        /// Whether it belongs to a preview.
         preview: bool,
     },
-    /// No schedule of any app runs by the clock.
+    /// The schedules of all apps are held.
     SchedulesHeld(ScheduleHold),
     /// Executions of an app failed within the last hour.
     ExecutionsFailing(FailingApp),
     /// Records of executions were dropped within the last day.
     RecordsDropped(DroppedRecords),
-    /// No backup was ever made.
+    /// There is no backup.
     BackupMissing {
-        /// Since when there could have been one.
+        /// The age of the database.
         since: DateTime<Utc>,
     },
-    /// The latest backup is older than it should be.
+    /// The latest backup is too old.
     BackupOld {
         /// When it was made.
         made_at: DateTime<Utc>,
@@ -96,60 +96,60 @@ pub enum Problem {
     ClockSkew {
         /// The name of the node.
         node: String,
-        /// How far it is ahead; negative where it is behind.
+        /// How far it is ahead; negative if it is behind.
         ahead: TimeDelta,
     },
-    /// The clock of this node is behind what was written already.
+    /// The clock of this node is behind the latest entry.
     ClockBehind {
         /// The name of the node.
         node: String,
         /// The time of the latest entry.
         latest: DateTime<Utc>,
     },
-    /// The clock of a node was set within the last day, while the node was running.
+    /// The clock of a node jumped within the last day.
     ClockJump {
         /// The name of the node.
         node: String,
-        /// The last time that it was set.
+        /// The last jump.
         jump: Jump,
     },
-    /// A node deletes nothing by age, since its clock cannot be right.
+    /// A node paused retention, since its clock is not trusted.
     RetentionPaused {
         /// The name of the node.
         node: String,
         /// Why.
         reason: RetentionPaused,
     },
-    /// A preview has no certificate, and so does not answer over TLS: there were too many new ones within a week.
+    /// A preview has no certificate: there were too many new ones within a week.
     PreviewWithoutCertificate {
-        /// The name of the node that was asked.
+        /// The name of the node that rejected it.
         node: String,
-        /// The last one.
-        refused: RefusedCertificate,
+        /// The last rejection.
+        rejected: RejectedCertificate,
     },
-    /// A preview reads the secrets of production, since it was pushed before there were any of previews.
+    /// A preview reads production secrets, since it was pushed before previews had secrets of their own.
     PreviewReadsProduction {
         /// The app.
         app: String,
         /// The branch.
         branch: String,
     },
-    /// A node has little room left for its files.
+    /// The disk of a node is nearly full.
     DiskNearlyFull {
         /// The name of the node.
         node: String,
-        /// How little.
+        /// Its disk usage.
         disk: Disk,
     },
 }
 
 impl Problem {
-    /// How much it matters.
+    /// The severity.
     pub fn severity(&self) -> Severity {
         let error = match self {
             Self::DatabaseNotWritable { .. } | Self::NodeNotReady { .. } => true,
             Self::AppNotServed(_) | Self::ScheduleFailing { .. } => true,
-            Self::ExecutionsFailing(app) => app.failed * 100 >= app.executions * FAILED_PERCENT_ERROR,
+            Self::ExecutionsFailing(app) => app.failed * 100 >= app.executions * FAILURE_PERCENT_ERROR,
             Self::ClockSkew { ahead, .. } => ahead.abs() > SKEW_ERROR,
             Self::ClockBehind { .. } => true,
             Self::DiskNearlyFull { disk, .. } => disk.free_bytes.saturating_mul(100) < disk.size_bytes,
@@ -163,70 +163,70 @@ impl Problem {
     }
 }
 
-/// What an operator sees first.
+/// The status of the server.
 #[derive(Clone, Debug)]
 pub struct Status {
-    /// What was read from the database; `None`: it cannot be read.
-    pub counts: Option<Counts>,
-    /// How many apps have something live in production.
+    /// Counts from the database; `None`: it is down.
+    pub counts: Option<StatusCounts>,
+    /// The number of apps with live production.
     pub apps_live: usize,
-    /// All problems that there are, the kinds in a fixed order.
+    /// The problems, ordered by kind.
     pub problems: Vec<Problem>,
 }
 
-/// How much of everything there is.
+/// Counts of nodes and apps.
 #[derive(Clone, Copy, Debug)]
-pub struct Counts {
+pub struct StatusCounts {
     /// The nodes.
     pub nodes: usize,
-    /// Those that are ready.
+    /// The ready nodes.
     pub nodes_ready: usize,
     /// The apps.
     pub apps: usize,
-    /// Those of them that are stopped.
+    /// The stopped apps.
     pub apps_stopped: usize,
-    /// Those that are deleted and can be brought back.
+    /// The deleted apps that can be restored.
     pub apps_deleted: usize,
-    /// When the latest backup was made, as far as the database knows.
+    /// The time of the latest backup recorded in the database.
     pub last_backup_at: Option<DateTime<Utc>>,
 }
 
-/// What is looked at. Cheap to clone.
+/// Checks the status. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Watched {
+pub struct StatusChecker {
     /// The database.
     pub store: Store,
-    /// Whether this node can write to it.
+    /// The health check of the database.
     pub database: DatabaseHealth,
     /// The clock of this node.
     pub clock: Clock,
-    /// What is live.
+    /// The live table.
     pub table: Arc<LiveTable>,
-    /// What this node can serve.
+    /// The activation of this node.
     pub activation: Activation,
-    /// The nodes, this one among them.
-    pub nodes: Roster,
-    /// Which previews can have certificates.
+    /// The nodes of the cluster.
+    pub nodes: NodeList,
+    /// The certificates of previews.
     pub certificates: PreviewCertificates,
-    /// The age from which on the latest backup is too old; `None`: backups are made by other means.
+    /// The maximum age of the latest backup; `None`: backups are made by other means.
     pub backup_max_age: Option<Duration>,
 }
 
-impl Watched {
+impl StatusChecker {
     /// The name of this node.
     pub fn node(&self) -> &str {
         &self.nodes.this().identity.name
     }
 
-    /// Whether several nodes may share the database.
+    /// Whether several nodes can share the database.
     pub fn is_shared(&self) -> bool {
         self.store.cluster().is_some()
     }
 
-    /// Whether all is well. While the database cannot be read, that is what this node knows by itself.
+    /// Checks the status. While the database is down, it only covers this node.
     ///
     /// # Errors
-    /// The database failed, and is not away.
+    /// The database failed for a reason other than being down.
     pub async fn status(&self) -> Result<Status, StoreError> {
         let apps_live = self.table.apps_in_production();
         match self.read().await {
@@ -238,10 +238,10 @@ impl Watched {
         }
     }
 
-    async fn read(&self) -> Result<(Counts, Vec<Problem>), StoreError> {
+    async fn read(&self) -> Result<(StatusCounts, Vec<Problem>), StoreError> {
         let nodes = self.nodes.list().await?;
         let apps = self.store.apps().await?;
-        let counts = Counts {
+        let counts = StatusCounts {
             nodes: nodes.len(),
             nodes_ready: nodes.iter().filter(|node| node.trouble.is_none()).count(),
             apps: apps.len(),
@@ -261,9 +261,9 @@ impl Watched {
         problems.extend(self.not_served().await?.into_iter().map(Problem::AppNotServed));
         problems.extend(self.failing_schedules().await?);
         problems.extend(store.schedule_hold().await?.map(Problem::SchedulesHeld));
-        let failing = store.failing_apps(now - FAILURES_OF, LISTED_MAX).await?;
+        let failing = store.failing_apps(now - FAILURE_WINDOW, LISTED_MAX).await?;
         problems.extend(failing.into_iter().map(Problem::ExecutionsFailing));
-        let dropped = store.dropped_records(now - DROPPED_OF, LISTED_MAX).await?;
+        let dropped = store.dropped_records(now - DROP_WINDOW, LISTED_MAX).await?;
         problems.extend(dropped.into_iter().map(Problem::RecordsDropped));
         if let Some(max_age) = self.backup_max_age {
             problems.extend(backup(store.last_backup().await?, max_age, now));
@@ -275,44 +275,46 @@ impl Watched {
             problems.push(Problem::ClockBehind { node: self.node().to_owned(), latest });
         }
         problems.extend(clock(self.node(), self.clock.status(), Utc::now()));
-        let refused = self.certificates.last_refused(Utc::now());
+        let rejected = self.certificates.last_rejected(Utc::now());
         problems.extend(
-            refused
-                .map(|refused| Problem::PreviewWithoutCertificate { node: self.node().to_owned(), refused }),
+            rejected.map(|rejected| Problem::PreviewWithoutCertificate {
+                node: self.node().to_owned(),
+                rejected,
+            }),
         );
         problems.extend(self.previews_that_read_production());
         problems.extend(nodes.iter().filter_map(nearly_full));
         Ok(problems)
     }
 
-    /// The problems that this node knows of by itself while the database, which failed with `error`, cannot be read.
+    /// The problems of this node while the database, which failed with `error`, cannot be read.
     fn problems_without_database(&self, error: &StoreError) -> Vec<Problem> {
-        let reason = self.activation.trouble();
+        let reason = self.activation.not_ready_reason();
         let not_ready = reason.map(|reason| Problem::NodeNotReady { node: self.node().to_owned(), reason });
         let clock = clock(self.node(), self.clock.status(), Utc::now());
         std::iter::once(not_writable(self.node(), error)).chain(not_ready).chain(clock).collect()
     }
 
-    /// Those that were not pushed to since there are secrets of previews.
+    /// The previews that were not pushed to since previews have their own secrets.
     fn previews_that_read_production(&self) -> impl Iterator<Item = Problem> {
         let live = self.table.previews_that_read_production().into_iter();
         let problem = |(app, branch)| Problem::PreviewReadsProduction { app, branch };
         live.take(LISTED_MAX as usize).map(problem)
     }
 
-    /// The apps that nodes cannot serve: this node by its own word, the others by what they said.
+    /// The apps that nodes cannot serve, as reported by each node.
     async fn not_served(&self) -> Result<Vec<NotServed>, StoreError> {
         if let Some(cluster) = self.store.cluster() {
             return cluster.not_served(LISTED_MAX).await;
         }
-        let taken = self.activation.taken_up().into_iter();
-        let faulty = taken.filter_map(|(app, taken)| {
-            Some(NotServed { node: self.node().to_owned(), app: app.to_string(), fault: taken.fault? })
+        let applied = self.activation.applied().into_iter();
+        let failing = applied.filter_map(|(app, applied)| {
+            Some(NotServed { node: self.node().to_owned(), app: app.to_string(), fault: applied.error? })
         });
-        Ok(faulty.take(LISTED_MAX as usize).collect())
+        Ok(failing.take(LISTED_MAX as usize).collect())
     }
 
-    /// Those that are declared and run by the clock.
+    /// The failing ones among declared and enabled schedules.
     async fn failing_schedules(&self) -> Result<Vec<Problem>, StoreError> {
         let failing = self.store.failing_schedules(LISTED_MAX).await?;
         if failing.is_empty() {
@@ -346,7 +348,7 @@ fn not_ready(node: &Node) -> Option<Problem> {
 fn backup(last: LastBackup, max_age: Duration, now: DateTime<Utc>) -> Option<Problem> {
     let is_old = |since: DateTime<Utc>| (now - since).to_std().is_ok_and(|age| age > max_age);
     match last.made_at {
-        // One of the future was made by a clock that was wrong, and says nothing.
+        // A backup from the future was made with a wrong clock.
         Some(made_at) if is_old(made_at) || now - made_at < -SKEW_ERROR => {
             Some(Problem::BackupOld { made_at })
         }
@@ -360,10 +362,10 @@ fn skew(node: &Node) -> Option<Problem> {
     (ahead.abs() > SKEW_WARN).then(|| Problem::ClockSkew { node: node.name.clone(), ahead })
 }
 
-/// What a node knows of its own clock, which shows `now`.
+/// The problems of a node's clock, which shows `now`.
 fn clock(node: &str, status: ClockStatus, now: DateTime<Utc>) -> impl Iterator<Item = Problem> {
     let node = || node.to_owned();
-    let jump = status.last_jump.filter(|jump| now - jump.at < JUMPS_OF);
+    let jump = status.last_jump.filter(|jump| now - jump.at < CLOCK_JUMP_WINDOW);
     let jump = jump.map(|jump| Problem::ClockJump { node: node(), jump });
     let paused = status.retention_paused.map(|reason| Problem::RetentionPaused { node: node(), reason });
     jump.into_iter().chain(paused)
@@ -379,7 +381,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backup_is_old_by_its_age_and_never_before_there_could_be_one() {
+    fn backup_is_old_by_age_and_not_missing_in_new_database() {
         let now = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
         let (week, days) = (Duration::from_secs(7 * 86_400), |days| now - TimeDelta::days(days));
         let found = |made_at, known_since| backup(LastBackup { known_since, made_at }, week, now);
@@ -401,9 +403,9 @@ mod tests {
     }
 
     #[test]
-    fn a_disk_is_nearly_full_by_what_is_free_and_by_its_share() {
+    fn disk_is_nearly_full_by_free_bytes_and_percentage() {
         let disk = |free_bytes, size_bytes| Disk { free_bytes, size_bytes }.is_nearly_full();
         assert!(disk(90 << 20, 1 << 30) && !disk(200 << 20, 1 << 30));
-        assert!(!disk(2 << 30, 1 << 40), "2 GiB are room enough on any disk");
+        assert!(!disk(2 << 30, 1 << 40), "2 GiB suffice on any disk");
     }
 }

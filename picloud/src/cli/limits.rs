@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use clap::Args;
-use platform::collection::DeployRetention;
 use platform::deploy::DeployLimits;
+use platform::gc::DeployRetention;
 use platform::recording::{ByteRate, RecordLimits};
 use platform::schedules::ScheduleLimits;
 
@@ -273,7 +273,7 @@ impl PushFlags {
         DeployRetention {
             kept: self.deploys_kept,
             age: (self.deploys_days > 0).then(|| DAY * self.deploys_days),
-            released_kept: self.collect_after.0,
+            gc_grace_period: self.collect_after.0,
         }
     }
 
@@ -290,7 +290,7 @@ impl Default for PushFlags {
     fn default() -> Self {
         let PushLimits { limits, timeout, max_concurrent } = PushLimits::default();
         let DeployLimits { tree, refs } = DeployLimits::default();
-        let DeployRetention { kept, age, released_kept } = DeployRetention::default();
+        let DeployRetention { kept, age, gc_grace_period } = DeployRetention::default();
         Self {
             push_bytes: Size(limits.request_bytes),
             push_objects: limits.objects,
@@ -303,7 +303,7 @@ impl Default for PushFlags {
             preview_days: Settings::default().preview_age.map_or(0, |age| whole(age, DAY)),
             deploys_kept: kept,
             deploys_days: age.map_or(0, |age| whole(age, DAY)),
-            collect_after: Time(released_kept),
+            collect_after: Time(gc_grace_period),
             pushes_at_once: max_concurrent,
         }
     }

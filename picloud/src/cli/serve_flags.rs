@@ -144,7 +144,7 @@ impl ServeFlags {
             return Err(Misuse::PublicUrl { url: url.clone(), domain: domain.clone() });
         }
         let admin_token = secrets::admin_token(self.admin_token_file.as_deref())?;
-        let credential = self.credentials_directory.map(|folder| folder.join(key::FILE));
+        let credential = self.credentials_directory.map(|folder| folder.join(key::FILE_NAME));
         Ok(Settings {
             listen: self.listen.0,
             storage: self.storage.resolve()?,

@@ -19,7 +19,7 @@ use crate::node::StartError;
 use crate::progress::Progress;
 use crate::settings::Storage;
 use crate::words;
-use platform::executor::threads::threads;
+use platform::executor::threads::main_runtime;
 
 /// The name of standard output and standard input.
 pub(super) const STANDARD: &str = "-";
@@ -58,7 +58,7 @@ pub(crate) fn backup(options: &BackupOptions, storage: &Storage) -> Result<(), C
 /// standby that is only read.
 fn note(storage: &Storage, contents: &Contents) {
     let location = storage.location();
-    let Ok(threads) = threads() else { return };
+    let Ok(threads) = main_runtime() else { return };
     if let Err(error) = threads.block_on(note_backup(&location, contents.made_at)) {
         eprintln!(
             "warning: {}; picloud status goes on counting from the one before",
@@ -70,7 +70,7 @@ fn note(storage: &Storage, contents: &Contents) {
 fn write(options: &BackupOptions, storage: &Storage, file: &Path) -> Result<Contents, CommandError> {
     let from = storage.location();
     let _backing_up = Progress::of("backing up");
-    threads().map_err(StartError::from)?.block_on(async {
+    main_runtime().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
             made = back_up(&from, file, options.replace) => Ok(made.map_err(NotBackedUp::Backup)?),

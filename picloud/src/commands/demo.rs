@@ -24,7 +24,7 @@ use crate::log::{self, LogFormat};
 use crate::node::{Node, StartError};
 use crate::settings::{Settings, Storage};
 use crate::words::shell_word;
-use platform::executor::threads::threads;
+use platform::executor::threads::main_runtime;
 
 /// The second app of the tour.
 const CLOCK: [(&str, &str); 3] = [
@@ -72,7 +72,7 @@ impl Hint for DemoError {
 
 pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
     log::start(LOG_DEFAULT, LogFormat::Text, None);
-    let threads = threads().map_err(StartError::from)?;
+    let threads = main_runtime().map_err(StartError::from)?;
     let temporary =
         ScratchFolder::new().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
     let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
@@ -80,7 +80,7 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
         let node = start(&options, data_dir).await?;
         let tour = Tour {
             address: listener::reachable(node.address),
-            token: node.admin.reveal().to_owned(),
+            token: node.admin.expose().to_owned(),
             folder: temporary.path().to_owned(),
             store: node.store.clone(),
         };

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use manifest_schema::name::AppName;
-use platform::deploy::{FILE_MAX, File, Snapshot};
+use platform::deploy::{FILE_BYTES_MAX, File, Snapshot};
 
 use crate::hint::Hint;
 
@@ -91,7 +91,7 @@ pub(crate) fn read(folder: &Path, passed_over: &[&str], ignored: &[String]) -> R
             if kind.is_symlink() && entry.path().is_dir() {
                 tree.passed_by.push((name.clone().into_owned(), PassedBy::Symlink));
             }
-            let file = if !Snapshot::wants(&name) {
+            let file = if !Snapshot::includes(&name) {
                 None
             } else if kind.is_symlink() {
                 Some(File::Symlink)
@@ -112,7 +112,7 @@ pub(crate) fn read(folder: &Path, passed_over: &[&str], ignored: &[String]) -> R
 }
 
 fn contents(path: &Path) -> io::Result<File> {
-    if fs::metadata(path)?.len() > FILE_MAX {
+    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
         return Ok(File::TooLarge);
     }
     fs::read(path).map(|bytes| File::Bytes(bytes.into()))

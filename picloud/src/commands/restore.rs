@@ -19,7 +19,7 @@ use crate::node::StartError;
 use crate::progress::Progress;
 use crate::settings::Storage;
 use crate::words;
-use platform::executor::threads::threads;
+use platform::executor::threads::main_runtime;
 
 pub(crate) fn restore(options: &RestoreOptions, storage: &Storage) -> Result<(), CommandError> {
     let began = Instant::now();
@@ -44,7 +44,7 @@ fn read(options: &RestoreOptions, storage: &Storage, file: &Path) -> Result<Cont
     }
     let how = Restoring { replace: options.replace, run_schedules: options.run_schedules };
     let _restoring = Progress::of("restoring");
-    threads().map_err(StartError::from)?.block_on(async {
+    main_runtime().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();
         tokio::select! {
             restored = restore_from(file, &into, how) => Ok(restored.map_err(NotRestored::Restore)?),

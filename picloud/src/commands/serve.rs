@@ -15,7 +15,7 @@ use crate::settings::Settings;
 use crate::traces;
 use crate::words::schedules::RESUME_ALL;
 use crate::words::{printable, time};
-use platform::executor::threads::threads;
+use platform::executor::threads::main_runtime;
 
 /// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
 const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";
@@ -24,7 +24,7 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
     // What is left of the traces is sent when this ends.
     let (traces, _flush) = traces::start(&settings.traces).map_err(StartError::from)?.unzip();
     log::start(LOG_DEFAULT, settings.log_format, traces);
-    let threads = threads().map_err(StartError::from)?;
+    let threads = main_runtime().map_err(StartError::from)?;
     threads.block_on(async {
         let node = Node::start(settings).await?;
         // From here on a signal is one to stop in good order: whoever hears that the node is ready may send it at once.
@@ -61,12 +61,12 @@ fn greet(node: &Node, settings: &Settings) {
     let kept = settings.storage.data_dir.join("admin-token");
     let token = match node.admin_origin {
         // What is no terminal is kept: the journal of a service, the log of a container.
-        Origin::Made if std::io::stdout().is_terminal() => {
-            format!("{}  (made now, shown once, kept in {})", node.admin.reveal(), kept.display())
+        Origin::Created if std::io::stdout().is_terminal() => {
+            format!("{}  (made now, shown once, kept in {})", node.admin.expose(), kept.display())
         }
-        Origin::Made => format!("made now, kept in {}", kept.display()),
-        Origin::Kept => format!("kept in {}", kept.display()),
-        Origin::Preset => {
+        Origin::Created => format!("made now, kept in {}", kept.display()),
+        Origin::Stored => format!("kept in {}", kept.display()),
+        Origin::Configured => {
             let from = settings.admin_token.as_ref().map_or("its caller", |token| token.from.as_str());
             format!("as set by {from}")
         }

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use manifest_schema::diagnostic::Diagnostic;
 use manifest_schema::manifest;
-use platform::deploy::{FILE_MAX, File, Snapshot};
+use platform::deploy::{FILE_BYTES_MAX, File, Snapshot};
 
 /// What is committed, and how the folder differs from that.
 #[derive(Debug, Default)]
@@ -221,7 +221,7 @@ impl Git<'_> {
             match mode {
                 Some("120000") => snapshot.add(path, || File::Symlink),
                 Some("160000") => snapshot.add(path, || File::Submodule),
-                _ if Snapshot::wants(path) => blobs.push((path, id)),
+                _ if Snapshot::includes(path) => blobs.push((path, id)),
                 _ => snapshot.add(path, || File::TooLarge),
             }
         }
@@ -232,7 +232,7 @@ impl Git<'_> {
             let end = rest.iter().position(|byte| *byte == b'\n').ok_or(GitError::Malformed)?;
             let size = text(&rest[..end]).rsplit(' ').next().and_then(|size| size.parse::<usize>().ok());
             let bytes = size.and_then(|size| rest.get(end + 1..end + 1 + size)).ok_or(GitError::Malformed)?;
-            let is_too_large = bytes.len() as u64 > FILE_MAX;
+            let is_too_large = bytes.len() as u64 > FILE_BYTES_MAX;
             snapshot
                 .add(path, || if is_too_large { File::TooLarge } else { File::Bytes(bytes.to_vec().into()) });
             rest = rest.get(end + 2 + bytes.len()..).unwrap_or_default();

@@ -12,16 +12,16 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use manifest_schema::name::{AppName, NameError};
 use platform::StoreError;
-use platform::activation::RETRY;
-use platform::collection::{CollectError, PruneError};
+use platform::activation::RETRY_INTERVAL;
 use platform::deploy::{
-    HoldDomainError, LimitsError, NameAppError, NotUnset, ProveDomainError, RollbackError, StopAppError,
-    UndeleteError,
+    HoldDomainError, LimitsError, NameAppError, RollbackError, StopAppError, UndeleteError, UnsetSecretError,
+    VerifyDomainError,
 };
-use platform::domains::ProofError;
-use platform::schedules::NotRun;
+use platform::domains::VerificationError;
+use platform::gc::{GcError, PruneError};
+use platform::schedules::RunNowError;
 use platform::secrets::SecretError;
-use platform::tokens::{NotCreated, ScopeError};
+use platform::tokens::{CreateTokenError, ScopeError};
 use serde_json::json;
 use tokio::task::JoinError;
 
@@ -92,7 +92,7 @@ impl ApiError {
     /// The app exists, but this node cannot load it.
     pub(super) fn unserved() -> Self {
         let message = "the app is unavailable on this node; see GET /-/health/ready for the cause";
-        Self::unavailable(message, RETRY)
+        Self::unavailable(message, RETRY_INTERVAL)
     }
 
     /// An admin has stopped the app.
@@ -190,13 +190,13 @@ impl From<ScopeError> for ApiError {
     }
 }
 
-impl From<NotCreated> for ApiError {
-    fn from(error: NotCreated) -> Self {
+impl From<CreateTokenError> for ApiError {
+    fn from(error: CreateTokenError) -> Self {
         match error {
-            NotCreated::Taken => Self::conflict(error.to_string()),
-            NotCreated::Name | NotCreated::Lifetime => Self::bad_request(error.to_string()),
-            NotCreated::Random(_) => Self::internal(error),
-            NotCreated::Store(error) => error.into(),
+            CreateTokenError::Taken => Self::conflict(error.to_string()),
+            CreateTokenError::Name | CreateTokenError::Lifetime => Self::bad_request(error.to_string()),
+            CreateTokenError::Random(_) => Self::internal(error),
+            CreateTokenError::Store(error) => error.into(),
         }
     }
 }
@@ -207,7 +207,9 @@ impl From<SecretError> for ApiError {
             SecretError::Store(error) => error.into(),
             SecretError::Value => Self::bad_request(error.to_string()),
             SecretError::TooMany => Self::conflict(error.to_string()),
-            SecretError::Key(_) | SecretError::Seal(_) => Self::conflict(error.to_string()).caused_by(error),
+            SecretError::Key(_) | SecretError::Cipher(_) => {
+                Self::conflict(error.to_string()).caused_by(error)
+            }
         }
     }
 }
@@ -240,15 +242,17 @@ impl From<NameAppError> for ApiError {
     }
 }
 
-impl From<ProveDomainError> for ApiError {
-    fn from(error: ProveDomainError) -> Self {
+impl From<VerifyDomainError> for ApiError {
+    fn from(error: VerifyDomainError) -> Self {
         match error {
-            ProveDomainError::Hold(HoldDomainError::Store(error)) => error.into(),
-            ProveDomainError::Hold(HoldDomainError::NotClaimed) => Self::not_found(error.to_string()),
-            ProveDomainError::OwnName(_)
-            | ProveDomainError::Hold(HoldDomainError::Taken)
-            | ProveDomainError::Proof(ProofError::NoRecord(_)) => Self::conflict(error.to_string()),
-            ProveDomainError::Proof(ProofError::Lookup { record, source }) => {
+            VerifyDomainError::Hold(HoldDomainError::Store(error)) => error.into(),
+            VerifyDomainError::Hold(HoldDomainError::NotClaimed) => Self::not_found(error.to_string()),
+            VerifyDomainError::ServerName(_)
+            | VerifyDomainError::Hold(HoldDomainError::Taken)
+            | VerifyDomainError::Verification(VerificationError::NoRecord(_)) => {
+                Self::conflict(error.to_string())
+            }
+            VerifyDomainError::Verification(VerificationError::Lookup { record, source }) => {
                 Self::unavailable(format!("cannot look up {record} in DNS: {source}"), DNS_RETRY)
             }
         }
@@ -267,30 +271,30 @@ impl From<UndeleteError> for ApiError {
 impl From<PruneError> for ApiError {
     fn from(PruneError::Collect(error): PruneError) -> Self {
         match error {
-            CollectError::Store(error) => error.into(),
-            CollectError::Busy | CollectError::OlderNode => Self::conflict(error.to_string()),
-            CollectError::Memory(_) => {
+            GcError::Store(error) => error.into(),
+            GcError::Busy | GcError::OlderNode => Self::conflict(error.to_string()),
+            GcError::Memory(_) => {
                 Self::unavailable("the server is out of memory", DATABASE_RETRY).caused_by(error)
             }
-            CollectError::Read(_) => Self::internal(error),
+            GcError::Read(_) => Self::internal(error),
         }
     }
 }
 
-impl From<NotUnset> for ApiError {
-    fn from(error: NotUnset) -> Self {
+impl From<UnsetSecretError> for ApiError {
+    fn from(error: UnsetSecretError) -> Self {
         match error {
-            NotUnset::InUse { .. } => Self::conflict(error.to_string()),
-            NotUnset::Secret(error) => error.into(),
+            UnsetSecretError::InUse { .. } => Self::conflict(error.to_string()),
+            UnsetSecretError::Secret(error) => error.into(),
         }
     }
 }
 
-impl From<NotRun> for ApiError {
-    fn from(error: NotRun) -> Self {
+impl From<RunNowError> for ApiError {
+    fn from(error: RunNowError) -> Self {
         match error {
-            NotRun::Overlaps(_) | NotRun::NotLive => Self::conflict(error.to_string()),
-            NotRun::Store(error) => error.into(),
+            RunNowError::Overlaps(_) | RunNowError::NotLive => Self::conflict(error.to_string()),
+            RunNowError::Store(error) => error.into(),
         }
     }
 }
@@ -302,7 +306,7 @@ impl From<RollbackError> for ApiError {
                 Self::not_found(error.to_string())
             }
             RollbackError::Message => Self::bad_request(error.to_string()),
-            RollbackError::NothingLive | RollbackError::NothingBefore | RollbackError::Live(_) => {
+            RollbackError::NotLive | RollbackError::NoEarlierDeploy | RollbackError::Live(_) => {
                 Self::conflict(error.to_string())
             }
             RollbackError::Store(error) => error.into(),

@@ -109,7 +109,7 @@ pub(crate) async fn run(
     let mut response = match execute(recorder, Arc::clone(live), invocation).await {
         Ok(Execution { outcome: Ok(answer), .. }) => {
             from_script(answer, live.memory()).unwrap_or_else(|error| {
-                live.note_out_of_memory(Purpose::Responses, &error);
+                live.report_out_of_memory(Purpose::Responses, &error);
                 response::out_of_memory(&error).map(ResponseBody::from)
             })
         }

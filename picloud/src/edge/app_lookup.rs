@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use manifest_schema::label::split_host;
-use platform::live::{Found, LiveTable};
+use platform::live::{LiveState, LiveTable};
 
 use super::target::Hosts;
 
@@ -16,7 +16,7 @@ pub(crate) struct AppLookup {
 
 impl AppLookup {
     /// The app whose custom domain `host` is.
-    pub(super) fn by_domain(&self, host: &str) -> Option<Found> {
+    pub(super) fn by_domain(&self, host: &str) -> Option<LiveState> {
         if !self.table.has_domains() {
             return None;
         }
@@ -28,7 +28,7 @@ impl AppLookup {
     }
 
     /// The app or branch of a label in front of the server's domain.
-    pub(super) fn by_label(&self, label: &str) -> Option<Found> {
+    pub(super) fn by_label(&self, label: &str) -> Option<LiveState> {
         let label = label.to_ascii_lowercase();
         let (app, branch) = split_host(&label);
         self.table.find_by_host(app, branch)

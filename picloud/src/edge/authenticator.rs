@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use platform::StoreError;
-use platform::tokens::{self, Actor, NotLetIn, TOKEN_MAX, Tokens};
+use platform::tokens::{self, Actor, TOKEN_MAX, Tokens};
 
 use super::app::request_id;
 use super::auth_rate_limit::{Decision, FailedAttempts};
@@ -138,10 +138,10 @@ impl Authenticator {
     }
 
     async fn identify(&self, token: &str, claimed_name: &str) -> Result<tokens::Caller, AuthError> {
-        self.tokens.identify(token, claimed_name).await.map_err(|error| match error {
-            NotLetIn::Wrong => AuthError::Invalid,
-            NotLetIn::Expired => AuthError::Expired,
-            NotLetIn::Store(error) => AuthError::Unavailable(error),
+        self.tokens.authenticate(token, claimed_name).await.map_err(|error| match error {
+            tokens::AuthError::Invalid => AuthError::Invalid,
+            tokens::AuthError::Expired => AuthError::Expired,
+            tokens::AuthError::Store(error) => AuthError::Unavailable(error),
         })
     }
 }
@@ -175,7 +175,7 @@ mod tests {
     const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
     async fn authenticator(folder: &tempfile::TempDir) -> Authenticator {
-        let (admin, _) = AdminToken::obtain(Some(TOKEN), folder.path()).unwrap();
+        let (admin, _) = AdminToken::load_or_create(Some(TOKEN), folder.path()).unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
         Authenticator::new(Tokens::new(store, admin, platform::clock::Clock::default()))
     }

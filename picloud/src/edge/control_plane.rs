@@ -10,7 +10,7 @@ use axum::routing::get;
 use clap::ValueEnum;
 use platform::activation::Activation;
 use platform::health::DatabaseHealth;
-use platform::nodes::Presence;
+use platform::nodes::ClusterState;
 use platform::tokens::{NodeRight, Right};
 
 use super::api::{self, Api};
@@ -30,7 +30,7 @@ pub(crate) struct Health {
     pub(crate) database: DatabaseHealth,
     pub(crate) activation: Activation,
     /// Set where nodes can share the database.
-    pub(crate) presence: Option<Presence>,
+    pub(crate) presence: Option<ClusterState>,
     pub(crate) shutdown: Arc<Shutdown>,
 }
 
@@ -90,10 +90,10 @@ async fn ready(State(health): State<Health>) -> Response<Body> {
     if health.shutdown.is_not_ready() {
         return response::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
-    if let Some(trouble) = health.activation.trouble() {
+    if let Some(trouble) = health.activation.not_ready_reason() {
         return response::text(StatusCode::SERVICE_UNAVAILABLE, &format!("{}\n", printable(&trouble)));
     }
-    match health.presence.and_then(|presence| presence.away_for()) {
+    match health.presence.and_then(|presence| presence.down_for()) {
         Some(away) => {
             let message = format!("ok from memory; the database has been down for {} s\n", away.as_secs());
             response::text(StatusCode::OK, &message)
@@ -108,8 +108,8 @@ async fn serving(State(health): State<Health>) -> Response<Body> {
     if health.shutdown.is_not_ready() {
         return response::text(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n");
     }
-    match health.activation.trouble() {
-        Some(trouble) if health.activation.taken_up().values().all(|app| app.fault.is_some()) => {
+    match health.activation.not_ready_reason() {
+        Some(trouble) if health.activation.applied().values().all(|app| app.error.is_some()) => {
             response::text(StatusCode::SERVICE_UNAVAILABLE, &format!("{}\n", printable(&trouble)))
         }
         _ => response::text(StatusCode::OK, "ok\n"),
@@ -132,7 +132,8 @@ async fn scrape(State(metrics): State<MetricsRoute>, request: Request) -> Result
         let caller =
             metrics.authenticator.authenticate(request.headers(), client_ip::client_ip(&request)).await?;
         // Tokens that can read every app predate the metrics scope.
-        if !caller.principal.may_on_node(NodeRight::Metrics) && !caller.principal.may_everywhere(Right::Read)
+        if !caller.principal.can_on_node(NodeRight::Metrics)
+            && !caller.principal.can_on_every_app(Right::Read)
         {
             return Err(ApiError::missing_scope(NodeRight::Metrics.scope()));
         }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use manifest_schema::name::AppName;
-use platform::workbench::run_by_hand;
+use platform::dev::run_schedule;
 
 use super::api_error::ApiError;
 use super::functions::FunctionCaller;
@@ -67,10 +67,10 @@ async fn run(
     let live = production(&functions.table, &app)?;
     let deploy = live.deploy;
     // Spawned: the run completes although the client disconnects.
-    let task = tokio::spawn(async move { run_by_hand(&functions.recorder, live, &schedule).await });
+    let task = tokio::spawn(async move { run_schedule(&functions.recorder, live, &schedule).await });
     let ran = task.await?.ok_or_else(|| ApiError::not_found("schedule not found"))?;
     let run = Run {
-        due: ran.began,
+        due: ran.started_at,
         first_due: None,
         due_times: 1,
         manual: true,
@@ -80,8 +80,8 @@ async fn run(
         // `picloud dev` keeps no records of executions.
         execution: None,
         node: None,
-        claimed_at: ran.began,
-        finished_at: Some(ran.ended),
+        claimed_at: ran.started_at,
+        finished_at: Some(ran.ended_at),
         outcome: ran.outcome.as_str().to_owned(),
         detail: ran.detail,
     };

@@ -8,8 +8,8 @@ use axum::http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header
 use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use manifest_schema::name::AppName;
-use platform::activation::RETRY;
-use platform::live::Found;
+use platform::activation::RETRY_INTERVAL;
+use platform::live::LiveState;
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -28,7 +28,7 @@ type Handled = (HandledBy, Response<ResponseBody>);
 
 /// A request that host and path assign to an app, which does not have to exist.
 struct AppRequest<'p> {
-    found: Option<Found>,
+    found: Option<LiveState>,
     /// The path that the script sees.
     path: &'p str,
     /// The host, where it belongs to this app only.
@@ -132,13 +132,13 @@ impl Edge {
         body: RequestBody,
         git_hint: Option<String>,
     ) -> Handled {
-        if !self.role.answers_apps() {
+        if !self.role.serves_apps() {
             return unhandled(apps_misdirected());
         }
         let live = match app.found {
-            Some(Found::Live(live)) => live,
-            Some(Found::Unserved) => return unhandled(unserved()),
-            Some(Found::Stopped) => return unhandled(stopped()),
+            Some(LiveState::Live(live)) => live,
+            Some(LiveState::Unserved) => return unhandled(unserved()),
+            Some(LiveState::Stopped) => return unhandled(stopped()),
             None => {
                 return unhandled(match git_hint {
                     Some(hint) => response::text(StatusCode::NOT_FOUND, &hint),
@@ -166,7 +166,7 @@ impl Edge {
     }
 
     /// The revision of a branch, given by its label, or of production.
-    fn find(&self, app: &str, branch: Option<&str>) -> Option<Found> {
+    fn find(&self, app: &str, branch: Option<&str>) -> Option<LiveState> {
         match branch {
             Some(branch) => self.apps.table.find(app, branch),
             None => self.apps.table.find_production(app),
@@ -256,7 +256,7 @@ fn host_misdirected() -> Response<Body> {
 /// This node cannot load the app. Its log and `/-/health/ready` have the cause.
 fn unserved() -> Response<Body> {
     let error = json!({"error": "this app is unavailable on this node"});
-    response::with_retry_after(response::json(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY)
+    response::with_retry_after(response::json(StatusCode::SERVICE_UNAVAILABLE, &error), RETRY_INTERVAL)
 }
 
 /// An admin has stopped the app.

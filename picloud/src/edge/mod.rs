@@ -63,7 +63,7 @@ use axum::body::HttpBody as _;
 use axum::http::{Request, Response};
 use hyper::body::Incoming;
 use platform::certificates::PreviewCertificates;
-use platform::domains::OwnNames;
+use platform::domains::ServerNames;
 use platform::live::{Live, LiveTable};
 use platform::memory::Account;
 use platform::nodes::Role;
@@ -105,7 +105,7 @@ pub(crate) struct Edge {
 #[derive(Clone, Debug)]
 pub(crate) struct ServerOptions {
     /// The names of the control plane and the domain whose subdomains are apps.
-    pub(crate) own_names: OwnNames,
+    pub(crate) own_names: ServerNames,
     /// The URL of the server for users, where it differs from the `Host` of requests.
     pub(crate) public_url: Option<String>,
     /// The proxies whose `X-Forwarded-*` headers are trusted.
@@ -198,7 +198,7 @@ impl Edge {
         }
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
         match &handled_by {
-            HandledBy::App(live) => live.tally().answered(status, elapsed),
+            HandledBy::App(live) => live.metrics().observe(status, elapsed),
             HandledBy::Other(handler) => self.numbers.answered(*handler, status),
         }
         if !span.is_disabled() {

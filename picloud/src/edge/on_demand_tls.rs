@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{Response, StatusCode, Uri};
 use manifest_schema::label::split_host;
 use platform::certificates::{CertificateGrant, PreviewCertificates};
-use platform::live::Found;
+use platform::live::LiveState;
 use platform::repository::AppId;
 
 use super::api_error::ApiError;
@@ -42,10 +42,10 @@ impl OnDemandTls {
         };
         let is_preview = split_host(&label.to_ascii_lowercase()).1.is_some();
         match self.apps.by_label(label) {
-            Some(Found::Live(live)) if is_preview => {
+            Some(LiveState::Live(live)) if is_preview => {
                 Policy::RateLimited(AppId::from_uuid(live.revision.app_id()))
             }
-            Some(Found::Unserved | Found::Stopped) if is_preview => Policy::Deny,
+            Some(LiveState::Unserved | LiveState::Stopped) if is_preview => Policy::Deny,
             Some(_) => Policy::Allow,
             None => Policy::Deny,
         }

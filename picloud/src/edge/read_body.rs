@@ -9,7 +9,7 @@ use futures_util::FutureExt as _;
 use http_body_util::BodyExt as _;
 use platform::live::Live;
 use platform::memory::{Account, OutOfMemory, Purpose, Reservation};
-use platform::tally::RejectReason;
+use platform::request_metrics::RejectReason;
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -58,8 +58,8 @@ where
 {
     let read = read_body(body, live.revision.limits().body, limits, live.memory()).await;
     match &read {
-        Err(BodyError::TooLarge { .. }) => live.tally().rejected(RejectReason::Body),
-        Err(BodyError::NoMemory(error)) => live.note_out_of_memory(Purpose::Requests, error),
+        Err(BodyError::TooLarge { .. }) => live.metrics().count_rejection(RejectReason::Body),
+        Err(BodyError::NoMemory(error)) => live.report_out_of_memory(Purpose::Requests, error),
         _ => {}
     }
     read

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use manifest_schema::name::{AppName, NameError};
-use platform::domains::OwnNames;
+use platform::domains::ServerNames;
 
 /// Where a proxy asks whether to obtain a certificate for a name.
 pub(super) const TLS_ALLOWED: &str = "/-/api/v1/tls-allowed";
@@ -15,7 +15,7 @@ pub(crate) struct Hosts {
     /// that no app shares an origin with the control plane.
     pub(crate) domain: Option<String>,
     /// The names of the control plane, the domain included.
-    pub(crate) own: OwnNames,
+    pub(crate) own: ServerNames,
 }
 
 /// The target of a request.
@@ -133,7 +133,7 @@ mod tests {
     }
 
     fn at(domain: &str) -> Hosts {
-        let own = OwnNames::new(Some(domain), ["pi.local".to_owned()]);
+        let own = ServerNames::new(Some(domain), ["pi.local".to_owned()]);
         Hosts { domain: Some(domain.to_owned()), own }
     }
 

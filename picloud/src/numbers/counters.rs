@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use platform::deploy::{Outcome, Verdict};
+use platform::deploy::{Outcome, RefReport};
 use platform::histogram::Histogram;
 
 /// The ends of the classes that durations of pushes are counted in.
@@ -61,7 +61,7 @@ impl Closed {
     }
 }
 
-/// The verdicts on refs of pushes, by name.
+/// The reports on refs of pushes, by name.
 pub(super) const VERDICTS: [&str; 5] = ["live", "preview", "stored", "checked", "rejected"];
 
 /// What the edge counts beside what apps do.
@@ -69,7 +69,7 @@ pub(super) const VERDICTS: [&str; 5] = ["live", "preview", "stored", "checked", 
 pub(crate) struct Numbers {
     /// Answers by plane, and by class of status.
     pub(super) answers: [[AtomicU64; 5]; Handler::ALL.len()],
-    pub(super) verdicts: [AtomicU64; VERDICTS.len()],
+    pub(super) reports: [AtomicU64; VERDICTS.len()],
     pub(super) pushes: Histogram,
     /// Connections that were closed to make room, by [`Closed`].
     pub(super) closed: [AtomicU64; Closed::ALL.len()],
@@ -77,8 +77,8 @@ pub(crate) struct Numbers {
 
 impl Default for Numbers {
     fn default() -> Self {
-        let (answers, verdicts, closed) = Default::default();
-        Self { answers, verdicts, pushes: Histogram::new(&PUSH_BOUNDS), closed }
+        let (answers, reports, closed) = Default::default();
+        Self { answers, reports, pushes: Histogram::new(&PUSH_BOUNDS), closed }
     }
 }
 
@@ -95,9 +95,9 @@ impl Numbers {
     }
 
     /// A push came to its end.
-    pub(crate) fn pushed(&self, verdicts: &[Verdict], took: Duration) {
-        self.pushes.note(took);
-        for verdict in verdicts {
+    pub(crate) fn pushed(&self, reports: &[RefReport], took: Duration) {
+        self.pushes.observe(took);
+        for verdict in reports {
             let name = match &verdict.outcome {
                 Outcome::Live(_) => 0,
                 Outcome::Preview(_) => 1,
@@ -105,7 +105,7 @@ impl Numbers {
                 Outcome::Rejected(_) => 4,
                 _ => 2,
             };
-            self.verdicts[name].fetch_add(1, Ordering::Relaxed);
+            self.reports[name].fetch_add(1, Ordering::Relaxed);
         }
     }
 }

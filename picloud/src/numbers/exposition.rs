@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use platform::histogram::Classes;
+use platform::histogram::Buckets;
 
 /// The content type of the text.
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -62,7 +62,7 @@ impl Family<'_> {
     }
 
     /// One histogram of the family, in seconds.
-    pub(super) fn classes(&mut self, labels: &[(&str, &str)], classes: &Classes) {
+    pub(super) fn classes(&mut self, labels: &[(&str, &str)], classes: &Buckets) {
         let mut up_to = 0;
         for (at, count) in classes.counts.iter().enumerate() {
             up_to += count;
@@ -96,7 +96,7 @@ mod tests {
         const BOUNDS: [Duration; 2] = [Duration::from_micros(100), Duration::from_secs(1)];
         let mut page = Exposition::default();
         page.single("up", Kind::Gauge, "Whether it is up.", 1);
-        let classes = Classes { bounds: &BOUNDS, counts: vec![3, 2, 1], sum: Duration::from_millis(1500) };
+        let classes = Buckets { bounds: &BOUNDS, counts: vec![3, 2, 1], sum: Duration::from_millis(1500) };
         page.histogram("took_seconds", "How long it took.").classes(&[("app", "a")], &classes);
         assert_eq!(
             page.into_text(),

@@ -11,11 +11,11 @@ use manifest_schema::execution::TriggerKind;
 use manifest_schema::zone::zone_data;
 use platform::clock::Clock;
 use platform::health::DatabaseHealth;
-use platform::histogram::Classes;
-use platform::live::{AppNumbers, LiveTable};
-use platform::nodes::Presence;
+use platform::histogram::Buckets;
+use platform::live::{AppMetrics, LiveTable};
+use platform::nodes::ClusterState;
+use platform::request_metrics::{LATENCY_BUCKETS, RejectReason};
 use platform::schedules::Scheduler;
-use platform::tally::{ANSWER_BOUNDS, RejectReason};
 use runtime::FailureKind;
 use std::sync::atomic::Ordering;
 use store::Store;
@@ -46,7 +46,7 @@ pub(crate) struct Page {
     /// How many pushes arrive or wait, and how many are worked on.
     pub(crate) pushes: Arc<dyn Fn() -> (usize, usize) + Send + Sync>,
     /// Where several nodes may share the database.
-    pub(crate) presence: Option<Presence>,
+    pub(crate) presence: Option<ClusterState>,
     pub(crate) started: SystemTime,
     /// The folder in which the node keeps its files.
     pub(crate) data_dir: PathBuf,
@@ -72,7 +72,7 @@ impl Page {
             None => None,
         };
         let last_backup = last_backup.and_then(|found| found.ok()?.made_at);
-        let asked = Asked { ping, last_backup, disk: platform::disk::of(&self.data_dir).await };
+        let asked = Asked { ping, last_backup, disk: platform::disk::usage(&self.data_dir).await };
         let mut response = Response::new(Body::from(self.text(&asked)));
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
         response
@@ -89,7 +89,7 @@ impl Page {
             .number(&[("version", &version), ("source", zones.source().as_str())], 1);
         self.clock(&mut page);
         page.single("picloud_apps", Kind::Gauge, "Apps of which something is live.", self.table.apps());
-        let apps = self.table.numbers();
+        let apps = self.table.metrics();
         requests(&mut page, &apps);
         executions(&mut page, &apps);
         self.memory(&mut page);
@@ -126,7 +126,7 @@ impl Page {
         let help = "The memory budget: the most bytes that apps and their clients can make the node hold.";
         page.single("picloud_memory_budget_bytes", Kind::Gauge, help, usage.total_bytes);
         let help = "How often the memory budget had no room.";
-        page.single("picloud_memory_refused_total", Kind::Counter, help, usage.refused);
+        page.single("picloud_memory_refused_total", Kind::Counter, help, usage.rejections);
     }
 
     fn planes(&self, page: &mut Exposition) {
@@ -154,11 +154,11 @@ impl Page {
     fn pushes(&self, page: &mut Exposition) {
         let help = "Refs of pushes, by verdict.";
         let mut family = page.family("picloud_pushes_total", Kind::Counter, help);
-        for (verdict, count) in VERDICTS.iter().zip(&self.numbers.verdicts) {
+        for (verdict, count) in VERDICTS.iter().zip(&self.numbers.reports) {
             family.number(&[("verdict", verdict)], count.load(Ordering::Relaxed));
         }
         page.histogram("picloud_push_seconds", "How long pushes took, from the first byte to the verdict.")
-            .classes(&[], &self.numbers.pushes.classes());
+            .classes(&[], &self.numbers.pushes.buckets());
         let (waiting, working) = (self.pushes)();
         let help = "Pushes that arrive or wait for their turn.";
         page.single("picloud_pushes_waiting", Kind::Gauge, help, waiting);
@@ -166,7 +166,7 @@ impl Page {
     }
 
     fn schedules(&self, page: &mut Exposition) {
-        let runs = self.scheduler.numbers();
+        let runs = self.scheduler.metrics();
         let help = "Runs of schedules that this node has claimed, by outcome.";
         let mut family = page.family("picloud_schedule_runs_total", Kind::Counter, help);
         runs.outcomes().for_each(|(outcome, count)| family.number(&[("outcome", outcome)], count));
@@ -188,7 +188,7 @@ impl Page {
             family.number(&[("state", "used")], open.saturating_sub(idle));
         }
         if let Some(presence) = &self.presence {
-            let away = presence.away_for().unwrap_or_default().as_secs_f64();
+            let away = presence.down_for().unwrap_or_default().as_secs_f64();
             let help = "For how long this node has heard nothing of the database.";
             page.single("picloud_database_away_seconds", Kind::Gauge, help, away);
         }
@@ -208,15 +208,15 @@ fn storage(page: &mut Exposition, asked: &Asked) {
     }
 }
 
-fn name(app: &AppNumbers) -> &str {
+fn name(app: &AppMetrics) -> &str {
     app.app.as_deref().unwrap_or(OTHERS)
 }
 
-fn requests(page: &mut Exposition, apps: &[AppNumbers]) {
+fn requests(page: &mut Exposition, apps: &[AppMetrics]) {
     let help = "Requests that apps answered, by class of status.";
     let mut family = page.family("picloud_requests_total", Kind::Counter, help);
     for app in apps {
-        for (class, answers) in STATUS.iter().zip(&app.counts.answers) {
+        for (class, answers) in STATUS.iter().zip(&app.counts.responses) {
             let count: u64 = answers.iter().sum();
             if count > 0 {
                 family.number(&[("app", name(app)), ("status", class)], count);
@@ -226,15 +226,15 @@ fn requests(page: &mut Exposition, apps: &[AppNumbers]) {
     let help = "How long requests to apps took, from their head to their answer.";
     let mut family = page.histogram("picloud_request_seconds", help);
     for app in apps {
-        let answers = &app.counts.answers;
+        let answers = &app.counts.responses;
         let counts =
-            (0..=ANSWER_BOUNDS.len()).map(|class| answers.iter().map(|of| of[class]).sum()).collect();
-        let classes = Classes { bounds: &ANSWER_BOUNDS, counts, sum: app.counts.answering };
+            (0..=LATENCY_BUCKETS.len()).map(|class| answers.iter().map(|of| of[class]).sum()).collect();
+        let classes = Buckets { bounds: &LATENCY_BUCKETS, counts, sum: app.counts.response_time };
         family.classes(&[("app", name(app))], &classes);
     }
 }
 
-fn executions(page: &mut Exposition, apps: &[AppNumbers]) {
+fn executions(page: &mut Exposition, apps: &[AppMetrics]) {
     let outcomes = || std::iter::once("ok").chain(FailureKind::ALL.iter().map(|kind| kind.as_str()));
     let help = "Executions of scripts, by what started them and how they ended.";
     let mut family = page.family("picloud_executions_total", Kind::Counter, help);
@@ -253,7 +253,7 @@ fn executions(page: &mut Exposition, apps: &[AppNumbers]) {
             FailureKind::ALL.iter().enumerate().filter(|(_, kind)| kind.is_limit()).map(|(at, kind)| {
                 (kind.as_str(), app.counts.executions.iter().map(|ended| ended[at + 1]).sum::<u64>())
             });
-        let before = RejectReason::ALL.map(RejectReason::as_str).into_iter().zip(app.counts.turned_away);
+        let before = RejectReason::ALL.map(RejectReason::as_str).into_iter().zip(app.counts.rejections);
         for (limit, count) in of_runs.chain(before).filter(|(_, count)| *count > 0) {
             family.number(&[("app", name(app)), ("limit", limit)], count);
         }

@@ -7,10 +7,10 @@ use git_receiver::LimitKind;
 use manifest_schema::name::AppName;
 use manifest_schema::units::show_size;
 use platform::deploy::{
-    Activated, CHECK_REF, Changes, Event, HistoryEnd, Outcome, Planned, Rejection, Sign, Verdict,
+    Activated, CHECK_REF, ChangeKind, Changes, Event, Outcome, Planned, RefReport, Rejection, ShallowBoundary,
 };
 use platform::memory::OutOfMemory;
-use platform::nodes::{Lagging, Reach};
+use platform::nodes::{Propagation, StaleNode};
 use platform::secrets::Environment;
 use platform::tokens::Right;
 use store::Oid;
@@ -22,7 +22,7 @@ use super::{OUTCOME_UNKNOWN, count, diagnostic, printable, size};
 /// The most lines of one kind of a plan.
 const CHANGES_SHOWN: usize = 40;
 
-/// Turns the events and verdicts of one push into lines.
+/// AppSemaphores the events and verdicts of one push into lines.
 pub(crate) struct PushWords {
     app: AppName,
     pusher: String,
@@ -56,7 +56,7 @@ impl PushWords {
                 text
             }
             // A checkout of no branch, as CI makes them, has to spell it out.
-            Event::ProductionIsElsewhere { production } => lines(&format!(
+            Event::NotProductionBranch { production } => lines(&format!(
                 "hint: the production branch is {production}; go live with  git push picloud HEAD:refs/heads/{production}"
             )),
             Event::Warnings(warnings) => {
@@ -70,7 +70,7 @@ impl PushWords {
                 }
                 text
             }
-            Event::HistoryEnds(ends) => lines(&format!(
+            Event::ShallowHistory(ends) => lines(&format!(
                 "warning: the server has no history before {}, since this is a shallow clone; push from one with all history to be able \
                  to go back further (fetch-depth: 0 in GitHub Actions, GIT_DEPTH: 0 in GitLab)",
                 shown(ends)
@@ -100,7 +100,7 @@ impl PushWords {
     }
 
     /// The last lines, and what git is told of each ref.
-    pub(crate) fn ending(&self, verdicts: &[Verdict], took: Duration) -> Ending {
+    pub(crate) fn ending(&self, verdicts: &[RefReport], took: Duration) -> Ending {
         let mut text = String::new();
         let mut results = Vec::with_capacity(verdicts.len());
         for verdict in verdicts {
@@ -117,7 +117,7 @@ impl PushWords {
         Ending { text, results }
     }
 
-    fn verdict(&self, verdict: &Verdict, took: Duration) -> String {
+    fn verdict(&self, verdict: &RefReport, took: Duration) -> String {
         let name = printable(plain(&verdict.name));
         match &verdict.outcome {
             Outcome::Live(activated) => self.activated("LIVE", activated, &self.addresses.production(), took),
@@ -137,14 +137,14 @@ impl PushWords {
     }
 
     fn activated(&self, word: &str, activated: &Activated, address: &str, took: Duration) -> String {
-        let before = if activated.validated_before { " (validated before)" } else { "" };
-        let reach = activated.reach.as_ref();
+        let before = if activated.previously_validated { " (validated before)" } else { "" };
+        let reach = activated.propagation.as_ref();
         let on = reach.map(on_nodes).unwrap_or_default();
         let word = if activated.stopped { "STORED" } else { word };
         let mut text =
             format!("success: {word} as deploy {} in {}{on}{before}  {address}", activated.deploy, ms(took));
-        for lagging in reach.iter().flat_map(|reach| &reach.lagging) {
-            text += &format!("\nwarning: {}", behind(lagging));
+        for stale in reach.iter().flat_map(|reach| &reach.stale) {
+            text += &format!("\nwarning: {}", behind(stale));
         }
         if activated.stopped {
             let app = &self.app;
@@ -154,7 +154,7 @@ impl PushWords {
             let (name, challenge) = (domain.name.as_str(), &domain.challenge);
             text += &format!("\nwarning: {}", steps(name, &challenge.record, &challenge.value));
         }
-        if let Some(previous) = activated.before.filter(|_| !self.quiet) {
+        if let Some(previous) = activated.previous.filter(|_| !self.quiet) {
             text += &format!(
                 "\nhint: undo with  git push -f picloud {}:{}",
                 short(previous),
@@ -166,17 +166,17 @@ impl PushWords {
 }
 
 /// On how many of the nodes something is live, where there are others.
-fn on_nodes(reach: &Reach) -> String {
+fn on_nodes(reach: &Propagation) -> String {
     match reach.nodes() {
         _ if reach.unknown => " here; the other nodes cannot be asked".to_owned(),
-        0 | 1 if reach.lagging.is_empty() => String::new(),
+        0 | 1 if reach.stale.is_empty() => String::new(),
         nodes => format!(" on {}/{nodes} nodes", reach.live),
     }
 }
 
-fn behind(lagging: &Lagging) -> String {
-    let node = printable(&lagging.node);
-    match &lagging.fault {
+fn behind(stale: &StaleNode) -> String {
+    let node = printable(&stale.node);
+    match &stale.error {
         Some(fault) => format!("node {node} cannot serve it and is not ready: {}", printable(fault)),
         None => format!("node {node} does not serve it yet; see  picloud nodes"),
     }
@@ -210,9 +210,9 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             }
         }
         Rejection::ProductionBranch => "the production branch cannot be deleted".to_owned(),
-        Rejection::DeployRef => "refs/deploys/ is written by the server alone".to_owned(),
-        Rejection::OtherRef => "only branches and tags are kept here".to_owned(),
-        Rejection::SharedAddress { with } => {
+        Rejection::ReservedRef => "refs/deploys/ is written by the server alone".to_owned(),
+        Rejection::UnsupportedRef => "only branches and tags are kept here".to_owned(),
+        Rejection::AddressConflict { with } => {
             format!("it would share its address with branch {}; choose another name", printable(with))
         }
         Rejection::Moved { found, by } => {
@@ -236,22 +236,22 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::NoSlot => {
             "the server is busy with other pushes; nothing was changed; push again in a moment".to_owned()
         }
-        Rejection::GaveWay => {
+        Rejection::Evicted => {
             "it gave way to pushes of others, since this token has most of those that wait; nothing was changed; push again in a \
              moment"
                 .to_owned()
         }
-        Rejection::NoRoomBeside => {
+        Rejection::NoBufferSpace => {
             "there is no room for it beside other pushes of this token or app; nothing was changed; push again when they are done"
                 .to_owned()
         }
-        Rejection::TooLong => {
+        Rejection::CheckTimeout => {
             "looking at what was pushed took too long; nothing was changed for this ref; push fewer branches at once, or less"
                 .to_owned()
         }
-        Rejection::Unheard => "the client hung up; nothing was changed".to_owned(),
-        Rejection::Unavailable { why } => {
-            format!("{}; nothing was changed; push again in a moment", printable(why))
+        Rejection::ClientDisconnected => "the client hung up; nothing was changed".to_owned(),
+        Rejection::Unavailable { reason } => {
+            format!("{}; nothing was changed; push again in a moment", printable(reason))
         }
         Rejection::DiskFull => "the server's disk is full; nothing was changed".to_owned(),
         Rejection::NoMemory(refused @ OutOfMemory::App { .. }) => format!(
@@ -261,13 +261,13 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
         Rejection::NoMemory(refused @ OutOfMemory::Node { .. }) => format!(
             "{refused}; nothing was changed; push again later, or ask the operator for more memory (serve --memory)"
         ),
-        Rejection::TooManyRefs { would_be, most } => format!(
-            "the app would have {would_be} branches and tags, and can have {most}; delete some first, or have the operator allow more \
+        Rejection::TooManyRefs { would_be, limit } => format!(
+            "the app would have {would_be} branches and tags, and can have {limit}; delete some first, or have the operator allow more \
              with  picloud serve --refs-per-app"
         ),
-        Rejection::TooLarge { used, needed, most, granted } => {
-            let part = match most < granted {
-                true => format!(", {} of it to previews", size(*most)),
+        Rejection::TooLarge { used, needed, limit, quota } => {
+            let part = match limit < quota {
+                true => format!(", {} of it to previews", size(*limit)),
                 false => String::new(),
             };
             format!(
@@ -275,16 +275,16 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
                  prune {app}  or have an admin grant more with  picloud apps limits {app} --disk {}",
                 size(*used),
                 size(*needed),
-                size(*granted),
-                show_size(enough(*granted, used + needed))
+                size(*quota),
+                show_size(enough(*quota, used + needed))
             )
         }
-        Rejection::TooManyPreviews { would_be, most } => format!(
-            "the app would have {would_be} previews, and the server grants it {most}; delete a branch first, or have an admin grant more \
+        Rejection::TooManyPreviews { would_be, limit } => format!(
+            "the app would have {would_be} previews, and the server grants it {limit}; delete a branch first, or have an admin grant more \
              with  picloud apps limits {app} --previews {would_be}"
         ),
         Rejection::UnknownApp => "there is no such app, and this token may not create it".to_owned(),
-        Rejection::CreationOff => {
+        Rejection::CreationDisabled => {
             format!(
                 "there is no such app, and this server creates none on a push; do it with  picloud apps create {app}"
             )
@@ -297,12 +297,12 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             };
             format!("this token may not {what}; it needs the scope {}", right.scope(app))
         }
-        Rejection::Secrets { why } => printable(why),
+        Rejection::Secrets { reason } => printable(reason),
         Rejection::SecretUnset { name, environment } => {
             let flag = if *environment == Environment::Preview { " --preview" } else { "" };
             format!("secret {name} was unset meanwhile; do  picloud secrets set {name}{flag}  and push again")
         }
-        Rejection::NotForward => {
+        Rejection::NonFastForward => {
             let scope = Right::ForcePush.scope(app);
             format!(
                 "the branch is protected and would not only go forward; merge what is live first, or push with a token \
@@ -314,21 +314,21 @@ pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
             let tag = printable(tag);
             format!("{tag} is an annotated tag, and a branch points to a commit: push {tag}^{{}}")
         }
-        Rejection::HistoryEnds(HistoryEnd { missing, ends }) => format!(
+        Rejection::ShallowHistory(ShallowBoundary { missing, ends }) => format!(
             "the server does not have {}: the history that it has begins with {}, which came from a shallow clone, and git sends \
              nothing from before what a server has",
             short(*missing),
             shown(ends)
         ),
         Rejection::Atomic => "another ref of this atomic push was rejected".to_owned(),
-        Rejection::Unpack { why, limit: None } => format!("unpack failed: {}", printable(why)),
-        Rejection::Unpack { why, limit: Some(limit) } => {
-            format!("{}; the operator can allow more with  picloud serve {}", printable(why), flag(*limit))
+        Rejection::Unpack { reason, limit: None } => format!("unpack failed: {}", printable(reason)),
+        Rejection::Unpack { reason, limit: Some(limit) } => {
+            format!("{}; the operator can allow more with  picloud serve {}", printable(reason), flag(*limit))
         }
         Rejection::TooManyPushes => {
             "too many pushes of this token are on their way; nothing was changed; push again in a moment".to_owned()
         }
-        Rejection::TooSlow { time, min_rate } => format!(
+        Rejection::ReceiveTimeout { time, min_rate } => format!(
             "it did not arrive in time; nothing was changed; a push has {} s (picloud serve --push-time) and {} a second at least \
              (--min-rate)",
             time.as_secs(),
@@ -358,7 +358,7 @@ fn flag(limit: LimitKind) -> &'static str {
 /// What helps, in lines of their own.
 fn hints(rejection: &Rejection) -> Vec<String> {
     match rejection {
-        Rejection::HistoryEnds(HistoryEnd { missing, ends }) => {
+        Rejection::ShallowHistory(ShallowBoundary { missing, ends }) => {
             let (missing, ends): (_, Vec<String>) =
                 (short(*missing), ends.iter().copied().map(short).collect());
             let ends = ends.join(" ");
@@ -390,11 +390,11 @@ fn enough(granted: u64, needed: u64) -> u64 {
 }
 
 /// What a revision changes.
-pub(crate) fn planned(Planned { plan, due }: &Planned) -> String {
+pub(crate) fn planned(Planned { plan, upcoming }: &Planned) -> String {
     let mut text = changes("domains", &plan.domains, |_| String::new());
     text += &changes("routes", &plan.routes, |_| String::new());
     text += &changes("schedules", &plan.schedules, |name| {
-        let Some(due) = due else { return "  not run by the clock: a preview".to_owned() };
+        let Some(due) = upcoming else { return "  not run by the clock: a preview".to_owned() };
         let found = due.iter().find(|(schedule, _)| schedule.name.as_str() == name);
         let times: Vec<_> = found.into_iter().flat_map(|(_, times)| times.iter().map(clock)).collect();
         if times.is_empty() { String::new() } else { format!("  next {}", times.join(", ")) }
@@ -408,7 +408,7 @@ pub(crate) fn planned(Planned { plan, due }: &Planned) -> String {
 fn changes(kind: &str, changes: &Changes, more: impl Fn(&str) -> String) -> String {
     let unchanged =
         if changes.unchanged > 0 { format!("{} unchanged", changes.unchanged) } else { String::new() };
-    if changes.lines.is_empty() {
+    if changes.entries.is_empty() {
         return if changes.unchanged > 0 {
             lines(&format!("  {kind:<9} {unchanged}"))
         } else {
@@ -416,7 +416,7 @@ fn changes(kind: &str, changes: &Changes, more: impl Fn(&str) -> String) -> Stri
         };
     }
     let mut text = lines(format!("  {kind:<9} {unchanged}").trim_end());
-    let shown = &changes.lines[..changes.lines.len().min(CHANGES_SHOWN)];
+    let shown = &changes.entries[..changes.entries.len().min(CHANGES_SHOWN)];
     let columns = shown.iter().map(|change| change.columns.len()).max().unwrap_or(0);
     let width = |column: usize| {
         shown
@@ -428,19 +428,19 @@ fn changes(kind: &str, changes: &Changes, more: impl Fn(&str) -> String) -> Stri
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     for change in shown {
-        let sign = match change.sign {
-            Sign::Added => '+',
-            Sign::Removed => '-',
-            Sign::Changed => '~',
+        let sign = match change.kind {
+            ChangeKind::Added => '+',
+            ChangeKind::Removed => '-',
+            ChangeKind::Changed => '~',
         };
         let padded =
             change.columns.iter().zip(&widths).map(|(text, width)| format!("{:<width$}", printable(text)));
         let row = padded.collect::<Vec<_>>().join("  ");
-        let more = if change.sign == Sign::Removed { String::new() } else { more(&change.columns[0]) };
+        let more = if change.kind == ChangeKind::Removed { String::new() } else { more(&change.columns[0]) };
         text += &lines(format!("    {sign} {row}{more}").trim_end());
     }
-    if changes.lines.len() > shown.len() {
-        text += &lines(&format!("    {} more", changes.lines.len() - shown.len()));
+    if changes.entries.len() > shown.len() {
+        text += &lines(&format!("    {} more", changes.entries.len() - shown.len()));
     }
     text
 }

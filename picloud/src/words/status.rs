@@ -115,17 +115,17 @@ pub(crate) fn message(problem: &Problem) -> String {
         }
         Problem::ClockJump { node, jump } => {
             let direction = if jump.by > TimeDelta::zero() { "forward" } else { "back" };
-            let (by, at) = (clock::span(jump.by), time(jump.at));
+            let (by, at) = (clock::format_duration(jump.by), time(jump.at));
             format!("the clock of node {node} was set {direction} by {by}, to {at} UTC")
         }
         Problem::RetentionPaused { node, reason } => {
             format!("node {node} deletes no old records, audit entries and previews: {reason}")
         }
-        Problem::PreviewWithoutCertificate { node, refused } => format!(
+        Problem::PreviewWithoutCertificate { node, rejected } => format!(
             "node {node} had the preview {} without a certificate at {} UTC: {}",
-            refused.name,
-            time(refused.at),
-            no_certificate(refused.reason)
+            rejected.name,
+            time(rejected.at),
+            no_certificate(rejected.reason)
         ),
         Problem::PreviewReadsProduction { app, branch } => {
             format!("preview {branch} of app {app} reads the secrets of production until its next push")

@@ -1,4 +1,4 @@
-//! From a pushed commit to a revision that can be served: validated now, or known from an earlier push.
+//! Turns a pushed commit into a servable revision: validated now, or earlier from an earlier push.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use manifest_schema::parse::domain_span;
 use store::{DomainProof, Environment, NewRevision, Oid, Store, StoreError};
 use uuid::Uuid;
 
-use super::check::{Checked, check_for, refuse_unset};
+use super::check::{Checked, check_for, reject_unset_secrets};
+use super::deadline::PushDeadline;
 use super::domains::DomainPolicy;
-use super::leaks::{Searched, leak_in, leaks};
+use super::leaks::{SearchCache, leak_in, leaks};
 use super::limits::DeployLimits;
-use super::plan::{Planned, Side, due_times, plan};
+use super::plan::{Planned, RevisionContent, due_times, plan};
 use super::push_secrets::PushSecrets;
-use super::push_time::PushTime;
-use super::report::{Event, HistoryEnd, Rejection, Tell};
-use super::snapshot::{File, Snapshot, SnapshotError, of_commit};
+use super::report::{Event, EventSender, Rejection, ShallowBoundary};
+use super::snapshot::{File, Snapshot, SnapshotError, read_snapshot};
 use crate::activation::Activation;
 use crate::limits::GrantedLimits;
 use crate::memory::{OutOfMemory, Reservation};
@@ -33,49 +33,49 @@ use crate::revision::{LoadError, Prepared};
 use crate::scripts::{AppScripts, CheckError};
 use crate::tokens::Caller;
 
-/// Why a push failed for a reason that is not the pusher's.
+/// Why a push failed for a reason outside of the pushed content.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DeployError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Unpack(#[from] UnpackError),
-    #[error("cannot read what was pushed: {0}")]
+    #[error("cannot read the pushed objects: {0}")]
     Read(#[from] ReadError),
-    #[error("cannot read back what was pushed: {0}")]
+    #[error("cannot read back the pushed pack: {0}")]
     Pack(#[source] std::io::Error),
-    #[error("the check of the scripts ended early")]
-    CheckDied,
-    /// What the push builds on lies before where the history of the app ends.
+    #[error("the task that checks scripts panicked")]
+    CheckPanicked,
+    /// The push builds on commits before the shallow boundary of the app.
     #[error("missing necessary objects: {}", .0.missing)]
-    HistoryEnds(HistoryEnd),
-    /// Objects on which the push may build were deleted since it was unpacked.
-    #[error("objects of the app were deleted meanwhile")]
+    ShallowHistory(ShallowBoundary),
+    /// Objects that the push can build on were deleted since it was unpacked.
+    #[error("objects of the app were garbage-collected meanwhile")]
     Collected,
     #[error(transparent)]
     NoMemory(#[from] OutOfMemory),
 }
 
 impl DeployError {
-    /// Why the push to `app` is rejected; what only the operator can mend is logged.
+    /// The rejection of the push to `app`; errors that only the operator can fix are logged.
     pub(super) fn rejection(&self, app: &AppName) -> Rejection {
-        if let Some(refused) = self.out_of_memory() {
-            return Rejection::NoMemory(refused);
+        if let Some(error) = self.out_of_memory() {
+            return Rejection::NoMemory(error);
         }
-        if let Self::Unpack(refused) = self
-            && refused.is_rejection()
+        if let Self::Unpack(error) = self
+            && error.is_rejection()
         {
-            return Rejection::Unpack { why: refused.to_string(), limit: refused.limit() };
+            return Rejection::Unpack { reason: error.to_string(), limit: error.limit() };
         }
-        if let Self::HistoryEnds(end) = self {
-            return Rejection::HistoryEnds(end.clone());
+        if let Self::ShallowHistory(end) = self {
+            return Rejection::ShallowHistory(end.clone());
         }
         if let Self::Collected = self {
             return Rejection::Busy;
         }
         if let Some(cause) = self.unavailable() {
-            tracing::warn!(%app, error = %self, "the database failed a push");
-            return Rejection::Unavailable { why: cause.public_reason() };
+            tracing::warn!(%app, error = %self, "push failed: the database is unavailable");
+            return Rejection::Unavailable { reason: cause.public_reason() };
         }
         let incident = Uuid::new_v4();
         tracing::error!(%app, %incident, error = %self, "push failed");
@@ -83,16 +83,16 @@ impl DeployError {
     }
 
     fn out_of_memory(&self) -> Option<OutOfMemory> {
-        let refused = match self {
-            Self::NoMemory(refused) => return Some(*refused),
-            Self::Unpack(UnpackError::Repository(RepositoryError::OutOfMemory(refused)))
-            | Self::Read(ReadError::Repository(RepositoryError::OutOfMemory(refused))) => refused,
+        let error = match self {
+            Self::NoMemory(error) => return Some(*error),
+            Self::Unpack(UnpackError::Repository(RepositoryError::OutOfMemory(error)))
+            | Self::Read(ReadError::Repository(RepositoryError::OutOfMemory(error))) => error,
             _ => return None,
         };
-        refused.0.downcast_ref().copied()
+        error.0.downcast_ref().copied()
     }
 
-    /// The error of the store that says that the database cannot be asked now, if one does.
+    /// The store error in the chain, if the database is unavailable.
     fn unavailable(&self) -> Option<&StoreError> {
         let store = match self {
             Self::Store(error) => Some(error),
@@ -102,74 +102,74 @@ impl DeployError {
     }
 }
 
-/// A commit that keeps the contract.
+/// A commit that passed validation.
 pub(super) struct Candidate {
     pub(super) commit: Oid,
     /// What to store; `None` when an earlier push stored it.
     pub(super) new: Option<NewRevision>,
     pub(super) prepared: Prepared,
-    /// Of the domains that it names, those that the app does not hold yet and that were proven to be its own.
-    pub(super) proven: Vec<(DomainName, DomainProof)>,
+    /// The newly verified domains: named by the commit and not yet held by the app.
+    pub(super) verified_domains: Vec<(DomainName, DomainProof)>,
 }
 
-/// What a commit turned out to be.
+/// The result of examining a commit.
 pub(super) enum Examined {
     Candidate(Box<Candidate>),
-    /// It has no manifest: nothing to serve.
+    /// It has no manifest, so there is nothing to serve.
     NoManifest,
     Rejected(Rejection),
 }
 
-/// Where a commit is looked at, and for what.
+/// The context of an examination.
 pub(super) struct Examination<'a> {
     pub(super) store: &'a Store,
     pub(super) activation: &'a Activation,
     pub(super) limits: &'a DeployLimits,
     pub(super) domains: &'a DomainPolicy,
-    /// Who pushes.
+    /// The pusher.
     pub(super) by: &'a Caller,
     /// The name of the app.
     pub(super) name: &'a AppName,
-    /// What the app is granted.
+    /// The limits of the app.
     pub(super) granted: &'a GrantedLimits,
-    /// The scripts of the app that is pushed to.
+    /// The scripts of the app.
     pub(super) scripts: &'a AppScripts,
     pub(super) repository: &'a AppRepository,
     pub(super) quarantine: &'a QuarantineView<'a, AppRepository>,
     pub(super) pack: &'a Pack,
-    /// What the app's secrets are.
+    /// The app's secrets.
     pub(super) secrets: &'a PushSecrets,
-    pub(super) tell: &'a Tell,
-    /// How long it is looked at.
-    pub(super) time: &'a PushTime,
+    pub(super) events: &'a EventSender,
+    /// The time limit.
+    pub(super) deadline: &'a PushDeadline,
 }
 
-/// What was found out about the commits of a push, so that none is looked at once for each command that names it.
+/// Results for the commits of a push, so that each is examined once.
 #[derive(Default)]
-pub(super) struct Seen {
-    /// By commit, and whether it is for production.
-    commits: HashMap<(ObjectId, bool), Found>,
-    /// Why nothing is kept of what came, apart from the files of commits that are served.
-    rest: Option<Result<(), Refused>>,
-    searched: Searched,
+pub(super) struct ExaminationCache {
+    /// By commit and whether it is for production.
+    commits: HashMap<(ObjectId, bool), CommitResult>,
+    /// The result of the leak search in the pushed objects other than files of served commits.
+    pack_leaks: Option<Result<(), CommitRejection>>,
+    searched: SearchCache,
 }
 
-/// What was found out about a commit.
+/// The cached result for a commit.
 #[derive(Clone)]
-enum Found {
+enum CommitResult {
     /// What to store; `None` when an earlier push stored it.
     Valid {
         prepared: Box<Prepared>,
         new: Option<NewRevision>,
     },
     NoManifest,
-    Refused(Refused),
+    Rejected(CommitRejection),
 }
 
-/// Why a commit is refused, whatever it was to be served as.
+/// Why a commit is rejected on any branch.
 #[derive(Clone)]
-enum Refused {
-    /// It has so many errors in so many files, which were told.
+enum CommitRejection {
+    /// Errors that were reported: their number, and the number of files.
     Diagnostics {
         errors: usize,
         files: usize,
@@ -179,78 +179,87 @@ enum Refused {
 }
 
 impl Examination<'_> {
-    /// Reads, checks and plans `commit` for `branch`, telling what it finds.
+    /// Reads, checks and plans `commit` for `branch`, reporting events.
     pub(super) async fn examine(
         &self,
         branch: &str,
         commit: ObjectId,
-        seen: &mut Seen,
+        cache: &mut ExaminationCache,
     ) -> Result<Examined, DeployError> {
         let key = (commit, self.is_production(branch));
-        if !seen.commits.contains_key(&key)
-            && let Err(rejection) = self.time.check()
+        if !cache.commits.contains_key(&key)
+            && let Err(rejection) = self.deadline.check()
         {
             return Ok(Examined::Rejected(rejection));
         }
         let summary = self.quarantine.commit(commit).await.map_err(DeployError::Read)?;
-        self.tell.send(Event::Candidate {
+        self.events.send(Event::Candidate {
             branch: branch.to_owned(),
             commit: oid(commit),
             subject: self.secrets.redact(&summary.subject),
             author: self.secrets.redact(&summary.author),
         });
-        let found = match seen.commits.get(&key) {
+        let found = match cache.commits.get(&key) {
             Some(found) => found.clone(),
             None => {
-                let found = self.look_at(key, summary, &mut seen.searched).await?;
-                seen.commits.insert(key, found.clone());
+                let found = self.examine_commit(key, summary, &mut cache.searched).await?;
+                cache.commits.insert(key, found.clone());
                 found
             }
         };
         let (prepared, new) = match found {
-            Found::Valid { prepared, new } => (*prepared, new),
-            Found::NoManifest => return Ok(Examined::NoManifest),
-            Found::Refused(refused) => return Ok(Examined::Rejected(self.rejection(branch, refused))),
+            CommitResult::Valid { prepared, new } => (*prepared, new),
+            CommitResult::NoManifest => return Ok(Examined::NoManifest),
+            CommitResult::Rejected(rejection) => {
+                return Ok(Examined::Rejected(self.rejection(branch, rejection)));
+            }
         };
         if let Some(diagnostics) = self.domain_diagnostics(branch, commit, &prepared).await? {
-            return Ok(Examined::Rejected(self.rejection(branch, self.faulty(diagnostics))));
+            return Ok(Examined::Rejected(self.rejection(branch, self.reject_with(diagnostics))));
         }
-        self.tell_plan(branch, &prepared);
+        self.send_plan(branch, &prepared);
         Ok(Examined::Candidate(Box::new(Candidate {
             commit: oid(commit),
             new,
             prepared,
-            proven: Vec::new(),
+            verified_domains: Vec::new(),
         })))
     }
 
     /// Reads and checks a commit.
-    async fn look_at(
+    async fn examine_commit(
         &self,
         (commit, production): (ObjectId, bool),
         summary: CommitSummary,
-        searched: &mut Searched,
-    ) -> Result<Found, DeployError> {
+        searched: &mut SearchCache,
+    ) -> Result<CommitResult, DeployError> {
         let environment = if production { Environment::Production } else { Environment::Preview };
         if let Err(leaked) = self.leaks_of(Some(commit), searched).await? {
-            return Ok(Found::Refused(leaked));
+            return Ok(CommitResult::Rejected(leaked));
         }
-        let known = match self.validated_before(oid(commit)).await? {
-            Ok(known) => known,
-            Err(refused) => return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused)))),
-        };
-        if let Some(prepared) = known {
-            let mut diagnostics = Diagnostics::default();
-            refuse_unset(&prepared.manifest, self.secrets.of(environment), environment, &mut diagnostics);
-            if !diagnostics.is_empty() {
-                return Ok(Found::Refused(self.faulty(diagnostics)));
+        let earlier = match self.load_earlier(oid(commit)).await? {
+            Ok(earlier) => earlier,
+            Err(error) => {
+                return Ok(CommitResult::Rejected(CommitRejection::Other(Rejection::NoMemory(error))));
             }
-            return Ok(Found::Valid { prepared: Box::new(prepared), new: None });
+        };
+        if let Some(prepared) = earlier {
+            let mut diagnostics = Diagnostics::default();
+            reject_unset_secrets(
+                &prepared.manifest,
+                self.secrets.of(environment),
+                environment,
+                &mut diagnostics,
+            );
+            if !diagnostics.is_empty() {
+                return Ok(CommitResult::Rejected(self.reject_with(diagnostics)));
+            }
+            return Ok(CommitResult::Valid { prepared: Box::new(prepared), new: None });
         }
         let started = Instant::now();
         let (snapshot, _held) = match self.snapshot(commit).await {
             Ok(snapshot) => snapshot,
-            Err(SnapshotError::Refused(limit)) => {
+            Err(SnapshotError::Rejected(limit)) => {
                 let diagnostic = Diagnostic::error("the commit", None, limit.to_string());
                 let flag = match limit {
                     TreeLimitError::Path { .. } => Some("--path-bytes"),
@@ -262,139 +271,140 @@ impl Examination<'_> {
                         .with_help(format!("the operator can allow more with  picloud serve {flag}")),
                     None => diagnostic,
                 };
-                return Ok(Found::Refused(self.faulty(diagnostic.into())));
+                return Ok(CommitResult::Rejected(self.reject_with(diagnostic.into())));
             }
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
-            Err(SnapshotError::NoMemory(refused)) => {
-                return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused))));
+            Err(SnapshotError::NoMemory(error)) => {
+                return Ok(CommitResult::Rejected(CommitRejection::Other(Rejection::NoMemory(error))));
             }
         };
-        self.tell.send(Event::Read {
+        self.events.send(Event::Read {
             files: snapshot.files,
             scripts: snapshot.scripts.len(),
             bytes: snapshot.bytes(),
             took: started.elapsed(),
         });
         if snapshot.manifest.is_none() && !production {
-            return Ok(Found::NoManifest);
+            return Ok(CommitResult::NoManifest);
         }
         let started = Instant::now();
         let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets.of(environment)));
-        let (scripts, time) = (self.scripts.clone(), self.time.clone());
-        // Off the async workers: compiling may take a while and cannot be cancelled. A preview is compiled when somebody asks for it.
+        let (scripts, deadline) = (self.scripts.clone(), self.deadline.clone());
+        // Off the async workers: compiling can take long and cannot be cancelled. Previews are compiled on
+        // their first request.
         let checking = tokio::task::spawn_blocking(move || {
-            check_for(&scripts, production, &snapshot, &ceiling, Some((&secrets, environment)), &time)
+            check_for(&scripts, production, &snapshot, &ceiling, Some((&secrets, environment)), &deadline)
         });
-        let Checked { prepared, warnings } = match checking.await.map_err(|_| DeployError::CheckDied)? {
+        let Checked { prepared, warnings } = match checking.await.map_err(|_| DeployError::CheckPanicked)? {
             Ok(checked) => checked,
-            Err(CheckError::Diagnostics(diagnostics)) => return Ok(Found::Refused(self.faulty(diagnostics))),
-            Err(CheckError::NoMemory(refused)) => {
-                return Ok(Found::Refused(Refused::Other(Rejection::NoMemory(refused))));
+            Err(CheckError::Diagnostics(diagnostics)) => {
+                return Ok(CommitResult::Rejected(self.reject_with(diagnostics)));
+            }
+            Err(CheckError::NoMemory(error)) => {
+                return Ok(CommitResult::Rejected(CommitRejection::Other(Rejection::NoMemory(error))));
             }
         };
-        self.tell.send(Event::Compiled {
+        self.events.send(Event::Compiled {
             scripts: prepared.sources.len(),
             sdk: prepared.manifest.sdk,
             took: started.elapsed(),
         });
         if !warnings.is_empty() {
-            self.tell.send(Event::Diagnostics(warnings));
+            self.events.send(Event::Diagnostics(warnings));
         }
         let new = NewRevision {
             commit: oid(commit),
             sdk: prepared.manifest.sdk.to_string(),
-            // It came before they were secrets: else it would have been refused.
+            // A value that became a secret after the commit was pushed is redacted.
             subject: self.secrets.redact(&summary.subject),
             author: self.secrets.redact(&summary.author),
             validated_at: Utc::now(),
         };
-        Ok(Found::Valid { prepared: Box::new(prepared), new: Some(new) })
+        Ok(CommitResult::Valid { prepared: Box::new(prepared), new: Some(new) })
     }
 
     async fn snapshot(&self, commit: ObjectId) -> Result<(Snapshot, Reservation), SnapshotError> {
-        of_commit(self.quarantine, commit, &self.limits.tree, self.scripts.account()).await
+        read_snapshot(self.quarantine, commit, &self.limits.tree, self.scripts.account()).await
     }
 
     fn is_production(&self, branch: &str) -> bool {
         branch == self.repository.production_branch()
     }
 
-    /// The domains that the app cannot have, each told at its place. Previews have none and may name any.
+    /// Diagnostics for the domains that the app cannot have, at their spans. Previews have no domains and can
+    /// name any.
     async fn domain_diagnostics(
         &self,
         branch: &str,
         commit: ObjectId,
         prepared: &Prepared,
     ) -> Result<Option<Diagnostics>, DeployError> {
-        let wanted = &prepared.manifest.app.domains;
-        if wanted.is_empty() || !self.is_production(branch) {
+        let requested = &prepared.manifest.app.domains;
+        if requested.is_empty() || !self.is_production(branch) {
             return Ok(None);
         }
-        let own_names = &self.domains.own_names;
-        let mut refused: Vec<(&DomainName, String)> = wanted
+        let server_names = &self.domains.server_names;
+        let mut rejected: Vec<(&DomainName, String)> = requested
             .iter()
-            .filter(|domain| own_names.contains(domain.as_str()))
-            .map(|domain| (domain, of_server(domain, own_names.domain())))
+            .filter(|domain| server_names.contains(domain.as_str()))
+            .map(|domain| (domain, server_domain_message(domain, server_names.domain())))
             .collect();
-        let taken = self.store.taken_domains(self.repository.app().map(|app| app.id), wanted).await?;
-        refused.extend(taken.iter().map(|(domain, by)| {
-            // Who has nothing to do with the other app does not learn of it.
-            let known = AppName::new(by).is_ok_and(|by| self.by.knows(&by));
-            (domain, match known {
+        let taken = self.store.taken_domains(self.repository.app().map(|app| app.id), requested).await?;
+        rejected.extend(taken.iter().map(|(domain, by)| {
+            // The other app is only named if the caller can see it.
+            let earlier = AppName::new(by).is_ok_and(|by| self.by.can_see(&by));
+            (domain, match earlier {
                 true => format!(
-                    "domain `{domain}` is that of the app {by}; release it there with  picloud domains release {domain} --app {by}"
+                    "domain `{domain}` belongs to app {by}; release it with  picloud domains release {domain} --app {by}"
                 ),
-                false => format!("domain `{domain}` is another app's; an admin can release it there"),
+                false => format!("domain `{domain}` belongs to another app; an admin can release it"),
             })
         }));
-        if refused.is_empty() {
+        if rejected.is_empty() {
             return Ok(None);
         }
         let text = match self.snapshot(commit).await {
             Ok((Snapshot { manifest: Some(File::Bytes(text)), .. }, _)) => text,
-            // Then the diagnostics have no span.
-            Ok(_) | Err(SnapshotError::Refused(_) | SnapshotError::NoMemory(_)) => Bytes::new(),
+            // Without the manifest the diagnostics have no spans.
+            Ok(_) | Err(SnapshotError::Rejected(_) | SnapshotError::NoMemory(_)) => Bytes::new(),
             Err(SnapshotError::Read(error)) => return Err(DeployError::Read(error)),
         };
         let mut diagnostics = Diagnostics::default();
-        for (domain, words) in refused {
+        for (domain, message) in rejected {
             let span = domain_span(&text, domain);
-            diagnostics.add(Diagnostic::error(manifest::FILE_NAME, span, words));
+            diagnostics.add(Diagnostic::error(manifest::FILE_NAME, span, message));
         }
         Ok(Some(diagnostics))
     }
 
-    /// Finds out which of its domains are proven that the app does not hold yet.
-    pub(super) async fn prove_domains(&self, candidate: &mut Candidate) -> Result<(), DeployError> {
-        let mut wanted = candidate.prepared.manifest.app.domains.clone();
-        if wanted.is_empty() {
+    /// Verifies the domains that the app does not hold yet.
+    pub(super) async fn verify_domains(&self, candidate: &mut Candidate) -> Result<(), DeployError> {
+        let mut requested = candidate.prepared.manifest.app.domains.clone();
+        if requested.is_empty() {
             return Ok(());
         }
-        let prover = &self.domains.prover;
+        let verifier = &self.domains.verifier;
         match self.repository.app() {
             Some(app) => {
                 let held = self.store.domains(app.id).await?;
-                wanted.retain(|name| !held.iter().any(|held| held.name == *name && held.proof.is_some()));
+                requested.retain(|name| !held.iter().any(|held| held.name == *name && held.proof.is_some()));
             }
-            // Nobody could know the id that it gets just now.
-            None if prover.is_required() => return Ok(()),
+            // The challenge contains the app id, which is not known before the app exists.
+            None if verifier.is_required() => return Ok(()),
             None => {}
         }
-        candidate.proven = prover.proven(self.repository.id(), wanted).await;
+        candidate.verified_domains = verifier.verified(self.repository.id(), requested).await;
         Ok(())
     }
 
-    async fn validated_before(
-        &self,
-        commit: Oid,
-    ) -> Result<Result<Option<Prepared>, OutOfMemory>, DeployError> {
+    async fn load_earlier(&self, commit: Oid) -> Result<Result<Option<Prepared>, OutOfMemory>, DeployError> {
         let Some(app) = self.repository.app() else { return Ok(Ok(None)) };
         match Prepared::load(self.store, app, commit, self.scripts).await {
             Ok(prepared) => Ok(Ok(Some(prepared))),
-            Err(LoadError::NoMemory(refused)) => Ok(Err(refused)),
+            Err(LoadError::NoMemory(error)) => Ok(Err(error)),
             Err(LoadError::Store(error)) => Err(error.into()),
             Err(LoadError::Read(error)) => Err(error.into()),
-            // A revision of an older server that this one no longer reads is validated anew.
+            // A revision stored by an older version that this one cannot read is validated again.
             Err(
                 LoadError::Absent
                 | LoadError::Manifest(_)
@@ -405,43 +415,47 @@ impl Examination<'_> {
         }
     }
 
-    /// Why a ref is refused that is kept and serves nothing: what came with the push holds the value of a secret.
-    pub(super) async fn leaked(&self, seen: &mut Seen) -> Result<Option<Rejection>, DeployError> {
-        let rest = match seen.rest.take() {
-            Some(rest) => rest,
-            None => match self.time.check() {
-                Ok(()) => self.leaks_of(None, &mut seen.searched).await?,
+    /// The rejection of a ref that is kept without being served, if the pushed objects contain the value of a
+    /// secret.
+    pub(super) async fn leaked(
+        &self,
+        cache: &mut ExaminationCache,
+    ) -> Result<Option<Rejection>, DeployError> {
+        let result = match cache.pack_leaks.take() {
+            Some(result) => result,
+            None => match self.deadline.check() {
+                Ok(()) => self.leaks_of(None, &mut cache.searched).await?,
                 Err(rejection) => return Ok(Some(rejection)),
             },
         };
-        Ok(seen.rest.insert(rest).clone().err().map(|refused| self.rejection("", refused)))
+        Ok(cache.pack_leaks.insert(result).clone().err().map(|rejection| self.rejection("", rejection)))
     }
 
-    /// Whether a commit that is served, or anything that came, holds the value of a secret. Nothing else is told of it then, since
-    /// diagnostics show lines.
+    /// Searches a served commit, or all pushed objects, for values of secrets. Nothing else is reported then,
+    /// since diagnostics show lines.
     async fn leaks_of(
         &self,
         commit: Option<ObjectId>,
-        searched: &mut Searched,
-    ) -> Result<Result<(), Refused>, DeployError> {
+        searched: &mut SearchCache,
+    ) -> Result<Result<(), CommitRejection>, DeployError> {
         let commit = commit.map(|commit| (commit, &self.limits.tree));
         let search = self.secrets.search();
-        Ok(match leaks(self.quarantine, self.pack, commit, search, searched, self.time).await? {
+        Ok(match leaks(self.quarantine, self.pack, commit, search, searched, self.deadline).await? {
             Ok(diagnostics) if diagnostics.is_empty() => Ok(()),
-            Ok(diagnostics) => Err(self.faulty(diagnostics)),
-            Err(rejection) => Err(Refused::Other(rejection)),
+            Ok(diagnostics) => Err(self.reject_with(diagnostics)),
+            Err(rejection) => Err(CommitRejection::Other(rejection)),
         })
     }
 
-    /// Why a command is refused whose own text, which is kept, holds the value of a secret; `what` that text is.
+    /// The rejection of a command whose own text contains the value of a secret; `what` names the text.
     pub(super) fn leaked_in(&self, what: &str, text: &str) -> Option<Rejection> {
         let diagnostic = leak_in(what, text, self.secrets.search())?;
-        Some(self.rejection("", self.faulty(diagnostic.into())))
+        Some(self.rejection("", self.reject_with(diagnostic.into())))
     }
 
-    /// Tells the diagnostics.
-    fn faulty(&self, diagnostics: Diagnostics) -> Refused {
-        let refused = Refused::Diagnostics {
+    /// Reports diagnostics.
+    fn reject_with(&self, diagnostics: Diagnostics) -> CommitRejection {
+        let rejection = CommitRejection::Diagnostics {
             errors: diagnostics.errors(),
             files: diagnostics.errors_by_file().len(),
             first: diagnostics
@@ -450,35 +464,38 @@ impl Examination<'_> {
                 .cloned()
                 .map(Box::new),
         };
-        self.tell.send(Event::Diagnostics(diagnostics));
-        refused
+        self.events.send(Event::Diagnostics(diagnostics));
+        rejection
     }
 
-    fn rejection(&self, branch: &str, refused: Refused) -> Rejection {
-        match refused {
-            Refused::Diagnostics { errors, files, first } => {
+    fn rejection(&self, branch: &str, rejection: CommitRejection) -> Rejection {
+        match rejection {
+            CommitRejection::Diagnostics { errors, files, first } => {
                 let app = self.repository.app();
                 let live = app.and_then(|app| self.activation.live_deploy(&app.name, branch));
                 Rejection::Diagnostics { errors, files, first, live }
             }
-            Refused::Other(rejection) => rejection,
+            CommitRejection::Other(rejection) => rejection,
         }
     }
 
-    fn tell_plan(&self, branch: &str, prepared: &Prepared) {
+    fn send_plan(&self, branch: &str, prepared: &Prepared) {
         let live = self.repository.app().and_then(|app| self.activation.live(&app.name, branch));
-        let side = live.as_ref().map(|live| Side { manifest: live.manifest(), sources: live.sources() });
-        let plan = plan(side, Side { manifest: &prepared.manifest, sources: &prepared.sources });
+        let side =
+            live.as_ref().map(|live| RevisionContent { manifest: live.manifest(), sources: live.sources() });
+        let plan = plan(side, RevisionContent { manifest: &prepared.manifest, sources: &prepared.sources });
         let scheduled = self.is_production(branch)
             || self.repository.app().is_some_and(|app| self.activation.is_scheduled(&app.name, branch));
-        let due = scheduled.then(|| due_times(&prepared.manifest));
-        self.tell.send(Event::Planned(Planned { plan, due }));
+        let upcoming = scheduled.then(|| due_times(&prepared.manifest));
+        self.events.send(Event::Planned(Planned { plan, upcoming }));
     }
 }
 
-fn of_server(name: &DomainName, domain: Option<&str>) -> String {
+fn server_domain_message(name: &DomainName, domain: Option<&str>) -> String {
     match domain.is_some_and(|domain| name.is_within(domain)) {
-        true => format!("domain `{name}` is this server's; an app has its name below it anyway"),
-        false => format!("domain `{name}` is this server's: people reach its API and its repositories there"),
+        true => format!("domain `{name}` belongs to this server; every app already has a name below it"),
+        false => {
+            format!("domain `{name}` is this server's: people propagation its API and its repositories there")
+        }
     }
 }

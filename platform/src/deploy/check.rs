@@ -1,4 +1,5 @@
-//! The validation of a snapshot: every diagnostic at once, without running anything. A push and `picloud check` share it.
+//! Validation of a snapshot: all diagnostics at once, without running anything. Shared by pushes and `picloud
+//! check`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,96 +16,99 @@ use runtime::{ManifestNames, Secrets, Source};
 use store::{AppId, Environment};
 use uuid::Uuid;
 
-use super::push_time::PushTime;
-use super::report::Tell;
-use super::snapshot::{File, SNAPSHOT_MAX, Snapshot};
+use super::deadline::PushDeadline;
+use super::report::EventSender;
+use super::snapshot::{File, SNAPSHOT_BYTES_MAX, Snapshot};
 use crate::memory::MemoryBudget;
-use crate::revision::{PrepareError, Prepared, measured};
+use crate::revision::{PrepareError, Prepared, measure_memory};
 use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
 
-/// How many bytes of source are kept compiled; a compiled script can take two hundred times the memory. The rest is
-/// compiled again when it first runs.
-const COMPILED_MAX: usize = 1024 * 1024;
+/// How many bytes of source are kept compiled; a compiled script can take two hundred times its source. The
+/// rest is compiled again on its first run.
+const COMPILED_SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A snapshot that keeps the contract.
+/// A snapshot that checked_scripts validation.
 #[derive(Clone, Debug)]
 pub struct Checked {
-    /// What it declares, and the scripts that it names; they are compiled as far as that takes little memory.
+    /// The manifest and its scripts; scripts are compiled as far as memory allows.
     pub prepared: Prepared,
-    /// What its author should look at; no error is among it.
+    /// Warnings; no errors.
     pub warnings: Diagnostics,
 }
 
-/// Checks `snapshot` against the contract and the most that the server grants, on the machine of its author.
+/// Checks `snapshot` against the contract and the default limits, on the machine of its author.
 ///
 /// # Errors
-/// Every diagnostic of the manifest and of every script, at least one of them an error; the manifest's first.
+/// All diagnostics, at least one of them an error, those of the manifest first.
 pub fn check(snapshot: &Snapshot, ceiling: &Ceiling) -> Result<Checked, Diagnostics> {
     let scripts = Scripts::new(MemoryBudget::unbounded()).of(AppId::from_uuid(Uuid::nil()));
-    let time = PushTime::begin(&Tell::to_nobody());
-    check_for(&scripts, false, snapshot, ceiling, None, &time).map_err(|error| match error {
+    let deadline = PushDeadline::start(&EventSender::sink());
+    check_for(&scripts, false, snapshot, ceiling, None, &deadline).map_err(|error| match error {
         CheckError::Diagnostics(diagnostics) => diagnostics,
-        CheckError::NoMemory(_) => unreachable!("there is room for everything"),
+        CheckError::NoMemory(_) => unreachable!("the budget is unbounded"),
     })
 }
 
-/// Checks `snapshot` for an app, and whether the secrets that it needs are among `secrets`, those of its environment, where they are known. It is compiled
-/// script by script in memory of the app, and what fits is kept compiled, where it `keeps` it.
+/// Checks `snapshot` for an app; also that the required secrets are among `secrets`, those of its
+/// environment, if given. Scripts are compiled one by one in memory of the app, and kept compiled as far as
+/// they fit if `keep_compiled`.
 ///
 /// # Errors
-/// Every diagnostic of the manifest and of every script, at least one of them an error; the manifest's first. Or there is no room.
+/// All diagnostics, at least one of them an error, those of the manifest first; or memory is short.
 pub(crate) fn check_for(
     app: &AppScripts,
-    keeps: bool,
+    keep_compiled: bool,
     snapshot: &Snapshot,
     ceiling: &Ceiling,
     secrets: Option<(&Secrets, Environment)>,
-    time: &PushTime,
+    deadline: &PushDeadline,
 ) -> Result<Checked, CheckError> {
-    if snapshot.bytes() > SNAPSHOT_MAX {
-        let words =
-            format!("manifest and scripts take more than {} MiB together", SNAPSHOT_MAX / (1024 * 1024));
-        return Err(Diagnostic::error("the app", None, words).with_help("split it into several").into());
+    if snapshot.bytes() > SNAPSHOT_BYTES_MAX {
+        let message = format!("manifest and scripts exceed {} MiB", SNAPSHOT_BYTES_MAX / (1024 * 1024));
+        return Err(Diagnostic::error("the app", None, message)
+            .with_help("split it into several apps")
+            .into());
     }
     let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
-    let known: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
-    let (parsed, parsed_bytes) = measured(|| parse(bytes, ParseContext { ceiling, scripts: &known }));
-    let (manifest, mut diagnostics, sdk, named) = match parsed {
+    let paths: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
+    let (parsed, parsed_bytes) = measure_memory(|| parse(bytes, ParseContext { ceiling, scripts: &paths }));
+    let (manifest, mut diagnostics, sdk, declared) = match parsed {
         Ok(parsed) => {
             let sdk = parsed.manifest.sdk;
-            let named = parsed.manifest.scripts().into_iter().cloned().collect();
+            let declared = parsed.manifest.scripts().into_iter().cloned().collect();
             let mut diagnostics = parsed.warnings;
-            warn_of_old_zones(&parsed.manifest, zone_data(), Utc::now(), &mut diagnostics);
+            warn_about_old_zone_data(&parsed.manifest, zone_data(), Utc::now(), &mut diagnostics);
             if let Some((secrets, environment)) = secrets {
-                refuse_unset(&parsed.manifest, secrets, environment, &mut diagnostics);
+                reject_unset_secrets(&parsed.manifest, secrets, environment, &mut diagnostics);
             }
-            (Some(parsed.manifest), diagnostics, sdk, named)
+            (Some(parsed.manifest), diagnostics, sdk, declared)
         }
-        // What can be understood is enough to look at the scripts too.
+        // The valid part of the manifest suffices to check the scripts too.
         Err(ParseError { diagnostics, sdk, scripts }) => {
-            let all = || known.iter().filter_map(|path| ScriptPath::new(path).ok()).collect();
+            let all = || paths.iter().filter_map(|path| ScriptPath::new(path).ok()).collect();
             (None, diagnostics, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
     let expected = Expected { sdk, manifest: manifest.as_ref() };
-    let passed = check_scripts(time, app, keeps, snapshot, &expected, named, &mut diagnostics)?;
+    let checked_scripts =
+        check_scripts(deadline, app, keep_compiled, snapshot, &expected, declared, &mut diagnostics)?;
     match manifest {
         Some(manifest) if diagnostics.errors() == 0 => {
-            let sources = passed.held(app)?;
+            let sources = checked_scripts.into_sources(app)?;
             match Prepared::new((manifest, parsed_bytes), sources, app) {
                 Ok(prepared) => Ok(Checked { prepared, warnings: diagnostics }),
                 Err(PrepareError::Routes(error)) => {
                     Err(Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into())
                 }
-                Err(PrepareError::NoMemory(refused)) => Err(CheckError::NoMemory(refused)),
+                Err(PrepareError::NoMemory(error)) => Err(CheckError::NoMemory(error)),
             }
         }
         _ => Err(diagnostics.into()),
     }
 }
 
-/// A diagnostic for every secret that the manifest requires and that is not set.
-pub(super) fn refuse_unset(
+/// Adds an error for every required secret that is not set.
+pub(super) fn reject_unset_secrets(
     manifest: &Manifest,
     secrets: &Secrets,
     environment: Environment,
@@ -116,15 +120,15 @@ pub(super) fn refuse_unset(
     };
     for name in &manifest.secrets.required {
         if secrets.iter().all(|(set, _)| set != name.as_str()) {
-            let words = format!("secret {name} is required and not set{of}");
-            let diagnostic = Diagnostic::error(manifest::FILE_NAME, None, words);
+            let message = format!("required secret {name} is not set{of}");
+            let diagnostic = Diagnostic::error(manifest::FILE_NAME, None, message);
             diagnostics.add(diagnostic.with_help(format!("picloud secrets set {name}{flag}")));
         }
     }
 }
 
-/// A warning where schedules go by rules of zones that may have changed meanwhile.
-fn warn_of_old_zones(
+/// Adds a warning if schedules use time zone rules that can be outdated.
+fn warn_about_old_zone_data(
     manifest: &Manifest,
     data: &ZoneData,
     now: DateTime<Utc>,
@@ -132,8 +136,8 @@ fn warn_of_old_zones(
 ) {
     let zoned = manifest.schedules.iter().find(|schedule| !schedule.cron.zone().is_utc());
     if let Some(schedule) = zoned.filter(|_| data.is_old(now)) {
-        let words = format!(
-            "the time zone data ({data}) is more than a year old; schedule `{}` in {} can be due at a wrong time",
+        let message = format!(
+            "the time zone data ({data}) is more than a year old; schedule `{}` in {} can run at a wrong time",
             schedule.name,
             schedule.cron.zone()
         );
@@ -141,43 +145,43 @@ fn warn_of_old_zones(
             zone::Source::System => "upgrade the system's package tzdata on the server, and restart PiCloud",
             zone::Source::Bundled => "install the system's package tzdata on the server, or a newer PiCloud",
         };
-        diagnostics.add(Diagnostic::warning(manifest::FILE_NAME, None, words).with_help(help.to_owned()));
+        diagnostics.add(Diagnostic::warning(manifest::FILE_NAME, None, message).with_help(help.to_owned()));
     }
 }
 
 /// What scripts are checked against.
 struct Expected<'m> {
     sdk: SdkVersion,
-    /// `None` where it is not understood.
+    /// `None` if it is invalid.
     manifest: Option<&'m Manifest>,
 }
 
-/// The scripts that passed, by their texts.
+/// The scripts that passed, by text.
 #[derive(Default)]
-struct Passed<'s> {
+struct CheckedScripts<'s> {
     paths: Vec<(ScriptPath, &'s str)>,
-    /// What they are compiled to, as far as it is kept; `None` where it is not.
+    /// The compiled scripts; `None` if not kept.
     compiled: HashMap<&'s str, Option<CheckedScript>>,
     compiled_bytes: usize,
 }
 
-impl<'s> Passed<'s> {
-    fn add(&mut self, text: &'s str, script: CheckedScript, keeps: bool) {
+impl<'s> CheckedScripts<'s> {
+    fn add(&mut self, text: &'s str, script: CheckedScript, keep_compiled: bool) {
         if self.compiled.contains_key(text) {
             return;
         }
         self.compiled_bytes += text.len();
-        let kept = (keeps && self.compiled_bytes <= COMPILED_MAX).then_some(script);
+        let kept = (keep_compiled && self.compiled_bytes <= COMPILED_SOURCE_BYTES_MAX).then_some(script);
         self.compiled.insert(text, kept);
     }
 
-    /// Keeps nothing compiled, and says whether that gave anything back.
-    fn let_go(&mut self) -> bool {
+    /// Drops all compiled scripts. Returns whether there were any.
+    fn drop_compiled(&mut self) -> bool {
         self.compiled.values_mut().filter_map(Option::take).count() > 0
     }
 
-    /// The same, held for the app: each text once, with what is kept compiled of it.
-    fn held(mut self, app: &AppScripts) -> Result<BTreeMap<ScriptPath, Arc<Source>>, CheckError> {
+    /// Converts into sources of the app: one per text, with its compiled script if kept.
+    fn into_sources(mut self, app: &AppScripts) -> Result<BTreeMap<ScriptPath, Arc<Source>>, CheckError> {
         let mut sources = BTreeMap::new();
         for (path, text) in self.paths {
             let source = app.source(text).map_err(CheckError::NoMemory)?;
@@ -191,29 +195,32 @@ impl<'s> Passed<'s> {
 }
 
 fn check_scripts<'s>(
-    time: &PushTime,
+    deadline: &PushDeadline,
     app: &AppScripts,
-    keeps: bool,
+    keep_compiled: bool,
     snapshot: &'s Snapshot,
     expected: &Expected<'_>,
-    named: BTreeSet<ScriptPath>,
+    declared: BTreeSet<ScriptPath>,
     diagnostics: &mut Diagnostics,
-) -> Result<Passed<'s>, CheckError> {
-    let mut passed = Passed::default();
-    // What each text was checked for: one text at two paths can be reached by other routes.
+) -> Result<CheckedScripts<'s>, CheckError> {
+    let mut checked_scripts = CheckedScripts::default();
+    // What each text was checked against: the same text at two paths can have different routes.
     let mut checked_for = HashMap::new();
-    let mut left = named.len();
-    for path in named {
-        if time.check().is_err() {
-            let most = time.most();
-            let words = format!("checking took longer than {most:?}; {left} scripts were not looked at");
+    let mut remaining = declared.len();
+    for path in declared {
+        if deadline.check().is_err() {
+            let limit = deadline.limit();
+            let message = format!(
+                "the check exceeded its time limit of {limit:?}; {remaining} scripts were not checked"
+            );
             diagnostics.add(
-                Diagnostic::error(manifest::FILE_NAME, None, words).with_help("deploy them as several apps"),
+                Diagnostic::error(manifest::FILE_NAME, None, message)
+                    .with_help("deploy them as several apps"),
             );
             break;
         }
-        left -= 1;
-        // A script that is not there is a diagnostic of the manifest, told there.
+        remaining -= 1;
+        // A missing script is reported by the check of the manifest.
         let Some(file) = snapshot.scripts.get(path.as_str()) else { continue };
         let text = match script_text(&path, file) {
             Ok(text) => text,
@@ -226,25 +233,25 @@ fn check_scripts<'s>(
         if checked_for.get(text) != Some(&provided) {
             let check = || app.check(expected.sdk, &path, text, provided.as_ref());
             let mut checked = check();
-            if matches!(checked, Err(CheckError::NoMemory(_))) && passed.let_go() {
+            if matches!(checked, Err(CheckError::NoMemory(_))) && checked_scripts.drop_compiled() {
                 checked = check();
             }
             match checked {
                 Ok(mut script) => {
                     diagnostics.append(script.take_warnings());
-                    passed.add(text, script, keeps);
+                    checked_scripts.add(text, script, keep_compiled);
                     checked_for.insert(text, provided);
                 }
                 Err(CheckError::Diagnostics(found)) => {
                     diagnostics.append(found);
                     continue;
                 }
-                Err(refused @ CheckError::NoMemory(_)) => return Err(refused),
+                Err(error @ CheckError::NoMemory(_)) => return Err(error),
             }
         }
-        passed.paths.push((path, text));
+        checked_scripts.paths.push((path, text));
     }
-    Ok(passed)
+    Ok(checked_scripts)
 }
 
 fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Diagnostic> {
@@ -255,7 +262,7 @@ fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Diagnostic> {
     let Some(file) = file else {
         let missing =
             Diagnostic::error(manifest::FILE_NAME, None, "the repository has no picloud.toml at its root");
-        return Err(missing.with_help("`picloud init` writes a first one"));
+        return Err(missing.with_help("create one with  picloud init"));
     };
     bytes(manifest::FILE_NAME, file, parse::too_large)
 }
@@ -268,16 +275,16 @@ fn bytes<'a>(
     match file {
         File::Bytes(_) if file.is_lfs_pointer() => {
             let diagnostic =
-                Diagnostic::error(path, None, "the file is a Git LFS pointer: the push has no more of it");
+                Diagnostic::error(path, None, "the file is a Git LFS pointer; its content was not pushed");
             Err(diagnostic
                 .with_help(format!("git lfs untrack {path}, git add --renormalize {path}, and commit")))
         }
         File::Bytes(bytes) => Ok(bytes),
         File::Symlink => {
-            Err(Diagnostic::error(path, None, "the file is a symbolic link, which is never followed"))
+            Err(Diagnostic::error(path, None, "the file is a symbolic link; links are not followed"))
         }
         File::Submodule => {
-            Err(Diagnostic::error(path, None, "the file is a submodule, which is never followed"))
+            Err(Diagnostic::error(path, None, "the file is a submodule; submodules are not followed"))
         }
         File::TooLarge => Err(too_large()),
     }
@@ -289,12 +296,12 @@ fn text<'a>(path: &ScriptPath, bytes: &'a [u8]) -> Result<&'a str, Diagnostic> {
         let span = Span::from_range(&format!("{readable}\u{fffd}"), error.valid_up_to()..error.valid_up_to());
         Diagnostic::error(path.as_str(), Some(span), "the script is not UTF-8").with_help("save it as UTF-8")
     })?;
-    // PostgreSQL keeps no NUL in text, and no editor writes one.
+    // PostgreSQL cannot store NUL in text.
     match text.find('\0') {
         Some(at) => Err(Diagnostic::error(
             path.as_str(),
             Some(Span::from_range(text, at..at + 1)),
-            "the script holds a NUL",
+            "the script contains a NUL byte",
         )),
         None => Ok(text),
     }
@@ -323,24 +330,24 @@ mod tests {
         snapshot
     }
 
-    fn told(diagnostics: &Diagnostics) -> Vec<String> {
+    fn messages(diagnostics: &Diagnostics) -> Vec<String> {
         diagnostics.iter().map(|diagnostic| format!("{}: {}", diagnostic.file, diagnostic.message)).collect()
     }
 
     #[test]
-    fn every_fault_of_every_file_is_told_at_once() {
+    fn check_reports_all_diagnostics_at_once() {
         let mut wrong = snapshot(&["nope();", "ctx.request.rest", "1 +", "fine"]);
         let text = "sdk = \"1.0\"\nx = 1\n[[functions]]\nname = \"a\"\nscript = \"0.rhai\"\n\
                     [[functions]]\nname = \"b\"\nscript = \"1.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         assert_eq!(
-            told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
+            messages(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             [
                 "picloud.toml: unknown key `x`",
                 "0.rhai: unknown function `nope`",
-                // Checked for the version that the manifest asks for, wrong though it is otherwise.
+                // Checked for the sdk version of the invalid manifest.
                 "1.rhai: `ctx.request.rest` came with sdk 1.1, this is 1.0",
-                // Named by nothing, so not looked at.
+                // Not declared, so not checked.
                 "2.rhai: not used by any route, schedule or function of picloud.toml",
                 "3.rhai: not used by any route, schedule or function of picloud.toml",
             ]
@@ -348,18 +355,18 @@ mod tests {
     }
 
     #[test]
-    fn where_a_name_is_not_understood_every_script_is_looked_at() {
+    fn invalid_script_name_makes_check_include_all_scripts() {
         let mut wrong = snapshot(&["nope();", "2"]);
         let text = "sdk = \"1.1\"\n[[functions]]\nname = \"a\"\nscript = \"7.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         assert_eq!(
-            told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
+            messages(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             ["picloud.toml: script `7.rhai` is not in the repository", "0.rhai: unknown function `nope`"]
         );
     }
 
     #[test]
-    fn names_that_the_manifest_does_not_provide_are_told() {
+    fn undeclared_names_are_reported() {
         let mut wrong = snapshot(&[
             "[ctx.secrets.TOKN, ctx.env.GREETNG, ctx.request.params.nmae]",
             "ctx.request.params.id",
@@ -367,7 +374,7 @@ mod tests {
         let text = "sdk = \"1.3\"\n[env]\nGREETING = \"Hello\"\n[secrets]\nrequired = [\"TOKEN\"]\n\
                     [[routes]]\npath = \"/a/{name}\"\nscript = \"0.rhai\"\n[[routes]]\npath = \"/b/{*rest}\"\nscript = \"0.rhai\"\n\
                     [[functions]]\nname = \"a\"\nscript = \"1.rhai\"\n";
-        let told_of = |wrong: &Snapshot| match check(wrong, &Ceiling::DEFAULT) {
+        let diagnostics_of = |wrong: &Snapshot| match check(wrong, &Ceiling::DEFAULT) {
             Ok(checked) => checked.warnings,
             Err(diagnostics) => diagnostics,
         };
@@ -379,28 +386,28 @@ mod tests {
             "0.rhai: no route of this script captures `nmae`",
             "1.rhai: no route leads to this script, so that `ctx.request.params.id` is always `()`",
         ];
-        let diagnostics = told_of(&wrong);
-        assert_eq!(told(&diagnostics), [&found[..], &[draft]].concat());
+        let diagnostics = diagnostics_of(&wrong);
+        assert_eq!(messages(&diagnostics), [&found[..], &[draft]].concat());
         let help: Vec<_> = diagnostics.iter().filter_map(|diagnostic| diagnostic.help.as_deref()).collect();
         assert_eq!(help[..3], ["did you mean `TOKEN`?", "did you mean `GREETING`?", "did you mean `name`?"]);
-        // For older versions they are warnings.
+        // Warnings for older versions.
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.replace("1.3", "1.2").into()));
-        let diagnostics = told_of(&wrong);
-        assert_eq!((diagnostics.errors(), told(&diagnostics)), (0, found.map(str::to_owned).to_vec()));
-        // What the manifest means is not known where it is wrong.
+        let diagnostics = diagnostics_of(&wrong);
+        assert_eq!((diagnostics.errors(), messages(&diagnostics)), (0, found.map(str::to_owned).to_vec()));
+        // An invalid manifest provides no names.
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.replace("[secrets]", "[secrts]").into()));
-        assert_eq!(told(&told_of(&wrong)), ["picloud.toml: unknown key `secrts`", draft]);
+        assert_eq!(messages(&diagnostics_of(&wrong)), ["picloud.toml: unknown key `secrts`", draft]);
     }
 
     #[test]
-    fn one_text_at_two_paths_is_judged_by_the_routes_of_each() {
+    fn same_text_at_two_paths_is_checked_per_route() {
         let mut wrong =
             snapshot(&["ctx.request.params.id", "ctx.request.params.id", "ctx.request.params.id"]);
         let text = "sdk = \"1.3\"\n[[routes]]\npath = \"/a/{id}\"\nscript = \"0.rhai\"\n\
                     [[routes]]\npath = \"/b/{name}\"\nscript = \"1.rhai\"\n[[routes]]\npath = \"/c/{id}\"\nscript = \"2.rhai\"\n";
         wrong.add(manifest::FILE_NAME, || File::Bytes(text.to_owned().into()));
         let diagnostics = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
-        assert_eq!(told(&diagnostics)[0], "1.rhai: no route of this script captures `id`");
+        assert_eq!(messages(&diagnostics)[0], "1.rhai: no route of this script captures `id`");
         assert_eq!(
             diagnostics.iter().next().and_then(|diagnostic| diagnostic.help.as_deref()),
             Some("its routes capture name")
@@ -409,16 +416,16 @@ mod tests {
     }
 
     #[test]
-    fn what_takes_too_long_is_not_looked_at() {
-        let named = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
+    fn scripts_beyond_the_deadline_are_not_checked() {
+        let declared = ["0.rhai", "1.rhai"].map(|path| ScriptPath::new(path).unwrap()).into();
         let mut diagnostics = Diagnostics::default();
         let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
-        let time = PushTime::of(Duration::ZERO, &Tell::to_nobody());
+        let deadline = PushDeadline::with_limit(Duration::ZERO, &EventSender::sink());
         let expected = Expected { sdk: SdkVersion::NEWEST, manifest: None };
-        check_scripts(&time, &app, true, &snapshot, &expected, named, &mut diagnostics).unwrap();
+        check_scripts(&deadline, &app, true, &snapshot, &expected, declared, &mut diagnostics).unwrap();
         assert_eq!(
-            told(&diagnostics),
-            ["picloud.toml: checking took longer than 0ns; 2 scripts were not looked at"]
+            messages(&diagnostics),
+            ["picloud.toml: the check exceeded its time limit of 0ns; 2 scripts were not checked"]
         );
     }
 
@@ -426,18 +433,18 @@ mod tests {
         Scripts::new(memory).of(AppId::random())
     }
 
-    fn check_pushed(app: &AppScripts, keeps: bool, sources: &[&str]) -> Result<Checked, CheckError> {
-        let time = PushTime::begin(&Tell::to_nobody());
-        check_for(app, keeps, &snapshot(sources), &Ceiling::DEFAULT, None, &time)
+    fn check_pushed(app: &AppScripts, keep_compiled: bool, sources: &[&str]) -> Result<Checked, CheckError> {
+        let deadline = PushDeadline::start(&EventSender::sink());
+        check_for(app, keep_compiled, &snapshot(sources), &Ceiling::DEFAULT, None, &deadline)
     }
 
     #[test]
-    fn no_more_is_kept_compiled_than_fits() {
+    fn compiled_scripts_are_kept_up_to_the_limit() {
         let sources: Vec<_> = (0..6).map(|n| format!("{n}; \"{}\"", "x".repeat(MIB / 4 - 100))).collect();
         let sources: Vec<_> = sources.iter().map(String::as_str).collect();
         let app = app(MemoryBudget::unbounded());
-        let compiled = |keeps| {
-            let sources = check_pushed(&app, keeps, &sources).unwrap().prepared.sources;
+        let compiled = |keep_compiled| {
+            let sources = check_pushed(&app, keep_compiled, &sources).unwrap().prepared.sources;
             assert_eq!(sources.len(), 6);
             sources.values().filter(|source| source.program(SdkVersion::V1_1).is_some()).count()
         };
@@ -445,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn scripts_with_the_same_text_are_held_once() {
+    fn scripts_with_same_text_share_memory() {
         let memory = MemoryBudget::new(64 * MIB as u64);
         let app = app(memory.clone());
         let text = format!("\"{}\"", "x".repeat(MIB / 4 - 100));
@@ -462,18 +469,18 @@ mod tests {
     }
 
     #[test]
-    fn snapshot_that_has_no_room_is_refused() {
+    fn snapshot_beyond_memory_share_is_rejected() {
         let app = app(MemoryBudget::new(12 * MIB as u64));
         let texts: Vec<_> = (0..30).map(|n| format!("{n}; \"{}\"", "x".repeat(MIB / 4 - 100))).collect();
         let texts: Vec<_> = texts.iter().map(String::as_str).collect();
-        let refused = check_pushed(&app, false, &texts).unwrap_err();
-        assert!(matches!(refused, CheckError::NoMemory(OutOfMemory::App { .. })), "{refused:?}");
-        assert_eq!(app.account().used_bytes(), 0, "nothing of it is kept");
+        let error = check_pushed(&app, false, &texts).unwrap_err();
+        assert!(matches!(error, CheckError::NoMemory(OutOfMemory::App { .. })), "{error:?}");
+        assert_eq!(app.account().used_bytes(), 0, "nothing is kept");
         assert!(check_pushed(&app, false, &texts[..1]).is_ok());
     }
 
     #[test]
-    fn files_that_cannot_be_scripts_are_told() {
+    fn files_that_cannot_be_scripts_are_reported() {
         let mut wrong = snapshot(&["1", "2", "3", "a\0", "5", "6"]);
         wrong.add("0.rhai", || File::Symlink);
         wrong.add("1.rhai", || File::Submodule);
@@ -482,14 +489,14 @@ mod tests {
         let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
         wrong.add("5.rhai", || File::Bytes(pointer.into()));
         assert_eq!(
-            told(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
+            messages(&check(&wrong, &Ceiling::DEFAULT).unwrap_err()),
             [
-                "0.rhai: the file is a symbolic link, which is never followed",
-                "1.rhai: the file is a submodule, which is never followed",
+                "0.rhai: the file is a symbolic link; links are not followed",
+                "1.rhai: the file is a submodule; submodules are not followed",
                 "2.rhai: the script is larger than 256 KiB",
-                "3.rhai: the script holds a NUL",
+                "3.rhai: the script contains a NUL byte",
                 "4.rhai: the script is not UTF-8",
-                "5.rhai: the file is a Git LFS pointer: the push has no more of it",
+                "5.rhai: the file is a Git LFS pointer; its content was not pushed",
             ]
         );
         let huge = vec![b' '; MIB / 4];
@@ -497,12 +504,12 @@ mod tests {
             wrong.add(&format!("{index}.rhai"), || File::Bytes(huge.clone().into()));
         }
         let diagnostics = check(&wrong, &Ceiling::DEFAULT).unwrap_err();
-        assert_eq!(told(&diagnostics), ["the app: manifest and scripts take more than 32 MiB together"]);
+        assert_eq!(messages(&diagnostics), ["the app: manifest and scripts exceed 32 MiB"]);
     }
 
     proptest! {
         #[test]
-        fn any_bytes_as_manifest_and_script_are_accepted_or_told(
+        fn arbitrary_bytes_are_accepted_or_reported(
             manifest_bytes in prop::collection::vec(any::<u8>(), 0..100),
             script_bytes in prop::collection::vec(any::<u8>(), 0..200),
         ) {

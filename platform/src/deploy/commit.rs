@@ -1,4 +1,4 @@
-//! The one transaction of a push, repeated without the refs that it refuses.
+//! The transaction of a push, repeated without the refs that it rejects.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
@@ -9,36 +9,36 @@ use uuid::Uuid;
 
 use super::Pusher;
 use super::candidate::DeployError;
-use super::decision::{Decided, Decision, reject_those, reject_unless_all_move};
+use super::decision::{Action, Decision, apply_atomicity, reject_matching};
 use super::report::Rejection;
 use crate::limits::GrantedLimits;
 use crate::repository::{Pushed, oid};
 
-/// One part in so many of the disk that an app is granted is for pushes to production.
-const PRODUCTION_PART: u64 = 8;
+/// One eighth of an app's disk quota is reserved for pushes to production.
+const PRODUCTION_RESERVE_DIVISOR: u64 = 8;
 
-/// What a push commits whichever of its refs are moved.
+/// What a push commits, independent of which refs are updated.
 pub(super) struct Commit<'p> {
     pub(super) app: &'p AppName,
-    /// The id of the app where it is created.
+    /// The id for a new app.
     pub(super) new_app: AppId,
     pub(super) by: &'p Pusher,
     pub(super) at: DateTime<Utc>,
     pub(super) node: Option<Uuid>,
     pub(super) objects: Pushed<'p>,
-    /// The app for which the push was unpacked, and its state as far as deletion of objects goes.
+    /// The app for which the push was unpacked, and the id of its last garbage collection.
     pub(super) collection: Option<(AppId, Uuid)>,
     pub(super) shallow: Vec<Oid>,
     pub(super) unshallow: Vec<Oid>,
-    /// Whether all refs are moved or none.
+    /// Whether all refs are updated or none.
     pub(super) atomic: bool,
-    /// What the app is granted.
+    /// The limits of the app.
     pub(super) granted: GrantedLimits,
 }
 
 impl Commit<'_> {
-    /// Commits what the decisions move. A ref that someone else moved meanwhile is rejected and the others are tried
-    /// again, unless the push is atomic. `None`: nothing was to be moved, or nothing could be.
+    /// Commits the ref updates of the decisions. A ref updated concurrently is rejected and the others are
+    /// retried, unless the push is atomic. `None`: count was nothing to update.
     pub(super) async fn carry_out(
         &self,
         store: &Store,
@@ -46,34 +46,34 @@ impl Commit<'_> {
     ) -> Result<Option<PushReceipt>, DeployError> {
         loop {
             if self.atomic {
-                reject_unless_all_move(decisions);
+                apply_atomicity(decisions);
             }
-            if !decisions.iter().any(Decision::moves) {
+            if !decisions.iter().any(Decision::updates_ref) {
                 return Ok(None);
             }
             let error = match store.push(&self.new_push(decisions)).await {
                 Ok(receipt) => return Ok(Some(receipt)),
                 Err(error) => error,
             };
-            let concerned =
-                decisions.iter().position(|decision| decision.moves() && concerns(&error, decision));
+            let affected =
+                decisions.iter().position(|decision| decision.updates_ref() && affects(&error, decision));
             let rejection = self.rejection(error)?;
-            match concerned {
+            match affected {
                 Some(index) => decisions[index].reject(rejection),
                 None => {
-                    reject_those(decisions, Decision::moves, &rejection);
+                    reject_matching(decisions, Decision::updates_ref, &rejection);
                     return Ok(None);
                 }
             }
         }
     }
 
-    /// All that is written where the decisions are as they are.
+    /// The transaction for the current decisions.
     fn new_push(&self, decisions: &[Decision]) -> NewPush<'_> {
-        let moved = decisions.iter().filter(|decision| decision.moves());
+        let moved = decisions.iter().filter(|decision| decision.updates_ref());
         let served = || {
-            decisions.iter().filter_map(|decision| match &decision.outcome {
-                Decided::Serve { branch, candidate, production } => Some((branch, candidate, *production)),
+            decisions.iter().filter_map(|decision| match &decision.action {
+                Action::Serve { branch, candidate, production } => Some((branch, candidate, *production)),
                 _ => None,
             })
         };
@@ -86,48 +86,50 @@ impl Commit<'_> {
         NewPush {
             app: self.app.clone(),
             new_app: self.new_app,
-            may_create: self.by.may_create(self.app),
+            may_create: self.by.can_create(self.app),
             by: self.by.actor.clone(),
             at: self.at,
             node: self.node,
             objects: &self.objects,
             collection: self.collection,
-            loose: self.loose(decisions),
+            loose: self.dangling(decisions),
             shallow: self.shallow.clone(),
             unshallow: self.unshallow.clone(),
             refs: moved.map(|decision| decision.change.clone()).collect(),
             revisions: served().filter_map(|(_, candidate, _)| candidate.new.clone()).collect(),
             deploys: served().map(|(branch, candidate, _)| deploy(branch, candidate.commit)).collect(),
-            // Previews have none: the domains are those of what people see.
+            // Only production has domains.
             domains: served()
                 .find(|(_, _, production)| *production)
                 .map(|(_, candidate, _)| candidate.prepared.manifest.app.domains.clone()),
-            proven: served().flat_map(|(_, candidate, _)| candidate.proven.clone()).collect(),
+            proven: served().flat_map(|(_, candidate, _)| candidate.verified_domains.clone()).collect(),
             requires: required.collect(),
             message: self.by.message.clone(),
             limits: PushLimits { previews: self.granted.previews, disk_bytes: self.disk_bytes(decisions) },
         }
     }
 
-    /// What comes along and is held by nothing: what belongs to no ref, or to one that is rejected.
-    fn loose(&self, decisions: &[Decision]) -> Vec<Oid> {
-        let is_held = |oid: &Oid| {
-            decisions.iter().any(|decision| decision.moves() && decision.change.new.as_ref() == Some(oid))
+    /// The pushed objects that are not referenced: those of no ref, or of a rejected one.
+    fn dangling(&self, decisions: &[Decision]) -> Vec<Oid> {
+        let is_referenced = |oid: &Oid| {
+            decisions
+                .iter()
+                .any(|decision| decision.updates_ref() && decision.change.new.as_ref() == Some(oid))
         };
-        self.objects.0.dangling().iter().map(|id| oid(*id)).filter(|oid| !is_held(oid)).collect()
+        self.objects.0.dangling().iter().map(|id| oid(*id)).filter(|oid| !is_referenced(oid)).collect()
     }
 
-    /// How many bytes of the disk the app can take. Whoever can only push previews leaves a part of it to production.
+    /// The disk quota for this push. Pushes of previews leave a reserve for production.
     fn disk_bytes(&self, decisions: &[Decision]) -> u64 {
         let is_of_preview =
             |decision: &Decision| decision.change.name.starts_with("refs/heads/") && !decision.goes_live();
-        match decisions.iter().filter(|decision| decision.moves()).all(is_of_preview) {
-            true => self.granted.disk - self.granted.disk / PRODUCTION_PART,
+        match decisions.iter().filter(|decision| decision.updates_ref()).all(is_of_preview) {
+            true => self.granted.disk - self.granted.disk / PRODUCTION_RESERVE_DIVISOR,
             false => self.granted.disk,
         }
     }
 
-    /// Why the refs are rejected that `error` concerns.
+    /// The rejection for `error`.
     fn rejection(&self, error: PushError) -> Result<Rejection, DeployError> {
         Ok(match error {
             PushError::RefMoved { found, last_deploy, .. } => Rejection::Moved { found, by: last_deploy },
@@ -135,10 +137,10 @@ impl Commit<'_> {
             PushError::Busy => Rejection::Busy,
             PushError::UnknownApp => Rejection::UnknownApp,
             PushError::TooLarge { used, needed, most } => {
-                Rejection::TooLarge { used, needed, most, granted: self.granted.disk }
+                Rejection::TooLarge { used, needed, limit: most, quota: self.granted.disk }
             }
             PushError::TooManyPreviews { there } => {
-                Rejection::TooManyPreviews { would_be: there + 1, most: self.granted.previews }
+                Rejection::TooManyPreviews { would_be: there + 1, limit: self.granted.previews }
             }
             PushError::SecretUnset { name, environment } => Rejection::SecretUnset { name, environment },
             PushError::Store(StoreError::DiskFull) => {
@@ -146,7 +148,7 @@ impl Commit<'_> {
                 Rejection::DiskFull
             }
             PushError::Store(error @ StoreError::OutcomeUnknown) => {
-                tracing::error!(app = %self.app, %error, "it is not known whether a push was committed");
+                tracing::error!(app = %self.app, %error, "the outcome of a push's COMMIT is unknown");
                 Rejection::OutcomeUnknown
             }
             PushError::Collected => return Err(DeployError::Collected),
@@ -156,8 +158,8 @@ impl Commit<'_> {
     }
 }
 
-/// Whether `error` is about the ref of `decision` only, so that the others can still be moved.
-fn concerns(error: &PushError, decision: &Decision) -> bool {
+/// Whether `error` only affects the ref of `decision`, so that the others can still be updated.
+fn affects(error: &PushError, decision: &Decision) -> bool {
     match error {
         PushError::RefMoved { name, .. } => *name == decision.change.name,
         PushError::DomainTaken { .. } => decision.goes_live(),

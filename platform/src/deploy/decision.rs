@@ -1,4 +1,4 @@
-//! What was decided about each ref of a push.
+//! The decisions about the refs of a push.
 
 use std::collections::BTreeMap;
 
@@ -8,80 +8,85 @@ use store::{DeployNumber, RefChange};
 
 use super::candidate::{Candidate, Examined};
 use super::domains::PendingDomain;
-use super::report::{Activated, Event, Outcome, Rejection, Tell, Verdict};
-use crate::nodes::Reach;
+use super::report::{Activated, Event, EventSender, Outcome, RefReport, Rejection};
+use crate::nodes::Propagation;
 
-/// One ref of a push, and what was decided about it.
+/// One ref of a push, and the decision about it.
 pub(super) struct Decision {
     pub(super) change: RefChange,
-    pub(super) outcome: Decided,
+    pub(super) action: Action,
 }
 
-pub(super) enum Decided {
-    /// Move the ref and serve the commit on the branch.
+pub(super) enum Action {
+    /// Update the ref and serve the commit on the branch.
     Serve { branch: String, production: bool, candidate: Box<Candidate> },
-    /// Move the ref and serve nothing.
-    Move,
-    /// Move nothing.
-    Done(Outcome),
+    /// Update the ref and serve nothing.
+    Update,
+    /// Update nothing.
+    Finished(Outcome),
 }
 
 impl Decision {
-    /// Whether its ref is moved.
-    pub(super) fn moves(&self) -> bool {
-        !matches!(self.outcome, Decided::Done(_))
+    /// Whether the ref is updated.
+    pub(super) fn updates_ref(&self) -> bool {
+        !matches!(self.action, Action::Finished(_))
     }
 
-    /// The branch of a preview that its commit is served as.
+    /// The preview branch that the commit is served on.
     pub(super) fn preview(&self) -> Option<&str> {
-        match &self.outcome {
-            Decided::Serve { branch, production: false, .. } => Some(branch),
+        match &self.action {
+            Action::Serve { branch, production: false, .. } => Some(branch),
             _ => None,
         }
     }
 
-    /// The branch that it deletes.
+    /// The branch that is deleted.
     pub(super) fn deleted_branch(&self) -> Option<&str> {
-        let deletes = self.moves() && self.change.new.is_none();
+        let deletes = self.updates_ref() && self.change.new.is_none();
         self.change.name.strip_prefix("refs/heads/").filter(|_| deletes)
     }
 
-    /// Whether its commit is served as production.
+    /// Whether the commit is served in production.
     pub(super) fn goes_live(&self) -> bool {
-        matches!(self.outcome, Decided::Serve { production: true, .. })
+        matches!(self.action, Action::Serve { production: true, .. })
     }
 
     fn is_rejected(&self) -> bool {
-        matches!(self.outcome, Decided::Done(Outcome::Rejected(_)))
+        matches!(self.action, Action::Finished(Outcome::Rejected(_)))
     }
 
     pub(super) fn reject(&mut self, rejection: Rejection) {
-        self.outcome = Decided::Done(Outcome::Rejected(rejection));
+        self.action = Action::Finished(Outcome::Rejected(rejection));
     }
 }
 
-/// What was found about a commit that was to be served.
-pub(super) fn served(examined: Examined, branch: String, production: bool, tell: &Tell) -> Decided {
+/// The action for an examined commit.
+pub(super) fn action_for(
+    examined: Examined,
+    branch: String,
+    production: bool,
+    events: &EventSender,
+) -> Action {
     match examined {
-        Examined::Candidate(candidate) => Decided::Serve { branch, production, candidate },
-        Examined::Rejected(rejection) => Decided::Done(Outcome::Rejected(rejection)),
+        Examined::Candidate(candidate) => Action::Serve { branch, production, candidate },
+        Examined::Rejected(rejection) => Action::Finished(Outcome::Rejected(rejection)),
         Examined::NoManifest => {
-            tell.send(Event::NoManifest { branch });
-            Decided::Move
+            events.send(Event::NoManifest { branch });
+            Action::Update
         }
     }
 }
 
-/// Two new branches of one push cannot share an address either: the later one is rejected.
-pub(super) fn reject_shared_addresses(app: &AppName, decisions: &mut [Decision]) {
+/// Rejects the later of two new branches of one push that share an address.
+pub(super) fn reject_address_conflicts(app: &AppName, decisions: &mut [Decision]) {
     let mut labels: BTreeMap<String, String> = BTreeMap::new();
     for decision in decisions {
-        if let Decided::Serve { branch, .. } = &decision.outcome {
+        if let Action::Serve { branch, .. } = &decision.action {
             let label = branch_label(app, branch);
             match labels.get(&label) {
                 Some(with) => {
                     let with = with.clone();
-                    decision.reject(Rejection::SharedAddress { with });
+                    decision.reject(Rejection::AddressConflict { with });
                 }
                 None => {
                     labels.insert(label, branch.clone());
@@ -91,43 +96,43 @@ pub(super) fn reject_shared_addresses(app: &AppName, decisions: &mut [Decision])
     }
 }
 
-/// An atomic push moves all of its refs or none.
-pub(super) fn reject_unless_all_move(decisions: &mut [Decision]) {
+/// Rejects all refs of an atomic push if one is rejected.
+pub(super) fn apply_atomicity(decisions: &mut [Decision]) {
     if decisions.iter().any(Decision::is_rejected) {
-        reject_those(decisions, |decision| !decision.is_rejected(), &Rejection::Atomic);
+        reject_matching(decisions, |decision| !decision.is_rejected(), &Rejection::Atomic);
     }
 }
 
-/// Rejects those of the decisions that `which` picks, all for the same reason.
-pub(super) fn reject_those(
+/// Rejects the decisions selected by `filter`, all for the same reason.
+pub(super) fn reject_matching(
     decisions: &mut [Decision],
-    which: impl Fn(&Decision) -> bool,
+    filter: impl Fn(&Decision) -> bool,
     rejection: &Rejection,
 ) {
-    for decision in decisions.iter_mut().filter(|decision| which(decision)) {
+    for decision in decisions.iter_mut().filter(|decision| filter(decision)) {
         decision.reject(rejection.clone());
     }
 }
 
-/// A ref that was moved, and whose commit is served.
+/// A ref that was updated, and whose commit is served.
 pub(super) struct Served {
     pub(super) change: RefChange,
     pub(super) branch: String,
     pub(super) production: bool,
     pub(super) deploy: DeployNumber,
-    pub(super) validated_before: bool,
+    pub(super) previously_validated: bool,
     pub(super) stopped: bool,
     pub(super) pending: Vec<PendingDomain>,
 }
 
-/// What came of a decision once all of them were committed.
-pub(super) enum Settled {
+/// The result of a decision after the commit.
+pub(super) enum Committed {
     Served(Served),
     /// Nothing is served for the ref.
-    Unserved(Verdict),
+    Unserved(RefReport),
 }
 
-impl Settled {
+impl Committed {
     pub(super) fn is_served(&self) -> bool {
         matches!(self, Self::Served(_))
     }
@@ -136,25 +141,27 @@ impl Settled {
         matches!(self, Self::Served(Served { production: true, .. }))
     }
 
-    /// The verdict on the ref; `reach` says how far the push has come among the nodes.
-    pub(super) fn verdict(self, reach: Option<Reach>) -> Verdict {
-        let Served { change, branch, production, deploy, validated_before, stopped, pending } = match self {
+    /// The report on the ref; `propagation` is the state of the other nodes.
+    pub(super) fn into_report(self, propagation: Option<Propagation>) -> RefReport {
+        let Served { change, branch, production, deploy, previously_validated, stopped, pending } = match self
+        {
             Self::Served(served) => served,
-            Self::Unserved(verdict) => return verdict,
+            Self::Unserved(report) => return report,
         };
-        let before = change.old.filter(|old| Some(*old) != change.new);
-        let activated = Activated { branch, deploy, validated_before, before, reach, stopped, pending };
+        let previous = change.old.filter(|old| Some(*old) != change.new);
+        let activated =
+            Activated { branch, deploy, previously_validated, previous, propagation, stopped, pending };
         let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
-        Verdict { name: change.name, outcome }
+        RefReport { name: change.name, outcome }
     }
 }
 
-/// The verdict on a ref that nothing is served for.
-pub(super) fn unmoved(decision: Decision) -> Verdict {
-    let outcome = match decision.outcome {
-        Decided::Done(outcome) => outcome,
+/// The report on a ref that nothing is served for.
+pub(super) fn unserved_report(decision: Decision) -> RefReport {
+    let outcome = match decision.action {
+        Action::Finished(outcome) => outcome,
         _ if decision.change.new.is_none() => Outcome::Deleted,
         _ => Outcome::Stored,
     };
-    Verdict { name: decision.change.name, outcome }
+    RefReport { name: decision.change.name, outcome }
 }

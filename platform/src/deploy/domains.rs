@@ -1,4 +1,4 @@
-//! Domains of an app's own outside of pushes: what it has, and what is proven and released by hand.
+//! Custom domains outside of pushes: list, verify, approve and release.
 
 use manifest_schema::name::DomainName;
 use store::{Actor, App, DomainProof, StoreError};
@@ -6,41 +6,41 @@ use store::{Actor, App, DomainProof, StoreError};
 pub use store::{Domain, HoldDomainError};
 
 use super::Deployer;
-use crate::domains::{Challenge, DomainProver, OwnNames, ProofError, challenge};
+use crate::domains::{Challenge, DomainVerifier, ServerNames, VerificationError, challenge};
 
-/// Which domains apps can have.
+/// The rules for custom domains.
 #[derive(Clone, Debug)]
 pub struct DomainPolicy {
-    /// The names of the control plane, which no app has.
-    pub own_names: OwnNames,
-    /// Finds out whether a domain is an app's.
-    pub prover: DomainProver,
+    /// The names of this server, reserved for the control plane.
+    pub server_names: ServerNames,
+    /// Verifies the ownership of domains.
+    pub verifier: DomainVerifier,
 }
 
-/// A domain that a push claims, and that has still to be proven.
+/// A domain that a push claims and that is not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingDomain {
     /// The domain.
     pub name: DomainName,
-    /// What proves it.
+    /// The DNS challenge.
     pub challenge: Challenge,
 }
 
-/// Why it is not noted that a domain is an app's. Nothing was changed.
+/// Why a domain was not assigned to an app. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
-pub enum ProveDomainError {
-    /// It is the server's.
-    #[error("{0} is a name of this server, and no app has it")]
-    OwnName(DomainName),
-    /// DNS does not say so.
+pub enum VerifyDomainError {
+    /// It is a name of this server.
+    #[error("{0} is a name of this server; apps cannot use it")]
+    ServerName(DomainName),
+    /// The DNS challenge failed.
     #[error(transparent)]
-    Proof(#[from] ProofError),
-    /// The app does not claim it, or another one holds it.
+    Verification(#[from] VerificationError),
+    /// The app does not claim it, or another app holds it.
     #[error(transparent)]
     Hold(#[from] HoldDomainError),
 }
 
-impl From<StoreError> for ProveDomainError {
+impl From<StoreError> for VerifyDomainError {
     fn from(error: StoreError) -> Self {
         Self::Hold(error.into())
     }
@@ -55,28 +55,28 @@ impl Deployer {
         self.store.domains(app.id).await
     }
 
-    /// Has an app answer at a domain that it claims, once DNS says that it is the app's.
+    /// Assigns a claimed domain to an app after verifying its DNS challenge.
     ///
     /// # Errors
-    /// DNS does not say so, or the app cannot have the domain. Nothing was changed.
+    /// The challenge failed, or the app cannot have the domain. Nothing was changed.
     pub async fn verify_domain(
         &self,
         app: &App,
         domain: &DomainName,
         by: &Actor,
-    ) -> Result<(), ProveDomainError> {
-        // DNS is asked for those only that it can have.
+    ) -> Result<(), VerifyDomainError> {
+        // Query DNS only for domains that the app claims.
         let claimed = self.store.domains(app.id).await?.into_iter().find(|found| found.name == *domain);
         match claimed {
             Some(Domain { proof: Some(_), .. }) => return Ok(()),
             Some(_) => {}
             None => return Err(HoldDomainError::NotClaimed.into()),
         }
-        self.domains.prover.prove(app.id, domain).await?;
+        self.domains.verifier.verify(app.id, domain).await?;
         self.hold_domain(app, domain, DomainProof::Dns, by).await
     }
 
-    /// Has an app answer at a domain that it claims, by the word of an admin.
+    /// Assigns a claimed domain to an app on the authority of an admin.
     ///
     /// # Errors
     /// The app cannot have the domain. Nothing was changed.
@@ -85,7 +85,7 @@ impl Deployer {
         app: &App,
         domain: &DomainName,
         by: &Actor,
-    ) -> Result<(), ProveDomainError> {
+    ) -> Result<(), VerifyDomainError> {
         self.hold_domain(app, domain, DomainProof::Admin, by).await
     }
 
@@ -95,37 +95,37 @@ impl Deployer {
         domain: &DomainName,
         proof: DomainProof,
         by: &Actor,
-    ) -> Result<(), ProveDomainError> {
-        if self.domains.own_names.contains(domain.as_str()) {
-            return Err(ProveDomainError::OwnName(domain.clone()));
+    ) -> Result<(), VerifyDomainError> {
+        if self.domains.server_names.contains(domain.as_str()) {
+            return Err(VerifyDomainError::ServerName(domain.clone()));
         }
-        let act = self.begin_act(&app.name);
+        let change = self.begin_change(&app.name);
         let changed = self.store.hold_domain(app, domain, proof, self.node(), by).await?;
-        self.serve_changed(&changed, act).await;
+        self.serve_changed(&changed, change).await;
         self.wait_for_peers(&changed).await;
         Ok(())
     }
 
-    /// Has an app answer at a domain no longer, so that another one can have it. `false`: it did not hold it.
+    /// Releases a domain, so that another app can have it. `false`: the app did not hold it.
     ///
     /// # Errors
-    /// The app is not there any more, or the store failed. Nothing was changed.
+    /// The app does not exist any more, or the store failed. Nothing was changed.
     pub async fn release_domain(
         &self,
         app: &App,
         domain: &DomainName,
         by: &Actor,
     ) -> Result<bool, StoreError> {
-        let act = self.begin_act(&app.name);
+        let change = self.begin_change(&app.name);
         let Some(changed) = self.store.release_domain(app, domain, self.node(), by).await? else {
             return Ok(false);
         };
-        self.serve_changed(&changed, act).await;
+        self.serve_changed(&changed, change).await;
         self.wait_for_peers(&changed).await;
         Ok(true)
     }
 
-    /// Those of a push that are still to be proven.
+    /// The domains of a push that are not verified yet.
     pub(super) fn pending(app: &App, domains: &[DomainName]) -> Vec<PendingDomain> {
         let pending =
             |name: &DomainName| PendingDomain { name: name.clone(), challenge: challenge(app.id, name) };

@@ -1,5 +1,5 @@
-//! Looks for the values of all secrets at once. What it takes grows with what is searched, whatever stands in it and however many
-//! secrets there are.
+//! Searches for the values of all secrets at once, in time linear in the searched bytes for any content and
+//! number of secrets.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,25 +8,25 @@ use aho_corasick::AhoCorasick;
 use memchr::memmem;
 use runtime::Secrets;
 
-/// How much of a value the automaton knows: where it stands, the rest is compared.
+/// How many bytes of a value the automaton matches; the rest is compared at each match.
 const PREFIX_MAX: usize = 128;
 
-/// How much is compared, a byte of what is searched and in any case: where it is more, much of the text is the beginning of values, and each
-/// value is looked for by itself.
-const COMPARED_PER_BYTE: usize = 4;
-const COMPARED_MIN: usize = 64 * 1024;
+/// The budget of comparisons, per searched byte and as a minimum. Beyond it the text consists of prefixes of
+/// values, and each value is searched separately.
+const COMPARISONS_PER_BYTE: usize = 4;
+const COMPARISONS_MIN: usize = 64 * 1024;
 
-/// Values to look for.
+/// The values to search for.
 #[derive(Default)]
 pub(super) struct LeakSearch {
     automaton: Option<AhoCorasick>,
-    /// By the patterns of the automaton: the rests of the values that begin so.
+    /// By pattern of the automaton: the values with this prefix.
     values: Vec<Vec<Value>>,
 }
 
 struct Value {
     rest: Vec<u8>,
-    /// All of it.
+    /// The whole value.
     whole: Vec<u8>,
     secret: String,
 }
@@ -34,21 +34,21 @@ struct Value {
 /// A value that was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Leak<'s> {
-    /// Where it begins.
+    /// Its offset.
     pub(super) at: usize,
     /// The name of the secret.
     pub(super) secret: &'s str,
 }
 
 impl LeakSearch {
-    /// For the values of all of them that are long enough to be looked for.
+    /// Builds a search for all values that are long enough.
     pub(super) fn new<'s>(secrets: impl IntoIterator<Item = &'s Secrets>) -> Self {
         let mut patterns: Vec<&[u8]> = Vec::new();
-        let mut known: HashMap<&[u8], usize> = HashMap::new();
+        let mut index: HashMap<&[u8], usize> = HashMap::new();
         let mut values: Vec<Vec<Value>> = Vec::new();
         for (needle, name) in secrets.into_iter().flat_map(Secrets::needles) {
             let (prefix, rest) = needle.as_bytes().split_at(needle.len().min(PREFIX_MAX));
-            let at = *known.entry(prefix).or_insert_with(|| {
+            let at = *index.entry(prefix).or_insert_with(|| {
                 patterns.push(prefix);
                 values.push(Vec::new());
                 patterns.len() - 1
@@ -59,40 +59,40 @@ impl LeakSearch {
         if patterns.is_empty() {
             return Self::default();
         }
-        // It is built of less than a hundred kilobytes.
+        // The patterns have less than 100 KB.
         let automaton =
             AhoCorasick::new(&patterns).expect("few patterns of bounded length make an automaton");
         Self { automaton: Some(automaton), values }
     }
 
-    /// Whether there are none.
+    /// Whether there is nothing to search for.
     pub(super) fn is_empty(&self) -> bool {
         self.automaton.is_none()
     }
 
-    /// One of the values that stand in `text`, the first in most cases.
+    /// Finds a value in `text`, in most cases the first.
     pub(super) fn find(&self, text: &[u8]) -> Option<Leak<'_>> {
-        let mut left = text.len().saturating_mul(COMPARED_PER_BYTE).max(COMPARED_MIN);
+        let mut budget = text.len().saturating_mul(COMPARISONS_PER_BYTE).max(COMPARISONS_MIN);
         for found in self.automaton.as_ref()?.find_overlapping_iter(text) {
             for value in &self.values[found.pattern().as_usize()] {
-                let behind = &text[found.end()..];
-                if behind.len() < value.rest.len() {
+                let following = &text[found.end()..];
+                if following.len() < value.rest.len() {
                     continue;
                 }
-                if behind.starts_with(&value.rest) {
+                if following.starts_with(&value.rest) {
                     return Some(Leak { at: found.start(), secret: &value.secret });
                 }
-                let same = value.rest.iter().zip(behind).take_while(|(one, other)| one == other).count();
-                match left.checked_sub(same + 1) {
-                    Some(rest) => left = rest,
-                    None => return self.find_one_by_one(text),
+                let same = value.rest.iter().zip(following).take_while(|(one, other)| one == other).count();
+                match budget.checked_sub(same + 1) {
+                    Some(rest) => budget = rest,
+                    None => return self.find_separately(text),
                 }
             }
         }
         None
     }
 
-    fn find_one_by_one(&self, text: &[u8]) -> Option<Leak<'_>> {
+    fn find_separately(&self, text: &[u8]) -> Option<Leak<'_>> {
         let mut all = self.values.iter().flatten();
         all.find_map(|value| Some(Leak { at: memmem::find(text, &value.whole)?, secret: &value.secret }))
     }
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn values_are_found_as_they_are_and_as_json_has_them() {
+    fn values_are_found_verbatim_and_json_escaped() {
         let search = search(&["tangerine", "say \"hi\"", "abc"]);
         let found = |text: &str| search.find(text.as_bytes()).map(|leak| (leak.at, leak.secret.to_owned()));
         assert_eq!(found("a tangerine"), Some((2, "S0".to_owned())));
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn long_values_are_held_to_their_end() {
+    fn long_values_are_compared_to_their_end() {
         let long = "x".repeat(PREFIX_MAX) + "yz";
         let search = search(&[&long, &format!("{long}!")]);
         assert_eq!(search.find(format!("__{}y", "x".repeat(PREFIX_MAX)).as_bytes()), None);
@@ -139,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn time_grows_with_what_is_searched_and_no_faster() {
-        // What begins as all of them at every place, and is none.
+    fn search_time_is_linear() {
+        // Matches every prefix at every offset, and no value.
         let values: Vec<String> = (0..100).map(|n| format!("{}{n:03}", "a".repeat(16_000))).collect();
         let search = search(&values.iter().map(String::as_str).collect::<Vec<_>>());
         let took = |bytes: usize| {
@@ -157,7 +157,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_there_is_found_and_nothing_else(
+        fn search_finds_exactly_the_contained_values(
             values in prop::collection::vec("[ab]{4,200}", 1..6),
             text in "[ab]{0,400}",
         ) {

@@ -1,7 +1,8 @@
-//! What is pushed and holds the value of a secret: it would be in every clone, in the API's answers and in every backup.
+//! Rejects pushes that contain the value of a secret: it would be in every clone, in API responses and in
+//! every backup.
 //!
-//! Looked at are all files of the commit and their paths; everything that came with the push, commits, tags and the names of files of earlier
-//! commits among it; and the names of refs. The diagnostics say where, and never show it.
+//! SearchCache are all files of the commit and their paths, all pushed objects (also commits, tags and file
+//! names of earlier commits), and ref names. Diagnostics name the location and never the value.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,30 +11,30 @@ use git_receiver::{
 };
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 
+use super::deadline::PushDeadline;
 use super::leak_search::{Leak, LeakSearch};
-use super::push_time::PushTime;
 use super::report::Rejection;
 
-/// How many objects are searched before it is asked whether there is time for more.
-const AT_ONCE: usize = 64;
+/// How many objects are searched between two checks of the time limit.
+const BATCH_OBJECTS: usize = 64;
 
-/// What was searched of a push: nothing is searched once for each commit that has it.
+/// The objects searched so far, so that each is searched once per push.
 #[derive(Debug, Default)]
-pub(super) struct Searched {
-    found: HashMap<ObjectId, Option<Place>>,
+pub(super) struct SearchCache {
+    found: HashMap<ObjectId, Option<ObjectLeak>>,
 }
 
-/// Where something was found in an object, and what.
+/// A leak in an object.
 #[derive(Clone, Debug)]
-struct Place {
+struct ObjectLeak {
     kind: Kind,
     line: usize,
-    /// Whether it is before the message of a commit or a tag.
+    /// Whether it is in a header of a commit or tag.
     in_header: bool,
     secret: String,
 }
 
-/// Why a push is refused that holds secrets: of `commit`, where it is one that is served, and of all that came.
+/// Diagnostics for the leaks in `commit`, if given, and in all pushed objects.
 ///
 /// # Errors
 /// The repository cannot be read.
@@ -42,8 +43,8 @@ pub(super) async fn leaks<R: Repository>(
     pack: &Pack,
     commit: Option<(ObjectId, &TreeLimits)>,
     search: &LeakSearch,
-    searched: &mut Searched,
-    time: &PushTime,
+    searched: &mut SearchCache,
+    deadline: &PushDeadline,
 ) -> Result<Result<Diagnostics, Rejection>, ReadError> {
     let mut diagnostics = Diagnostics::default();
     if search.is_empty() {
@@ -51,7 +52,7 @@ pub(super) async fn leaks<R: Repository>(
     }
     let files = match commit {
         Some((commit, limits)) => match quarantine.files(commit, limits).await {
-            // That is told by whoever reads the files.
+            // Reported when the files are read.
             Err(ReadError::Limit(_)) => Vec::new(),
             files => files?,
         },
@@ -68,57 +69,59 @@ pub(super) async fn leaks<R: Repository>(
     }
     let new = |id: &ObjectId| !searched.found.contains_key(id);
     let ids: Vec<ObjectId> = paths.keys().copied().chain(pack.ids()).filter(new).collect();
-    for some in ids.chunks(AT_ONCE) {
-        if let Err(rejection) = time.check() {
+    for batch in ids.chunks(BATCH_OBJECTS) {
+        if let Err(rejection) = deadline.check() {
             return Ok(Err(rejection));
         }
-        let look = |id, kind, content: &[u8]| {
-            searched.found.insert(id, look_at(search, kind, content));
+        let visit = |id, kind, content: &[u8]| {
+            searched.found.insert(id, search_object(search, kind, content));
         };
-        quarantine.each(some, look).await?;
+        quarantine.each(batch, visit).await?;
     }
     for (id, paths) in &paths {
-        if let Some(Some(place)) = searched.found.get(id) {
-            found.extend(paths.iter().map(|path| (format!("{path}:{}", place.line), place.secret.clone())));
+        if let Some(Some(location)) = searched.found.get(id) {
+            found.extend(
+                paths.iter().map(|path| (format!("{path}:{}", location.line), location.secret.clone())),
+            );
         }
     }
     for id in pack.ids().filter(|id| !paths.contains_key(id)) {
-        if let Some(Some(place)) = searched.found.get(&id) {
-            found.insert((place.words(id), place.secret.clone()));
+        if let Some(Some(location)) = searched.found.get(&id) {
+            found.insert((location.describe(id), location.secret.clone()));
         }
     }
-    found.into_iter().for_each(|(place, secret)| diagnostics.add(diagnostic(place, &secret)));
+    found.into_iter().for_each(|(location, secret)| diagnostics.add(diagnostic(location, &secret)));
     Ok(Ok(diagnostics))
 }
 
-/// The diagnostic of a text that came along: the name of a ref, what is said about a deploy.
+/// The diagnostic for a text outside of objects: the name of a ref, or the message of a deploy.
 pub(super) fn leak_in(what: &str, text: &str, search: &LeakSearch) -> Option<Diagnostic> {
     search.find(text.as_bytes()).map(|Leak { secret, .. }| diagnostic(what.to_owned(), secret))
 }
 
-fn look_at(search: &LeakSearch, kind: Kind, content: &[u8]) -> Option<Place> {
-    let place = |Leak { at, secret }: Leak<'_>| {
+fn search_object(search: &LeakSearch, kind: Kind, content: &[u8]) -> Option<ObjectLeak> {
+    let location = |Leak { at, secret }: Leak<'_>| {
         let line = memchr::memchr_iter(b'\n', &content[..at]).count() + 1;
         let header = memchr::memmem::find(content, b"\n\n").unwrap_or(content.len());
-        Place { kind, line, in_header: at < header, secret: secret.to_owned() }
+        ObjectLeak { kind, line, in_header: at < header, secret: secret.to_owned() }
     };
     match kind {
-        // Its bytes hold the names of objects too.
+        // Only the names: the rest is binary object ids.
         Kind::Tree => {
             let names = tree_entry_names(content);
             let leak = names.filter_map(|name| search.find(name)).next()?;
-            Some(Place { kind, line: 0, in_header: false, secret: leak.secret.to_owned() })
+            Some(ObjectLeak { kind, line: 0, in_header: false, secret: leak.secret.to_owned() })
         }
-        Kind::Blob | Kind::Commit | Kind::Tag => search.find(content).map(place),
+        Kind::Blob | Kind::Commit | Kind::Tag => search.find(content).map(location),
     }
 }
 
-impl Place {
-    /// Where it is, in something that came along and is no file of what is served.
-    fn words(&self, id: ObjectId) -> String {
+impl ObjectLeak {
+    /// Describes the location in an object that is no file of a served commit.
+    fn describe(&self, id: ObjectId) -> String {
         match (self.kind, self.in_header) {
             (Kind::Blob, _) => {
-                format!("history: line {} of blob {id}, which an earlier commit has,", self.line)
+                format!("history: line {} of blob {id} of an earlier commit", self.line)
             }
             (Kind::Tree, _) => format!("history: the name of a file in tree {id}"),
             (Kind::Commit, true) => format!("history: the author, or another header, of commit {id}"),
@@ -129,18 +132,18 @@ impl Place {
     }
 }
 
-fn diagnostic(place: String, secret: &str) -> Diagnostic {
-    let (place, words, help) = match place.strip_prefix("history: ") {
-        Some(place) => (
+fn diagnostic(location: String, secret: &str) -> Diagnostic {
+    let (location, message, help) = match location.strip_prefix("history: ") {
+        Some(location) => (
             "history".to_owned(),
-            format!("{place} holds the value of secret {secret}"),
-            "rewrite the commits so that it was never in them".to_owned(),
+            format!("{location} contains the value of secret {secret}"),
+            "rewrite the commits to remove it from the history".to_owned(),
         ),
         None => (
-            place,
-            format!("holds the value of secret {secret}"),
-            format!("scripts read it as `ctx.secrets.{secret}`; if others have seen it, set another value"),
+            location,
+            format!("contains the value of secret {secret}"),
+            format!("scripts read it as `ctx.secrets.{secret}`; if the value was exposed, set a new one"),
         ),
     };
-    Diagnostic::error(place, None, words).with_help(help)
+    Diagnostic::error(location, None, message).with_help(help)
 }

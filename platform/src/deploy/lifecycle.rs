@@ -1,4 +1,4 @@
-//! What is done to an app as a whole: stopped and started, renamed, deleted and brought back. All nodes follow.
+//! Operations on whole apps: stop, start, rename, delete and restore. All nodes follow.
 
 use manifest_schema::name::AppName;
 use store::{Actor, App, AppId, DeletedApp, Renamed, StoreError};
@@ -8,25 +8,25 @@ pub use store::NameAppError;
 use super::Deployer;
 use crate::revision::{LoadError, Prepared};
 
-/// Why an app is not stopped or deleted. Nothing was changed.
+/// Why an app was not stopped or deleted. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StopAppError {
-    /// A node of an earlier version would serve it all the same.
-    #[error("no app is stopped or deleted while there is a node of an earlier version; upgrade it first")]
+    /// A node of an earlier version would continue to serve it.
+    #[error("cannot stop or delete apps while a node of an earlier version is running; upgrade it first")]
     OlderNode,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why a deleted app is not brought back.
+/// Why a deleted app was not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum UndeleteError {
-    /// It cannot have its name, or a domain.
+    /// Its name or a domain is taken.
     #[error(transparent)]
     Name(#[from] NameAppError),
-    /// Which domains it has cannot be read from what was live.
-    #[error("cannot read what was live of the app: {0}")]
+    /// The manifest of its live revision, which names its domains, cannot be read.
+    #[error("cannot read the live revision of the app: {0}")]
     Load(LoadError),
 }
 
@@ -37,47 +37,48 @@ impl From<StoreError> for UndeleteError {
 }
 
 impl Deployer {
-    /// Stops an app, or starts it again. Of a stopped one nothing answers and nothing runs; it can be pushed to.
+    /// Stops or starts an app. A stopped app serves nothing and runs nothing; it can be pushed to.
     ///
     /// # Errors
-    /// The app is not there any more, a node would not follow, or the store failed. Nothing was changed.
+    /// The app does not exist any more, a node is too old, or the store failed. Nothing was changed.
     pub async fn stop(&self, app: &App, stopped: bool, by: &Actor) -> Result<App, StopAppError> {
-        self.refuse_older_nodes().await?;
-        let act = self.begin_act(&app.name);
+        self.reject_older_nodes().await?;
+        let change = self.begin_change(&app.name);
         let changed = self.store.stop_app(app, stopped, self.node(), by).await?;
-        self.serve_changed(&changed, act).await;
+        self.serve_changed(&changed, change).await;
         self.wait_for_peers(&changed).await;
         Ok(changed)
     }
 
-    /// Gives an app another name. It answers at its new address only.
+    /// Renames an app. It is only served at its new host name.
     ///
     /// # Errors
-    /// The name is taken, the app is not there any more, or the store failed. Nothing was changed.
+    /// The name is taken, the app does not exist any more, or the store failed. Nothing was changed.
     pub async fn rename(&self, app: &App, name: &AppName, by: &Actor) -> Result<Renamed, NameAppError> {
-        let act = self.begin_act(name);
+        let change = self.begin_change(name);
         let renamed = self.store.rename_app(app, name, self.node(), by).await?;
-        self.forget(&app.name).await;
-        self.serve_changed(&renamed.app, act).await;
+        self.unserve(&app.name).await;
+        self.serve_changed(&renamed.app, change).await;
         self.wait_for_peers(&renamed.app).await;
         Ok(renamed)
     }
 
-    /// Deletes an app. It can be brought back for a while.
+    /// Deletes an app. It can be restored for some days.
     ///
     /// # Errors
-    /// The app is not there any more, a node would not follow, or the store failed. Nothing was changed.
+    /// The app does not exist any more, a node is too old, or the store failed. Nothing was changed.
     pub async fn delete(&self, app: &App, by: &Actor) -> Result<DeletedApp, StopAppError> {
-        self.refuse_older_nodes().await?;
+        self.reject_older_nodes().await?;
         let deleted = self.store.delete_app(app, self.node(), by).await?;
-        self.forget(&app.name).await;
+        self.unserve(&app.name).await;
         Ok(deleted)
     }
 
-    /// Brings a deleted app back, under its name or another one.
+    /// Restores a deleted app, under its own or another name.
     ///
     /// # Errors
-    /// The name or a domain of it is taken, it is not deleted or gone for good, or the store failed. Nothing was changed.
+    /// The name or a domain is taken, the app is not deleted or already purged, or the store failed. Nothing
+    /// was changed.
     pub async fn undelete(
         &self,
         app: AppId,
@@ -98,25 +99,25 @@ impl Deployer {
             },
             None => Vec::new(),
         };
-        let act = self.begin_act(name);
+        let change = self.begin_change(name);
         let app = self.store.undelete_app(app, name, &domains, self.node(), by).await?;
-        self.serve_changed(&app, act).await;
+        self.serve_changed(&app, change).await;
         self.wait_for_peers(&app).await;
         Ok(app)
     }
 
-    /// Earlier versions know no apps that are stopped or deleted.
-    async fn refuse_older_nodes(&self) -> Result<(), StopAppError> {
+    /// Earlier versions do not support stopped or deleted apps.
+    async fn reject_older_nodes(&self) -> Result<(), StopAppError> {
         match self.store.all_notice_deletions().await? {
             true => Ok(()),
             false => Err(StopAppError::OlderNode),
         }
     }
 
-    /// Nothing is left under a name that an app had.
-    async fn forget(&self, name: &AppName) {
+    /// Stops serving an app under its former name.
+    async fn unserve(&self, name: &AppName) {
         if let Err(error) = self.activation.sync_named(name).await {
-            tracing::warn!(app = %name, %error, "cannot read whether an app is gone; it is looked at again later");
+            tracing::warn!(app = %name, %error, "cannot check whether an app is gone; will retry");
         }
     }
 }

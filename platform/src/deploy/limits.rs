@@ -1,13 +1,13 @@
-//! The bounds of what is deployed that are the same for all apps.
+//! The limits of deploys that are the same for all apps.
 
 use git_receiver::TreeLimits;
 
-/// The most that a deploy can hold of any app. What each app is granted is in [`crate::limits`].
+/// The limits of a deploy. The limits per app are in [`crate::limits`].
 #[derive(Clone, Debug)]
 pub struct DeployLimits {
-    /// The tree of a commit that is served.
+    /// The limits of a served commit's tree.
     pub tree: TreeLimits,
-    /// The branches and tags of one app.
+    /// The maximum number of branches and tags of an app.
     pub refs: usize,
 }
 

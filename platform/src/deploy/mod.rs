@@ -1,15 +1,20 @@
-//! A push's way to being live: unpack, read, check, plan, commit in one transaction, swap.
+//! The deploy pipeline: unpack, read, check, plan, commit in one transaction, activate.
 //!
-//! [`Deployer::receive`] is the journey, for which [`Deployer::admit`] waits for memory. In its order: [`mod@intent`] says what a command
-//! asks, [`snapshot`] reads the files of its commit, [`leaks`] looks for secrets in them, [`mod@check`] validates them, [`mod@plan`] compares them with what is live,
-//! within its [`push_time`], and [`report`] holds what is told. [`rollback`] and the end of old [`previews`] are pushes that the server makes itself;
-//! [`setting`] sets secrets, which is a deploy too, and limits; [`lifecycle`] stops, renames and deletes apps; [`domains`] proves and
+//! [`Deployer::admit`] waits for memory, and [`Deployer::receive`] runs the pipeline: [`mod@intent`]
+//! interprets a command and [`authorize`] checks the pusher's rights, [`snapshot`] reads the files of its
+//! commit, [`leaks`] searches for secrets, [`mod@check`] validates and [`mod@plan`] compares with the live
+//! revision, within the [`deadline`]; [`report`] defines the events and reports.
+//!
+//! [`rollback`] and the end of old [`previews`] are pushes made by the server; [`setting`] sets limits and
+//! secrets, which is a deploy too; [`lifecycle`] stops, renames and deletes apps; [`domains`] verifies and
 //! releases domains.
 
 mod admission;
+mod authorize;
 mod candidate;
 mod check;
 mod commit;
+mod deadline;
 mod decision;
 mod domains;
 mod intent;
@@ -20,7 +25,6 @@ mod limits;
 mod plan;
 mod previews;
 mod push_secrets;
-mod push_time;
 mod report;
 mod rollback;
 mod setting;
@@ -42,135 +46,106 @@ use tracing::Instrument as _;
 pub use admission::AdmittedPush;
 pub(crate) use check::check_for;
 pub use check::{Checked, check};
-pub use domains::{Domain, DomainPolicy, HoldDomainError, PendingDomain, ProveDomainError};
+pub(crate) use deadline::PushDeadline;
+pub use domains::{Domain, DomainPolicy, HoldDomainError, PendingDomain, VerifyDomainError};
 pub use intent::CHECK_REF;
 pub use lifecycle::{NameAppError, StopAppError, UndeleteError};
 pub use limits::DeployLimits;
-pub use plan::{Change, Changes, Due, Plan, Planned, Sign};
-pub(crate) use plan::{Side, due_times, plan};
+pub use plan::{Change, ChangeKind, Changes, Plan, Planned, UpcomingRuns};
+pub(crate) use plan::{RevisionContent, due_times, plan};
 use push_secrets::PushSecrets;
-pub(crate) use push_time::PushTime;
-pub use report::{Activated, Deployed, Event, HistoryEnd, Outcome, Rejection, Tell, Verdict};
+pub use report::{Activated, Event, EventSender, Outcome, PushReport, RefReport, Rejection, ShallowBoundary};
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
-pub use setting::{LimitsError, NotUnset};
-pub use snapshot::{FILE_MAX, File, Snapshot};
+pub use setting::{LimitsError, UnsetSecretError};
+pub use snapshot::{FILE_BYTES_MAX, File, Snapshot};
 
 use crate::TRACE_TARGET;
-use crate::activation::{Activation, Fresh};
+use crate::activation::{Activation, PushedRevisions};
 use crate::clock::Clock;
 use crate::limits::GrantedLimits;
-use crate::nodes::{OwnAct, Peers};
+use crate::nodes::{LocalChange, Peers};
 use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, RequestMemory, deploy_ref, oid};
 use crate::scripts::AppScripts;
 use crate::secrets::{SecretError, Vault};
 use crate::tokens::{Caller, Right};
-use candidate::{DeployError, Examination, Examined, Seen};
+use candidate::{DeployError, Examination, ExaminationCache, Examined};
 use commit::Commit;
-use decision::{Decided, Decision, Served, Settled, reject_shared_addresses, reject_those, served, unmoved};
-use intent::{Intent, intent};
+use decision::{
+    Action, Committed, Decision, Served, action_for, reject_address_conflicts, reject_matching,
+    unserved_report,
+};
+use intent::Intent;
 
-/// How many commits are gone through to see whether one follows another.
-const HISTORY_MAX: usize = 100_000;
+/// How many commits are walked to check whether an update is a fast-forward.
+const FAST_FORWARD_COMMITS_MAX: usize = 100_000;
 
-/// How often a push is unpacked where objects on which it may build are deleted meanwhile.
-const COLLECTED_TRIES: u32 = 3;
+/// How often a push is unpacked if objects are garbage-collected meanwhile.
+const UNPACK_ATTEMPTS_MAX: u32 = 3;
 
-/// How many commits are named at which the history of an app ends.
-const HISTORY_ENDS_MAX: usize = 8;
+/// How many shallow commits are listed.
+const SHALLOW_COMMITS_MAX: usize = 8;
 
-/// A stage of a push, for traces.
+/// The trace span of a stage.
 macro_rules! stage {
     ($name:literal) => {
         tracing::trace_span!(target: TRACE_TARGET, $name)
     };
 }
 
-/// Who pushes and what they may.
+/// The pusher and their rights.
 #[derive(Clone, Debug)]
 pub struct Pusher {
-    /// What they may.
+    /// The authenticated caller.
     pub caller: Caller,
-    /// What the history keeps of them.
+    /// The actor in the deploy history.
     pub actor: Actor,
-    /// Whether a push to an unknown name creates the app, where they may.
+    /// Whether a push to an unknown name can create the app.
     pub creates: bool,
-    /// What they say about the deploys that they make.
+    /// The message of the deploys.
     pub message: Option<String>,
 }
 
 impl Pusher {
-    /// Whether a push to the unknown name creates the app.
-    pub fn may_create(&self, app: &AppName) -> bool {
-        self.creates && self.caller.may(Right::Create, app)
+    /// Whether a push to this unknown name creates the app.
+    pub fn can_create(&self, app: &AppName) -> bool {
+        self.creates && self.caller.can(Right::Create, app)
     }
 }
 
-/// A push that is carried out: who pushes what to which app, over what the store has of it. All of that is read once, and
-/// what decides over the push gets it from here.
+/// The context of a push: who pushes what to which app, over which state of the store. The state is read
+/// once, and every decision about the push uses it.
 #[derive(Clone, Copy)]
-struct Delivery<'p> {
+struct PushContext<'p> {
     name: &'p AppName,
     by: &'p Pusher,
-    tell: &'p Tell,
+    events: &'p EventSender,
     repository: &'p AppRepository,
     push: &'p UnpackedPush,
-    /// Whether all refs are moved or none.
+    /// Whether all refs are updated or none.
     atomic: bool,
 }
 
-impl Delivery<'_> {
-    /// Whether the pusher may have what a command asks.
-    fn allowed(&self, intent: Intent) -> Result<Intent, Rejection> {
-        let right = intent.right();
-        if !self.by.caller.may(right, self.name) {
-            return Err(Rejection::Forbidden(right));
-        }
-        let creates = self.repository.app().is_none() && !matches!(intent, Intent::Check { .. });
-        match creates && !self.by.may_create(self.name) {
-            true if self.by.creates => Err(Rejection::UnknownApp),
-            true => Err(Rejection::CreationOff),
-            false => Ok(intent),
-        }
-    }
-
-    /// Whether a command would set a protected branch back, or aside, and its pusher may not.
-    async fn is_held(
-        &self,
-        quarantine: &QuarantineView<'_, AppRepository>,
-        command: &Command,
-    ) -> Result<bool, DeployError> {
-        let protected = self.repository.app().is_some_and(|app| app.protected)
-            && !self.by.caller.may(Right::ForcePush, self.name);
-        match (command.old, command.new) {
-            (Some(old), Some(new)) if protected && old != new => {
-                Ok(!quarantine.descends(new, old, HISTORY_MAX).await?)
-            }
-            _ => Ok(false),
-        }
-    }
-}
-
 /// A push that failed as a whole.
-struct Failed {
-    /// Whether that was after it was unpacked.
+struct FailedPush {
+    /// Whether it failed after the pack was unpacked.
     unpacked: bool,
     error: DeployError,
 }
 
-impl Failed {
+impl FailedPush {
     fn unpacking<E>(error: E, kind: impl Fn(E) -> DeployError) -> Self {
         Self { unpacked: false, error: kind(error) }
     }
 
-    /// The verdict on all of it.
-    fn reject(self, app: &AppName, commands: &[Command]) -> Deployed {
+    /// Rejects all commands.
+    fn reject(self, app: &AppName, commands: &[Command]) -> PushReport {
         let rejection = self.error.rejection(app);
-        let verdicts = Verdict::reject_all(commands, &rejection);
-        Deployed { unpacked: if self.unpacked { Ok(()) } else { Err(rejection) }, verdicts }
+        let reports = RefReport::reject_all(commands, &rejection);
+        PushReport { unpacked: if self.unpacked { Ok(()) } else { Err(rejection) }, reports }
     }
 }
 
-/// Decides over pushes and carries them out.
+/// Carries out pushes.
 #[derive(Clone, Debug)]
 pub struct Deployer {
     store: Store,
@@ -183,8 +158,8 @@ pub struct Deployer {
 }
 
 impl Deployer {
-    /// A deployer over `store` that grants at most `limits` and such domains as `domains` allows, swaps through `activation`, and dates by `clock`. With `peers`, a push waits until
-    /// they serve it too.
+    /// Creates a deployer over `store` with `limits` and the domain policy `domains` that activates through
+    /// `activation` and takes times from `clock`. With `peers`, a push waits until they serve it too.
     pub fn new(
         store: Store,
         activation: Activation,
@@ -197,67 +172,70 @@ impl Deployer {
         Self { store, activation, vault, peers, limits, domains, clock }
     }
 
-    /// Unpacks a push to the app `name` and carries it out. Every ref is either moved and served, or nothing of it has changed. Must run to
-    /// its end: dropping it midway can leave a committed push that this node serves only after its next start.
+    /// Unpacks a push to the app `name` and carries it out. Every ref is either updated and action_for, or
+    /// no_secrets of it changes. The future must run to its end: dropping it can leave a committed push that
+    /// this node serves only after its next start.
     pub async fn receive(
         &self,
         name: &AppName,
         push: AdmittedPush,
         limits: &git_receiver::Limits,
         by: &Pusher,
-        tell: &Tell,
-    ) -> Deployed {
-        let AdmittedPush { request, pack, app, held } = push;
+        events: &EventSender,
+    ) -> PushReport {
+        let AdmittedPush { request, pack, app, memory } = push;
         let pack = match pack {
             Ok(pack) => pack,
-            Err(error) => return Failed::unpacking(error, DeployError::Pack).reject(name, &request.commands),
+            Err(error) => {
+                return FailedPush::unpacking(error, DeployError::Pack).reject(name, &request.commands);
+            }
         };
-        let mut left = COLLECTED_TRIES;
+        let mut attempts_left = UNPACK_ATTEMPTS_MAX;
         loop {
-            left -= 1;
-            let repository = match self.repository_of(name, &request, app, &held).await {
+            attempts_left -= 1;
+            let repository = match self.open_repository(name, &request, app, &memory).await {
                 Ok(repository) => repository,
                 Err(error) => {
-                    return Failed::unpacking(error, DeployError::Store).reject(name, &request.commands);
+                    return FailedPush::unpacking(error, DeployError::Store).reject(name, &request.commands);
                 }
             };
-            let attempt = self.attempt(name, &repository, &request, pack.clone(), limits, by, tell);
-            let attempted = attempt.await;
-            // What was moved was decided over what was there until then.
-            let failed =
-                attempted.as_ref().map_or(true, |verdicts| verdicts.iter().all(Verdict::is_rejected));
-            if failed && self.was_collected(&repository).await {
-                if left > 0 {
+            let attempt = self.try_receive(name, &repository, &request, pack.clone(), limits, by, events);
+            let result = attempt.await;
+            // Updated refs were decided on the state before the garbage collection.
+            let failed = result.as_ref().map_or(true, |reports| reports.iter().all(RefReport::is_rejected));
+            if failed && self.was_garbage_collected(&repository).await {
+                if attempts_left > 0 {
                     continue;
                 }
-                let failed = Failed { unpacked: true, error: DeployError::Collected };
+                let failed = FailedPush { unpacked: true, error: DeployError::Collected };
                 return failed.reject(name, &request.commands);
             }
-            return match attempted {
-                Ok(verdicts) => Deployed { unpacked: Ok(()), verdicts },
+            return match result {
+                Ok(reports) => PushReport { unpacked: Ok(()), reports },
                 Err(failed) => failed.reject(name, &request.commands),
             };
         }
     }
 
-    /// What the store has of the app now, not when the push began to arrive. One that is not there is created as `new_app`.
-    async fn repository_of(
+    /// The app's current repository, not that of the beginning of the upload. A missing app is created as
+    /// `new_app`.
+    async fn open_repository(
         &self,
         name: &AppName,
         request: &Request,
         new_app: AppId,
-        held: &Arc<RequestMemory>,
+        memory: &Arc<RequestMemory>,
     ) -> Result<AppRepository, StoreError> {
-        let repository = AppRepository::to_be(self.store.clone(), self.store.app(name).await?, new_app);
-        let repository = repository.sharing(Arc::clone(held));
-        // There are many deploys, and most pushes name none of them.
-        let names_a_deploy = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
-        Ok(if names_a_deploy { repository } else { repository.for_pushers() })
+        let repository = AppRepository::for_new_app(self.store.clone(), self.store.app(name).await?, new_app);
+        let repository = repository.with_shared_memory(Arc::clone(memory));
+        // Deploy refs are many, and limit pushes name none.
+        let names_deploy_ref = request.commands.iter().any(|command| command.name.starts_with(DEPLOY_REFS));
+        Ok(if names_deploy_ref { repository } else { repository.without_deploy_refs() })
     }
 
-    /// Unpacks a push over the repository, and carries it out.
-    #[expect(clippy::too_many_arguments, reason = "they are what a push consists of")]
-    async fn attempt(
+    /// Unpacks a push over the repository and carries it out.
+    #[expect(clippy::too_many_arguments, reason = "the parts of a push")]
+    async fn try_receive(
         &self,
         name: &AppName,
         repository: &AppRepository,
@@ -265,27 +243,28 @@ impl Deployer {
         pack: PackBytes,
         limits: &git_receiver::Limits,
         by: &Pusher,
-        tell: &Tell,
-    ) -> Result<Vec<Verdict>, Failed> {
+        events: &EventSender,
+    ) -> Result<Vec<RefReport>, FailedPush> {
         let unpacking = git_receiver::unpack(repository, request, pack, limits);
         let push = match unpacking.instrument(stage!("unpack")).await {
             Ok(push) => push,
             Err(UnpackError::Connectivity(ConnectivityError::Missing { missing, referrer })) => {
-                let refused = UnpackError::Connectivity(ConnectivityError::Missing { missing, referrer });
-                let end = history_end(repository, missing).await;
-                let error = end.map_or(DeployError::Unpack(refused), DeployError::HistoryEnds);
-                return Err(Failed { unpacked: false, error });
+                let unpack_error =
+                    UnpackError::Connectivity(ConnectivityError::Missing { missing, referrer });
+                let end = shallow_boundary(repository, missing).await;
+                let error = end.map_or(DeployError::Unpack(unpack_error), DeployError::ShallowHistory);
+                return Err(FailedPush { unpacked: false, error });
             }
-            Err(error) => return Err(Failed::unpacking(error, DeployError::Unpack)),
+            Err(error) => return Err(FailedPush::unpacking(error, DeployError::Unpack)),
         };
         let atomic = request.capabilities.atomic();
-        let delivery = Delivery { name, by, tell, repository, push: &push, atomic };
-        self.carry_out(&delivery).await.map_err(|error| Failed { unpacked: true, error })
+        let context = PushContext { name, by, events, repository, push: &push, atomic };
+        self.carry_out(&context).await.map_err(|error| FailedPush { unpacked: true, error })
     }
 
-    /// Whether objects were deleted since the repository was read, or the app: a push that failed over it is to be unpacked once
-    /// more.
-    async fn was_collected(&self, repository: &AppRepository) -> bool {
+    /// Whether the app or objects of it were deleted since the repository was read: a push that failed
+    /// meanwhile is unpacked again.
+    async fn was_garbage_collected(&self, repository: &AppRepository) -> bool {
         let Some(app) = repository.app() else { return false };
         match self.store.app(&app.name).await {
             Ok(Some(now)) => (now.id, now.collection) != (app.id, app.collection),
@@ -294,17 +273,17 @@ impl Deployer {
         }
     }
 
-    /// Carries out a push that is unpacked, one verdict a ref in the order of the commands.
-    async fn carry_out(&self, delivery: &Delivery<'_>) -> Result<Vec<Verdict>, DeployError> {
-        let Delivery { name, by, tell, repository, push, atomic } = *delivery;
-        let time = PushTime::begin(tell);
+    /// Carries out an unpacked push. Returns one report per ref in the order of the commands.
+    async fn carry_out(&self, context: &PushContext<'_>) -> Result<Vec<RefReport>, DeployError> {
+        let PushContext { name, by, events, repository, push, atomic } = *context;
+        let deadline = PushDeadline::start(events);
         if push.warnings.count > 0 {
-            tell.send(Event::Warnings(push.warnings.clone()));
+            events.send(Event::Warnings(push.warnings.clone()));
         }
         let app = repository.id();
         let scripts = self.activation.scripts_of(app, &self.granted(repository));
-        let mut decisions = self.decide(delivery, &scripts, &time).instrument(stage!("check")).await?;
-        reject_shared_addresses(name, &mut decisions);
+        let mut decisions = self.decide(context, &scripts, &deadline).instrument(stage!("check")).await?;
+        reject_address_conflicts(name, &mut decisions);
         self.reject_too_many_refs(repository, &mut decisions).await?;
         self.reject_too_many_previews(repository, &mut decisions).await?;
         let commit = Commit {
@@ -320,65 +299,65 @@ impl Deployer {
             atomic,
             granted: self.granted(repository),
         };
-        // From here on it is carried out, even if the client leaves.
-        if let Err(rejection @ Rejection::Unheard) = time.check() {
-            reject_those(&mut decisions, Decision::moves, &rejection);
+        // From here on the push is carried out even if the client disconnects.
+        if let Err(rejection @ Rejection::ClientDisconnected) = deadline.check() {
+            reject_matching(&mut decisions, Decision::updates_ref, &rejection);
         }
-        let act = self.begin_act(name);
+        let change = self.begin_change(name);
         let committing = commit.carry_out(&self.store, &mut decisions);
         Ok(match committing.instrument(stage!("commit")).await? {
             Some(receipt) => {
                 if !commit.shallow.is_empty() {
-                    let ends = commit.shallow.iter().copied().take(HISTORY_ENDS_MAX).collect();
-                    tell.send(Event::HistoryEnds(ends));
+                    let ends = commit.shallow.iter().copied().take(SHALLOW_COMMITS_MAX).collect();
+                    events.send(Event::ShallowHistory(ends));
                 }
-                self.activate(receipt, decisions, act, tell).instrument(stage!("activate")).await
+                self.activate(receipt, decisions, change, events).instrument(stage!("activate")).await
             }
-            None => decisions.into_iter().map(unmoved).collect(),
+            None => decisions.into_iter().map(unserved_report).collect(),
         })
     }
 
-    /// What each command asks, and whether its commit may be served. Changes nothing.
+    /// Decides about each command. Changes no_secrets.
     async fn decide(
         &self,
-        delivery: &Delivery<'_>,
+        context: &PushContext<'_>,
         scripts: &AppScripts,
-        time: &PushTime,
+        deadline: &PushDeadline,
     ) -> Result<Vec<Decision>, DeployError> {
-        let Delivery { name, tell, repository, push, .. } = *delivery;
+        let PushContext { name, events, repository, push, .. } = *context;
         let quarantine = QuarantineView::new(repository, &push.pack);
-        let reads_production = delivery.by.caller.may(Right::DeployProduction, name);
-        let opened = self.secrets_of(repository.app(), reads_production).await?;
-        let nothing = PushSecrets::default();
+        let reads_production = context.by.caller.can(Right::DeployProduction, name);
+        let secrets = self.secrets_of(repository.app(), reads_production).await?;
+        let no_secrets = PushSecrets::default();
         let examination = Examination {
             store: &self.store,
             activation: &self.activation,
             limits: &self.limits,
             domains: &self.domains,
-            by: &delivery.by.caller,
+            by: &context.by.caller,
             name,
             granted: &self.granted(repository),
             scripts,
             repository,
             quarantine: &quarantine,
             pack: &push.pack,
-            secrets: opened.as_ref().unwrap_or(&nothing),
-            tell,
-            time,
+            secrets: secrets.as_ref().unwrap_or(&no_secrets),
+            events,
+            deadline,
         };
-        let mut seen = Seen::default();
+        let mut cache = ExaminationCache::default();
         let mut decisions = Vec::with_capacity(push.commands.len());
-        for judged in &push.commands {
-            let command = &judged.command;
-            let asked =
-                intent(judged, repository.production_branch()).and_then(|intent| delivery.allowed(intent));
-            let asked = asked.and_then(|intent| match (&opened, &intent) {
-                (Err(why), asked) if !matches!(asked, Intent::End | Intent::Delete) => {
-                    Err(Rejection::Secrets { why: why.clone() })
+        for checked in &push.commands {
+            let command = &checked.command;
+            let intent = intent::parse(checked, repository.production_branch())
+                .and_then(|intent| context.authorize(intent));
+            let intent = intent.and_then(|intent| match (&secrets, &intent) {
+                (Err(reason), intent) if !matches!(intent, Intent::DeletePreview | Intent::DeleteTag) => {
+                    Err(Rejection::Secrets { reason: reason.clone() })
                 }
-                (_, Intent::End | Intent::Delete) => Ok(intent),
+                (_, Intent::DeletePreview | Intent::DeleteTag) => Ok(intent),
                 _ => {
-                    let message = delivery.by.message.as_deref().unwrap_or_default();
+                    let message = context.by.message.as_deref().unwrap_or_default();
                     let texts =
                         [("the name of a branch or tag", command.name.as_str()), ("the message", message)];
                     match texts.into_iter().find_map(|(what, text)| examination.leaked_in(what, text)) {
@@ -387,47 +366,56 @@ impl Deployer {
                     }
                 }
             });
-            let outcome = match asked {
-                // A mirror pushes the deploys back that it has fetched.
-                Err(Rejection::DeployRef) if is_deploy(repository, command).await? => {
-                    Decided::Done(Outcome::Unchanged)
+            let action = match intent {
+                // A mirror pushes back the deploy refs that it has fetched.
+                Err(Rejection::ReservedRef) if is_existing_deploy(repository, command).await? => {
+                    Action::Finished(Outcome::Unchanged)
                 }
                 Err(Rejection::Git(CommandError::MissingObject)) => {
                     let end = match command.new {
-                        Some(missing) => history_end(repository, missing).await,
+                        Some(missing) => shallow_boundary(repository, missing).await,
                         None => None,
                     };
                     let missing = Rejection::Git(CommandError::MissingObject);
-                    Decided::Done(Outcome::Rejected(end.map_or(missing, Rejection::HistoryEnds)))
+                    Action::Finished(Outcome::Rejected(end.map_or(missing, Rejection::ShallowHistory)))
                 }
                 Err(Rejection::Git(CommandError::NotACommit(Kind::Tag))) => {
-                    Decided::Done(Outcome::Rejected(annotated_tag(&quarantine, command).await?))
+                    Action::Finished(Outcome::Rejected(annotated_tag(&quarantine, command).await?))
                 }
-                Err(rejection) => Decided::Done(Outcome::Rejected(rejection)),
-                Ok(Intent::End | Intent::Delete) => Decided::Move,
-                Ok(Intent::Keep) => match examination.leaked(&mut seen).await? {
-                    Some(rejection) => Decided::Done(Outcome::Rejected(rejection)),
-                    None => Decided::Move,
+                Err(rejection) => Action::Finished(Outcome::Rejected(rejection)),
+                Ok(Intent::DeletePreview | Intent::DeleteTag) => Action::Update,
+                Ok(Intent::UpdateTag) => match examination.leaked(&mut cache).await? {
+                    Some(rejection) => Action::Finished(Outcome::Rejected(rejection)),
+                    None => Action::Update,
                 },
-                Ok(Intent::Production { .. }) if delivery.is_held(&quarantine, command).await? => {
-                    Decided::Done(Outcome::Rejected(Rejection::NotForward))
+                Ok(Intent::Production { .. })
+                    if context.is_forbidden_by_protection(&quarantine, command).await? =>
+                {
+                    Action::Finished(Outcome::Rejected(Rejection::NonFastForward))
                 }
                 Ok(Intent::Production { branch, commit }) => {
-                    let mut examined = examination.examine(&branch, commit, &mut seen).await?;
+                    let mut examined = examination.examine(&branch, commit, &mut cache).await?;
                     if let Examined::Candidate(candidate) = &mut examined {
-                        examination.prove_domains(candidate).await?;
+                        examination.verify_domains(candidate).await?;
                     }
-                    served(examined, branch, true, tell)
+                    action_for(examined, branch, true, events)
                 }
-                Ok(Intent::Preview { branch, commit }) => match shares_address(repository, &branch).await? {
-                    Some(with) => Decided::Done(Outcome::Rejected(Rejection::SharedAddress { with })),
-                    None => {
-                        served(examination.examine(&branch, commit, &mut seen).await?, branch, false, tell)
+                Ok(Intent::Preview { branch, commit }) => {
+                    match address_conflict(repository, &branch).await? {
+                        Some(with) => {
+                            Action::Finished(Outcome::Rejected(Rejection::AddressConflict { with }))
+                        }
+                        None => action_for(
+                            examination.examine(&branch, commit, &mut cache).await?,
+                            branch,
+                            false,
+                            events,
+                        ),
                     }
-                },
+                }
                 Ok(Intent::Check { commit }) => {
                     let branch = repository.production_branch();
-                    Decided::Done(match examination.examine(branch, commit, &mut seen).await? {
+                    Action::Finished(match examination.examine(branch, commit, &mut cache).await? {
                         Examined::Rejected(rejection) => Outcome::Rejected(rejection),
                         Examined::Candidate(_) | Examined::NoManifest => Outcome::Checked,
                     })
@@ -438,12 +426,12 @@ impl Deployer {
                 old: command.old.map(oid),
                 new: command.new.map(oid),
             };
-            decisions.push(Decision { change, outcome });
+            decisions.push(Decision { change, action });
         }
         Ok(decisions)
     }
 
-    /// The secrets of the app, or why they cannot be opened.
+    /// The secrets of the app, or why they cannot be decrypted.
     async fn secrets_of(
         &self,
         app: Option<&App>,
@@ -459,32 +447,32 @@ impl Deployer {
         }
     }
 
-    /// Rejects the new refs of a push that would leave the app with more than it may have.
+    /// Rejects the new refs of a push that exceed the app's limit.
     async fn reject_too_many_refs(
         &self,
         repository: &AppRepository,
         decisions: &mut [Decision],
     ) -> Result<(), DeployError> {
-        let of_kind = |decisions: &[Decision], wanted: fn(&RefChange) -> bool| {
-            decisions.iter().filter(|decision| decision.moves() && wanted(&decision.change)).count()
+        let count = |decisions: &[Decision], filter: fn(&RefChange) -> bool| {
+            decisions.iter().filter(|decision| decision.updates_ref() && filter(&decision.change)).count()
         };
-        let new = of_kind(decisions, |change| change.old.is_none());
+        let new = count(decisions, |change| change.old.is_none());
         if new == 0 {
             return Ok(());
         }
-        let gone = of_kind(decisions, |change| change.new.is_none());
-        let there = repository.branches_and_tags().await?.len();
-        let most = self.limits.refs;
-        let would_be = (there + new).saturating_sub(gone);
-        if would_be > most {
-            let creates = |decision: &Decision| decision.moves() && decision.change.old.is_none();
-            reject_those(decisions, creates, &Rejection::TooManyRefs { would_be, most });
+        let deleted = count(decisions, |change| change.new.is_none());
+        let existing = repository.branches_and_tags().await?.len();
+        let limit = self.limits.refs;
+        let would_be = (existing + new).saturating_sub(deleted);
+        if would_be > limit {
+            let creates = |decision: &Decision| decision.updates_ref() && decision.change.old.is_none();
+            reject_matching(decisions, creates, &Rejection::TooManyRefs { would_be, limit });
         }
         Ok(())
     }
 
-    /// Rejects the new previews of a push that would leave the app with more than it is granted. Those that are there can be
-    /// pushed to, however many they are.
+    /// Rejects the new previews of a push that exceed the app's limit. Existing previews can be pushed to
+    /// beyond the limit.
     async fn reject_too_many_previews(
         &self,
         repository: &AppRepository,
@@ -498,49 +486,50 @@ impl Deployer {
             None => Vec::new(),
         };
         let production = repository.production_branch();
-        let there: BTreeSet<&str> =
+        let existing: BTreeSet<&str> =
             live.iter().map(|live| live.branch.as_str()).filter(|branch| *branch != production).collect();
-        let is_new = |decision: &Decision| decision.preview().is_some_and(|branch| !there.contains(branch));
+        let is_new =
+            |decision: &Decision| decision.preview().is_some_and(|branch| !existing.contains(branch));
         let new = decisions.iter().filter(|decision| is_new(decision)).count();
-        let gone = decisions
+        let deleted = decisions
             .iter()
             .filter_map(Decision::deleted_branch)
-            .filter(|branch| there.contains(branch))
+            .filter(|branch| existing.contains(branch))
             .count();
-        let most = self.granted(repository).previews;
-        let would_be = (there.len() + new).saturating_sub(gone);
-        if new > 0 && would_be > most {
-            reject_those(decisions, is_new, &Rejection::TooManyPreviews { would_be, most });
+        let limit = self.granted(repository).previews;
+        let would_be = (existing.len() + new).saturating_sub(deleted);
+        if new > 0 && would_be > limit {
+            reject_matching(decisions, is_new, &Rejection::TooManyPreviews { would_be, limit });
         }
         Ok(())
     }
 
-    /// What the app is granted.
+    /// The limits of the app.
     fn granted(&self, repository: &AppRepository) -> GrantedLimits {
         self.activation.limits().of(repository.app())
     }
 
-    /// Swaps in what was committed and says what became of each ref.
+    /// Activates the committed revisions and reports on each ref.
     async fn activate(
         &self,
         receipt: PushReceipt,
         decisions: Vec<Decision>,
-        act: Option<OwnAct>,
-        tell: &Tell,
-    ) -> Vec<Verdict> {
+        change: Option<LocalChange>,
+        events: &EventSender,
+    ) -> Vec<RefReport> {
         let mut numbers = receipt.deploys.iter().copied();
-        let mut fresh = Fresh::new();
-        let mut settle = |decision: Decision| match decision.outcome {
-            Decided::Serve { branch, production, candidate } => {
-                let deploy = numbers.next().expect("the store numbers every deploy that it was handed");
-                let validated_before = candidate.new.is_none();
-                fresh.insert(branch.clone(), (candidate.commit, deploy, candidate.prepared));
-                Settled::Served(Served {
+        let mut pushed = PushedRevisions::new();
+        let mut commit = |decision: Decision| match decision.action {
+            Action::Serve { branch, production, candidate } => {
+                let deploy = numbers.next().expect("the store numbers every deploy");
+                let previously_validated = candidate.new.is_none();
+                pushed.insert(branch.clone(), (candidate.commit, deploy, candidate.prepared));
+                Committed::Served(Served {
                     change: decision.change,
                     branch,
                     production,
                     deploy,
-                    validated_before,
+                    previously_validated,
                     stopped: receipt.app.stopped_at.is_some(),
                     pending: if production {
                         Self::pending(&receipt.app, &receipt.pending)
@@ -549,28 +538,30 @@ impl Deployer {
                     },
                 })
             }
-            _ => Settled::Unserved(unmoved(decision)),
+            _ => Committed::Unserved(unserved_report(decision)),
         };
-        let settled: Vec<Settled> = decisions.into_iter().map(&mut settle).collect();
+        let committed: Vec<Committed> = decisions.into_iter().map(&mut commit).collect();
         let started = Instant::now();
-        if self.activation.sync_with(&receipt.app, fresh).await
-            && let Some(act) = act
+        if self.activation.sync_with(&receipt.app, pushed).await
+            && let Some(change) = change
         {
-            act.served();
+            change.served();
         }
-        tracing::debug!(app = %receipt.app.name, took = ?started.elapsed(), "swapped");
-        let reach = match &self.peers {
-            Some(peers) if settled.iter().any(Settled::is_served) => Some(peers.wait_for(&receipt.app).await),
+        tracing::debug!(app = %receipt.app.name, took = ?started.elapsed(), "activated");
+        let propagation = match &self.peers {
+            Some(peers) if committed.iter().any(Committed::is_served) => {
+                Some(peers.wait_for(&receipt.app).await)
+            }
             _ => None,
         };
-        if receipt.created && !settled.iter().any(Settled::goes_live) {
-            tell.send(Event::ProductionIsElsewhere { production: receipt.app.production_branch });
+        if receipt.created && !committed.iter().any(Committed::goes_live) {
+            events.send(Event::NotProductionBranch { production: receipt.app.production_branch });
         }
-        settled.into_iter().map(|settled| settled.verdict(reach.clone())).collect()
+        committed.into_iter().map(|committed| committed.into_report(propagation.clone())).collect()
     }
 }
 
-/// What is said to a branch that is to point to an annotated tag.
+/// The rejection of a branch update to an annotated tag.
 async fn annotated_tag(
     quarantine: &QuarantineView<'_, AppRepository>,
     command: &Command,
@@ -590,22 +581,22 @@ async fn annotated_tag(
     })
 }
 
-/// Where the history of the app ends, if that can be why `missing` is not there.
-async fn history_end(repository: &AppRepository, missing: ObjectId) -> Option<HistoryEnd> {
+/// The shallow boundary of the app, if it can be why `missing` is missing.
+async fn shallow_boundary(repository: &AppRepository, missing: ObjectId) -> Option<ShallowBoundary> {
     let ends = repository.shallow().await.unwrap_or_default();
-    let some: Vec<Oid> = ends.into_iter().take(HISTORY_ENDS_MAX).map(oid).collect();
-    (!some.is_empty()).then(|| HistoryEnd { missing: oid(missing), ends: some })
+    let some: Vec<Oid> = ends.into_iter().take(SHALLOW_COMMITS_MAX).map(oid).collect();
+    (!some.is_empty()).then(|| ShallowBoundary { missing: oid(missing), ends: some })
 }
 
-/// Whether a command asks that the ref of a deploy be as it is.
-async fn is_deploy(repository: &AppRepository, command: &Command) -> Result<bool, DeployError> {
+/// Whether a command leaves an existing deploy ref unchanged.
+async fn is_existing_deploy(repository: &AppRepository, command: &Command) -> Result<bool, DeployError> {
     let Some(commit) = command.new else { return Ok(false) };
     let deploys = repository.deploys().await?;
     Ok(deploys.iter().any(|deploy| deploy.commit == oid(commit) && deploy_ref(deploy.number) == command.name))
 }
 
-/// Another branch of the app whose address is that of `branch`.
-async fn shares_address(repository: &AppRepository, branch: &str) -> Result<Option<String>, DeployError> {
+/// Another branch of the app with the same label as `branch`.
+async fn address_conflict(repository: &AppRepository, branch: &str) -> Result<Option<String>, DeployError> {
     let Some(app) = repository.app() else { return Ok(None) };
     let label = branch_label(&app.name, branch);
     let refs = repository.branches_and_tags().await?;

@@ -1,4 +1,4 @@
-//! What a revision changes about what is live.
+//! The plan: what a revision changes relative to the live one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,12 +9,12 @@ use manifest_schema::name::{ScriptPath, SettingName};
 use runtime::Source;
 
 /// How many due times of a schedule are shown.
-const DUE_SHOWN: usize = 3;
+const DUE_TIMES_SHOWN: usize = 3;
 
 /// The differences between two revisions, kind by kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The domains of the app's own.
+    /// The custom domains.
     pub domains: Changes,
     /// The routes.
     pub routes: Changes,
@@ -22,68 +22,68 @@ pub struct Plan {
     pub schedules: Changes,
     /// The functions.
     pub functions: Changes,
-    /// The plain settings.
+    /// The environment settings.
     pub env: Changes,
-    /// The secrets that are required.
+    /// The required secrets.
     pub secrets: Changes,
 }
 
 /// The differences of one kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// What is added, goes or changes, in the order it is shown.
-    pub lines: Vec<Change>,
-    /// How many stay as they are.
+    /// The changed entries, in display order.
+    pub entries: Vec<Change>,
+    /// The number of unchanged entries.
     pub unchanged: usize,
 }
 
-/// One line of a plan.
+/// One entry of a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Added, removed or changed.
-    pub sign: Sign,
-    /// What it is, in columns: methods and path, or name and cron; then the script.
+    pub kind: ChangeKind,
+    /// The columns: methods and path, or name and cron; then the script.
     pub columns: Vec<String>,
 }
 
-/// What happens to a line.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// It was not there.
+pub enum ChangeKind {
+    /// It is new.
     Added,
-    /// It will not be there.
+    /// It is removed.
     Removed,
-    /// It is declared differently, or its script has other text.
+    /// Its declaration or the text of its script changes.
     Changed,
 }
 
-/// What a revision changes, and when its schedules are due.
+/// A plan with the upcoming due times.
 #[derive(Clone, Debug)]
 pub struct Planned {
-    /// What it changes about what is live.
+    /// The plan.
     pub plan: Plan,
-    /// The schedules that it declares, each with its next due times, where they run.
-    pub due: Option<Due>,
+    /// The declared schedules with their next due times, if they are enabled.
+    pub upcoming: Option<UpcomingRuns>,
 }
 
-/// Schedules, each with its next due times.
-pub type Due = Vec<(Schedule, Vec<DateTime<Utc>>)>;
+/// Schedules with their next due times.
+pub type UpcomingRuns = Vec<(Schedule, Vec<DateTime<Utc>>)>;
 
-/// A manifest with the text of its scripts.
+/// A manifest with its scripts.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Side<'a> {
-    /// What is declared.
+pub(crate) struct RevisionContent<'a> {
+    /// The declarations.
     pub(crate) manifest: &'a Manifest,
-    /// Every script that is named.
+    /// The declared scripts.
     pub(crate) sources: &'a BTreeMap<ScriptPath, Arc<Source>>,
 }
 
-/// Compares what is live with what would be.
-pub(crate) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
+/// Compares the live revision with the candidate.
+pub(crate) fn plan(live: Option<RevisionContent<'_>>, candidate: RevisionContent<'_>) -> Plan {
     let changed = |script: &ScriptPath| {
         live.is_some_and(|live| live.sources.get(script) != candidate.sources.get(script))
     };
-    let before = live.map(|side| Declared::of(side.manifest)).unwrap_or_default();
+    let before = live.map(|content| Declared::of(content.manifest)).unwrap_or_default();
     let after = Declared::of(candidate.manifest);
     let of = live.map(|live| live.manifest);
     Plan {
@@ -99,17 +99,17 @@ pub(crate) fn plan(live: Option<Side<'_>>, candidate: Side<'_>) -> Plan {
     }
 }
 
-/// The schedules of a manifest, each with its next due times.
-pub(crate) fn due_times(manifest: &Manifest) -> Due {
+/// The schedules of a manifest with their next due times.
+pub(crate) fn due_times(manifest: &Manifest) -> UpcomingRuns {
     let next = |schedule: &Schedule| {
         std::iter::successors(schedule.cron.next_after(Utc::now()), |due| schedule.cron.next_after(*due))
-            .take(DUE_SHOWN)
+            .take(DUE_TIMES_SHOWN)
             .collect()
     };
     manifest.schedules.iter().map(|schedule| (schedule.clone(), next(schedule))).collect()
 }
 
-/// What identifies a declaration, and what is shown of it.
+/// Declarations by key, with their columns and script.
 type Declarations = BTreeMap<String, (Vec<String>, ScriptPath)>;
 
 #[derive(Default)]
@@ -142,16 +142,16 @@ impl Declared {
     }
 }
 
-/// What is there or is not, and has nothing to it that could change.
+/// Compares lists of names, which are only added or removed.
 fn compare_names<T: PartialEq + ToString>(before: &[T], after: &[T]) -> Changes {
-    let line = |sign| move |name: &T| Change { sign, columns: vec![name.to_string()] };
-    let added = after.iter().filter(|name| !before.contains(name)).map(line(Sign::Added));
-    let removed = before.iter().filter(|name| !after.contains(name)).map(line(Sign::Removed));
+    let entry = |kind| move |name: &T| Change { kind, columns: vec![name.to_string()] };
+    let added = after.iter().filter(|name| !before.contains(name)).map(entry(ChangeKind::Added));
+    let removed = before.iter().filter(|name| !after.contains(name)).map(entry(ChangeKind::Removed));
     let unchanged = after.iter().filter(|name| before.contains(name)).count();
-    Changes { lines: added.chain(removed).collect(), unchanged }
+    Changes { entries: added.chain(removed).collect(), unchanged }
 }
 
-/// Settings by their names: what they are set to is not shown.
+/// Compares settings by name: values are not shown.
 fn compare_settings(
     before: Option<&BTreeMap<SettingName, String>>,
     after: &BTreeMap<SettingName, String>,
@@ -161,16 +161,16 @@ fn compare_settings(
     let mut changes = Changes::default();
     let names: BTreeSet<&SettingName> = before.keys().chain(after.keys()).collect();
     for name in names {
-        let sign = match (before.get(name), after.get(name)) {
-            (None, _) => Sign::Added,
-            (_, None) => Sign::Removed,
-            (Some(old), Some(new)) if old != new => Sign::Changed,
+        let kind = match (before.get(name), after.get(name)) {
+            (None, _) => ChangeKind::Added,
+            (_, None) => ChangeKind::Removed,
+            (Some(old), Some(new)) if old != new => ChangeKind::Changed,
             _ => {
                 changes.unchanged += 1;
                 continue;
             }
         };
-        changes.lines.push(Change { sign, columns: vec![name.to_string()] });
+        changes.entries.push(Change { kind, columns: vec![name.to_string()] });
     }
     changes
 }
@@ -179,16 +179,16 @@ fn compare(before: &Declarations, after: &Declarations, changed: &dyn Fn(&Script
     let mut changes = Changes::default();
     let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
     for key in keys {
-        let (sign, (columns, _)) = match (before.get(key), after.get(key)) {
-            (None, Some(new)) => (Sign::Added, new),
-            (Some(old), None) => (Sign::Removed, old),
-            (Some(old), Some(new)) if old != new || changed(&new.1) => (Sign::Changed, new),
+        let (kind, (columns, _)) = match (before.get(key), after.get(key)) {
+            (None, Some(new)) => (ChangeKind::Added, new),
+            (Some(old), None) => (ChangeKind::Removed, old),
+            (Some(old), Some(new)) if old != new || changed(&new.1) => (ChangeKind::Changed, new),
             _ => {
                 changes.unchanged += 1;
                 continue;
             }
         };
-        changes.lines.push(Change { sign, columns: columns.clone() });
+        changes.entries.push(Change { kind, columns: columns.clone() });
     }
     changes
 }
@@ -200,7 +200,7 @@ mod tests {
 
     use super::*;
 
-    fn side(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, Arc<Source>>) {
+    fn content(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, Arc<Source>>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
         let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &names };
         let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), context).unwrap().manifest;
@@ -212,51 +212,58 @@ mod tests {
     const A: &str = "[[routes]]\npath = \"/a\"\nscript = \"a.rhai\"\n";
     const B: &str = "[[functions]]\nname = \"b\"\nscript = \"b.rhai\"\n";
 
-    fn signs(changes: &Changes) -> Vec<Sign> {
-        changes.lines.iter().map(|change| change.sign).collect()
+    fn kinds(changes: &Changes) -> Vec<ChangeKind> {
+        changes.entries.iter().map(|change| change.kind).collect()
     }
 
     #[test]
-    fn a_first_revision_adds_everything() {
-        let (manifest, sources) = side(&format!("{A}{B}"), &[("a.rhai", "1"), ("b.rhai", "2")]);
-        let plan = plan(None, Side { manifest: &manifest, sources: &sources });
-        assert_eq!((signs(&plan.routes), signs(&plan.functions)), (vec![Sign::Added], vec![Sign::Added]));
-        assert_eq!(plan.routes.lines[0].columns, ["*", "/a", "a.rhai"]);
-    }
-
-    #[test]
-    fn settings_and_secrets_are_compared_by_name_and_never_show_a_value() {
-        let (old, sources) =
-            side("[env]\nA = \"1\"\nB = \"1\"\nC = \"1\"\n[secrets]\nrequired = [\"K\"]\n", &[]);
-        let (new, _) =
-            side("[env]\nB = \"2\"\nC = \"1\"\nD = \"1\"\n[secrets]\nrequired = [\"K\", \"L\"]\n", &[]);
-        let live = Side { manifest: &old, sources: &sources };
-        let plan = plan(Some(live), Side { manifest: &new, sources: &sources });
-        let shown = |changes: &Changes| {
-            let lines = changes.lines.iter().map(|change| (change.sign, change.columns.join(" ")));
-            (lines.collect::<Vec<_>>(), changes.unchanged)
-        };
-        let line = |sign, name: &str| (sign, name.to_owned());
-        let env = vec![line(Sign::Removed, "A"), line(Sign::Changed, "B"), line(Sign::Added, "D")];
-        assert_eq!(shown(&plan.env), (env, 1));
-        assert_eq!(shown(&plan.secrets), (vec![line(Sign::Added, "L")], 1));
-    }
-
-    #[test]
-    fn what_goes_comes_changes_and_stays_is_told_apart() {
-        let (old, old_sources) = side(A, &[("a.rhai", "1")]);
-        let live = Side { manifest: &old, sources: &old_sources };
-        let (same, same_sources) = side(A, &[("a.rhai", "1")]);
-        let unchanged = plan(Some(live), Side { manifest: &same, sources: &same_sources });
-        assert_eq!((unchanged.routes.lines.len(), unchanged.routes.unchanged), (0, 1));
-        let (new, new_sources) = side(A, &[("a.rhai", "2")]);
-        let changed = plan(Some(live), Side { manifest: &new, sources: &new_sources });
-        assert_eq!(signs(&changed.routes), [Sign::Changed]);
-        let (other, other_sources) = side(B, &[("b.rhai", "1")]);
-        let replaced = plan(Some(live), Side { manifest: &other, sources: &other_sources });
+    fn first_revision_adds_everything() {
+        let (manifest, sources) = content(&format!("{A}{B}"), &[("a.rhai", "1"), ("b.rhai", "2")]);
+        let plan = plan(None, RevisionContent { manifest: &manifest, sources: &sources });
         assert_eq!(
-            (signs(&replaced.routes), signs(&replaced.functions)),
-            (vec![Sign::Removed], vec![Sign::Added])
+            (kinds(&plan.routes), kinds(&plan.functions)),
+            (vec![ChangeKind::Added], vec![ChangeKind::Added])
+        );
+        assert_eq!(plan.routes.entries[0].columns, ["*", "/a", "a.rhai"]);
+    }
+
+    #[test]
+    fn plan_compares_settings_by_name_without_values() {
+        let (old, sources) =
+            content("[env]\nA = \"1\"\nB = \"1\"\nC = \"1\"\n[secrets]\nrequired = [\"K\"]\n", &[]);
+        let (new, _) =
+            content("[env]\nB = \"2\"\nC = \"1\"\nD = \"1\"\n[secrets]\nrequired = [\"K\", \"L\"]\n", &[]);
+        let live = RevisionContent { manifest: &old, sources: &sources };
+        let plan = plan(Some(live), RevisionContent { manifest: &new, sources: &sources });
+        let shown = |changes: &Changes| {
+            let entries = changes.entries.iter().map(|change| (change.kind, change.columns.join(" ")));
+            (entries.collect::<Vec<_>>(), changes.unchanged)
+        };
+        let entry = |kind, name: &str| (kind, name.to_owned());
+        let env = vec![
+            entry(ChangeKind::Removed, "A"),
+            entry(ChangeKind::Changed, "B"),
+            entry(ChangeKind::Added, "D"),
+        ];
+        assert_eq!(shown(&plan.env), (env, 1));
+        assert_eq!(shown(&plan.secrets), (vec![entry(ChangeKind::Added, "L")], 1));
+    }
+
+    #[test]
+    fn plan_distinguishes_added_removed_changed_and_unchanged() {
+        let (old, old_sources) = content(A, &[("a.rhai", "1")]);
+        let live = RevisionContent { manifest: &old, sources: &old_sources };
+        let (same, same_sources) = content(A, &[("a.rhai", "1")]);
+        let unchanged = plan(Some(live), RevisionContent { manifest: &same, sources: &same_sources });
+        assert_eq!((unchanged.routes.entries.len(), unchanged.routes.unchanged), (0, 1));
+        let (new, new_sources) = content(A, &[("a.rhai", "2")]);
+        let changed = plan(Some(live), RevisionContent { manifest: &new, sources: &new_sources });
+        assert_eq!(kinds(&changed.routes), [ChangeKind::Changed]);
+        let (other, other_sources) = content(B, &[("b.rhai", "1")]);
+        let replaced = plan(Some(live), RevisionContent { manifest: &other, sources: &other_sources });
+        assert_eq!(
+            (kinds(&replaced.routes), kinds(&replaced.functions)),
+            (vec![ChangeKind::Removed], vec![ChangeKind::Added])
         );
     }
 }

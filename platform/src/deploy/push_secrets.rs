@@ -1,4 +1,4 @@
-//! The secrets of the app that is pushed to: which are set, and which values are looked for in what is pushed.
+//! The app's secrets during a push: which are set, and which values are searched for in the pushed objects.
 
 use std::sync::Arc;
 
@@ -6,37 +6,39 @@ use runtime::Secrets;
 use store::Environment;
 
 use super::leak_search::LeakSearch;
-use crate::secrets::{AppSecrets, SealError};
+use crate::secrets::{AppSecrets, CipherError};
 
-/// How long a value of production has to be to be looked for in what is pushed by who can only push previews, in bytes. A push can hold
-/// millions of guesses, and that one of them is refused says that it is right.
-const GUESSED_MAX: usize = 16;
+/// The minimum length of production values that are searched in pushes by callers who can only push previews.
+/// Otherwise a push with millions of guesses could find a short value, since a rejection confirms it.
+const UNGUESSABLE_BYTES_MIN: usize = 16;
 
-/// The secrets of an app, as a push sees them.
+/// The secrets of an app in a push.
 #[derive(Debug, Default)]
 pub(super) struct PushSecrets {
     production: Arc<Secrets>,
     preview: Arc<Secrets>,
-    /// Those of production that are looked for.
+    /// The production values that are searched for.
     searched: Secrets,
     search: LeakSearch,
 }
 
 impl PushSecrets {
-    /// Those of an app, where a push `reads_production`: it can be one to production, whose scripts read them anyway.
+    /// Collects the secrets of an app. `reads_production`: the pusher can deploy to production, whose scripts
+    /// can read the values anyway.
     ///
     /// # Errors
-    /// One of them cannot be opened, so that nobody knows what the push may not hold.
-    pub(super) fn new(secrets: &AppSecrets, reads_production: bool) -> Result<Self, SealError> {
+    /// A secret cannot be decrypted, so that pushes cannot be searched for it.
+    pub(super) fn new(secrets: &AppSecrets, reads_production: bool) -> Result<Self, CipherError> {
         let of = |environment| secrets.of(environment).cloned().map(Arc::new);
         let (production, preview) = (of(Environment::Production)?, of(Environment::Preview)?);
-        let is_searched = |(_, value): &(&str, &str)| reads_production || value.len() >= GUESSED_MAX;
+        let is_searched =
+            |(_, value): &(&str, &str)| reads_production || value.len() >= UNGUESSABLE_BYTES_MIN;
         let searched = production.subset(production.iter().filter(is_searched).map(|(name, _)| name));
         let search = LeakSearch::new([&searched, &preview]);
         Ok(Self { production, preview, searched, search })
     }
 
-    /// Those that an environment has.
+    /// The secrets of an environment.
     pub(super) fn of(&self, environment: Environment) -> &Arc<Secrets> {
         match environment {
             Environment::Production => &self.production,
@@ -44,12 +46,12 @@ impl PushSecrets {
         }
     }
 
-    /// What is looked for.
+    /// The search for their values.
     pub(super) fn search(&self) -> &LeakSearch {
         &self.search
     }
 
-    /// The text with names in the places of values that are looked for.
+    /// The text with secret values replaced by their names.
     pub(super) fn redact(&self, text: &str) -> String {
         self.preview.redact(&self.searched.redact(text)).into_owned()
     }
@@ -60,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn short_values_of_production_are_no_game_of_guessing() {
+    fn short_production_values_cannot_be_guessed_by_pushes() {
         let set = |values: &[(&str, &str)]| {
             Secrets::new(
                 values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),

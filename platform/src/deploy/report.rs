@@ -1,4 +1,4 @@
-//! What a push has to say, as values. The words are made where people read them.
+//! The events and reports of a push. They are rendered as text by the caller.
 
 use std::time::Duration;
 
@@ -12,124 +12,124 @@ use tokio::sync::mpsc;
 use super::domains::PendingDomain;
 use super::plan::Planned;
 use crate::memory::OutOfMemory;
-use crate::nodes::Reach;
+use crate::nodes::Propagation;
 use crate::tokens::Right;
 
-/// What happens while a push is worked on, told as it happens.
+/// Progress of a push.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A commit of the push is looked at.
+    /// A commit is being examined.
     Candidate {
-        /// The ref it was pushed to, without `refs/heads/`.
+        /// The branch it was pushed to.
         branch: String,
         /// The commit.
         commit: Oid,
         /// The first line of its message.
         subject: String,
-        /// Who wrote it.
+        /// The author.
         author: String,
     },
     /// Its files were read.
     Read {
-        /// How many files its tree has.
+        /// The number of files in its tree.
         files: usize,
-        /// How many of them are scripts.
+        /// The number of scripts.
         scripts: usize,
-        /// The bytes of manifest and scripts.
+        /// The size of manifest and scripts.
         bytes: u64,
         /// How long that took.
         took: Duration,
     },
     /// Its scripts were compiled.
     Compiled {
-        /// How many.
+        /// The number of scripts.
         scripts: usize,
-        /// Against which contract.
+        /// The sdk version.
         sdk: SdkVersion,
         /// How long that took.
         took: Duration,
     },
-    /// What it would change about what is live.
+    /// The plan was computed.
     Planned(Planned),
-    /// What is wrong with it, or worth a look.
+    /// Errors and warnings.
     Diagnostics(Diagnostics),
-    /// Nothing on the ref's branch is served, and why it is stored all the same.
+    /// The commit has no manifest: the branch is stored and not served.
     NoManifest {
         /// The branch.
         branch: String,
     },
-    /// What git's fsck warns of in the objects of the push.
+    /// Warnings of git's fsck about the pushed objects.
     Warnings(FsckWarnings),
-    /// The push came from a shallow clone, and the history that the server has begins with these commits.
-    HistoryEnds(Vec<Oid>),
-    /// A first push went to a branch that is not production.
-    ProductionIsElsewhere {
+    /// The push came from a shallow clone: the history on the server begins with these commits.
+    ShallowHistory(Vec<Oid>),
+    /// The first push went to a branch that is not the production branch.
+    NotProductionBranch {
         /// The production branch.
         production: String,
     },
 }
 
-/// Where the events of a push go. If the client leaves before anything is changed, nothing is.
+/// Sends the events of a push to the client. If the client disconnects before the commit, nothing is changed.
 #[derive(Clone, Debug)]
-pub struct Tell(Option<mpsc::UnboundedSender<Event>>);
+pub struct EventSender(Option<mpsc::UnboundedSender<Event>>);
 
-impl Tell {
-    /// A teller and what it tells.
+impl EventSender {
+    /// A sender and its receiver.
     pub fn channel() -> (Self, mpsc::UnboundedReceiver<Event>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Self(Some(sender)), receiver)
     }
 
-    /// For what is done whether or not anybody listens.
-    pub fn to_nobody() -> Self {
+    /// A sender that discards events.
+    pub fn sink() -> Self {
         Self(None)
     }
 
-    /// Whether somebody listens still, or nobody has to.
-    pub(super) fn is_heard(&self) -> bool {
-        self.0.as_ref().is_none_or(|listener| !listener.is_closed())
+    /// Whether the receiver is still there, or there never was one.
+    pub(super) fn is_open(&self) -> bool {
+        self.0.as_ref().is_none_or(|sender| !sender.is_closed())
     }
 
-    /// Ends when the client has left.
-    pub async fn unheard(&self) {
+    /// Completes when the receiver is dropped.
+    pub async fn closed(&self) {
         match &self.0 {
-            Some(listener) => listener.closed().await,
+            Some(sender) => sender.closed().await,
             None => std::future::pending().await,
         }
     }
 
     pub(super) fn send(&self, event: Event) {
-        if let Some(listener) = &self.0 {
-            let _ = listener.send(event);
+        if let Some(sender) = &self.0 {
+            let _ = sender.send(event);
         }
     }
 }
 
-/// What became of a push.
+/// The report on a push.
 #[derive(Debug)]
-pub struct Deployed {
-    /// Whether its pack was unpacked; otherwise why all of it is rejected.
+pub struct PushReport {
+    /// Whether its pack was unpacked, or reason the push was rejected.
     pub unpacked: Result<(), Rejection>,
-    /// What became of each ref, in the order of the commands.
-    pub verdicts: Vec<Verdict>,
+    /// The report on each ref, in the order of the commands.
+    pub reports: Vec<RefReport>,
 }
 
-/// What became of one ref of a push.
+/// The report on one ref of a push.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct RefReport {
     /// The full name of the ref.
     pub name: String,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-impl Verdict {
-    /// Whether nothing was done.
+impl RefReport {
+    /// Whether the ref was rejected.
     pub(super) fn is_rejected(&self) -> bool {
         matches!(self.outcome, Outcome::Rejected(_))
     }
 
-    /// The verdicts on a push of which nothing is carried out, all for the same reason.
+    /// Reports that reject all commands for the same reason.
     pub fn reject_all(commands: &[Command], rejection: &Rejection) -> Vec<Self> {
         let rejected = |command: &Command| Self {
             name: command.name.clone(),
@@ -139,22 +139,22 @@ impl Verdict {
     }
 }
 
-/// Exactly one of these for each ref.
+/// The outcome for one ref.
 #[derive(Clone, Debug)]
 pub enum Outcome {
-    /// The production branch points to the commit and it is served.
+    /// The production branch was updated and is served.
     Live(Activated),
-    /// Another branch points to the commit and it is served at the branch's own address.
+    /// A preview branch was updated and is served.
     Preview(Activated),
-    /// The ref was kept, and nothing is served for it.
+    /// The ref was updated, and nothing is served for it.
     Stored,
-    /// The ref is there already, and just so.
+    /// The ref already had this value.
     Unchanged,
-    /// The ref is gone, and with it its preview if it had one.
+    /// The ref was deleted, and its preview ended.
     Deleted,
     /// The commit would be accepted; nothing was changed.
     Checked,
-    /// Nothing was changed, and why.
+    /// The ref was rejected.
     Rejected(Rejection),
 }
 
@@ -165,167 +165,167 @@ pub struct Activated {
     pub branch: String,
     /// The number of the deploy.
     pub deploy: DeployNumber,
-    /// Whether the commit had been validated by an earlier push.
-    pub validated_before: bool,
-    /// The commit that was live before, to go back to.
-    pub before: Option<Oid>,
-    /// How far it has come among the nodes, where there may be several.
-    pub reach: Option<Reach>,
-    /// Whether the app is stopped, so that nothing of it answers.
+    /// Whether an earlier push had validated the commit.
+    pub previously_validated: bool,
+    /// The previously live commit, for a rollback.
+    pub previous: Option<Oid>,
+    /// The state of the other nodes, in a cluster.
+    pub propagation: Option<Propagation>,
+    /// Whether the app is stopped and not served.
     pub stopped: bool,
-    /// The domains that it names and does not answer at before they are proven to be its own.
+    /// The claimed domains that are not verified yet, and not served.
     pub pending: Vec<PendingDomain>,
 }
 
-/// Where the history of an app ends before something that a push needs. git sends nothing from before what a server has, and takes
-/// it to be there.
+/// A push needs a commit before the shallow boundary of the app. git assumes that the server has the whole
+/// history of its refs and does not send it.
 #[derive(Clone, Debug)]
-pub struct HistoryEnd {
-    /// What is not there.
+pub struct ShallowBoundary {
+    /// The missing object.
     pub missing: Oid,
-    /// The commits at which it ends, some of them if they are many: they were pushed from shallow clones.
+    /// The shallow commits, some of them if there are many.
     pub ends: Vec<Oid>,
 }
 
-/// Why a ref was not moved.
+/// Why a ref was rejected.
 #[derive(Clone, Debug)]
 pub enum Rejection {
-    /// The commit breaks the contract; the diagnostics were told.
+    /// The commit is invalid; the diagnostics were sent as events.
     Diagnostics {
-        /// How many errors.
+        /// The number of errors.
         errors: usize,
-        /// In how many files.
+        /// The number of files with errors.
         files: usize,
-        /// The first of them.
+        /// The first error.
         first: Option<Box<Diagnostic>>,
-        /// The deploy that goes on being served.
+        /// The deploy that stays live.
         live: Option<DeployNumber>,
     },
     /// The production branch cannot be deleted.
     ProductionBranch,
     /// `refs/deploys/` belongs to the server.
-    DeployRef,
-    /// Only branches and tags are kept.
-    OtherRef,
-    /// Another branch has the address that this one would get.
-    SharedAddress {
+    ReservedRef,
+    /// Only branches and tags are supported.
+    UnsupportedRef,
+    /// Another branch has the same host name.
+    AddressConflict {
         /// The other branch.
         with: String,
     },
-    /// The ref was moved by someone else meanwhile.
+    /// The ref was updated concurrently.
     Moved {
-        /// Where it points now.
+        /// Its current value.
         found: Option<Oid>,
-        /// The deploy that moved it, where one did.
+        /// The deploy that updated it, if one did.
         by: Option<Deploy>,
     },
-    /// Another app has proven meanwhile that the domain is its own.
+    /// Another app verified the domain concurrently.
     DomainTaken {
         /// The domain.
         domain: DomainName,
     },
-    /// Another push to the app, or another change of it, holds its lock for too long.
+    /// The lock of the app was held for too long by another push or change.
     Busy,
-    /// Other pushes are worked on, and none of them has ended in time.
+    /// No push permit became free in time.
     NoSlot,
-    /// It waited, and pushes of others who have fewer wanted its place.
-    GaveWay,
-    /// There is no room for its bytes beside other pushes of its token or its app.
-    NoRoomBeside,
-    /// Its commits take too long to be looked at.
-    TooLong,
-    /// The client has hung up before anything was changed.
-    Unheard,
-    /// The database cannot be asked now.
+    /// It was evicted from the queue by pushes of callers with fewer pushes.
+    Evicted,
+    /// The upload does not fit into the buffer next to other pushes of its token or app.
+    NoBufferSpace,
+    /// The check exceeded its time limit.
+    CheckTimeout,
+    /// The client disconnected before the commit.
+    ClientDisconnected,
+    /// The database is unavailable.
     Unavailable {
         /// Why.
-        why: String,
+        reason: String,
     },
-    /// The server has no room for it.
+    /// The disk of the server is full.
     DiskFull,
-    /// The node has no memory to check it, or to serve it.
+    /// The node is out of memory to check or serve it.
     NoMemory(OutOfMemory),
-    /// The app would have more refs than it may have.
+    /// The app would exceed its limit of refs.
     TooManyRefs {
-        /// How many it would have.
+        /// The number it would have.
         would_be: usize,
-        /// How many it may have.
-        most: usize,
+        /// The limit.
+        limit: usize,
     },
-    /// The app would take more of the disk than it is granted.
+    /// The app would exceed its disk quota.
     TooLarge {
-        /// How many bytes it takes.
+        /// The current size in bytes.
         used: u64,
-        /// How many the push would take.
+        /// The size of the push in bytes.
         needed: u64,
-        /// How many the app can take by such a push.
-        most: u64,
-        /// How many it is granted: the last part of it is for production.
-        granted: u64,
+        /// The quota for this push.
+        limit: u64,
+        /// The quota of the app, of which a part is reserved for production.
+        quota: u64,
     },
-    /// The app would have more previews than it is granted.
+    /// The app would exceed its limit of previews.
     TooManyPreviews {
-        /// How many it would have.
+        /// The number it would have.
         would_be: usize,
-        /// How many it can have.
-        most: usize,
+        /// The limit.
+        limit: usize,
     },
-    /// The app does not exist, and this token may not create it.
+    /// The app does not exist, and this token cannot create it.
     UnknownApp,
-    /// The app does not exist, and this server creates none on a push.
-    CreationOff,
-    /// The token may not do this.
+    /// The app does not exist, and this server does not create apps on push.
+    CreationDisabled,
+    /// The token lacks this right.
     Forbidden(Right),
-    /// The secrets of the app cannot be opened, so that nobody knows what the push may not hold.
+    /// The secrets of the app cannot be decrypted, so that the push cannot be searched for them.
     Secrets {
         /// Why.
-        why: String,
+        reason: String,
     },
-    /// A secret that the commit needs was unset meanwhile.
+    /// A required secret was unset concurrently.
     SecretUnset {
         /// Its name.
         name: String,
-        /// For whom it was set.
+        /// Its environment.
         environment: Environment,
     },
-    /// The branch is protected, and the commit does not follow the one that it is at.
-    NotForward,
-    /// git's own rules forbid it.
+    /// The branch is protected, and the update is not a fast-forward.
+    NonFastForward,
+    /// The command violates git's rules.
     Git(CommandError),
-    /// It is an annotated tag, and a branch points to a commit.
+    /// It is an annotated tag, and branches point to commits.
     AnnotatedTag {
-        /// What it is called.
+        /// The name of the tag.
         tag: String,
         /// The branch.
         branch: String,
-        /// Whether the branch is there already.
+        /// Whether the branch exists.
         exists: bool,
     },
-    /// The commit is not there, since the history that the server has does not go back that far.
-    HistoryEnds(HistoryEnd),
+    /// The commit is before the shallow boundary of the app.
+    ShallowHistory(ShallowBoundary),
     /// Another ref of an atomic push was rejected.
     Atomic,
-    /// What was sent cannot be unpacked.
+    /// The pack cannot be unpacked.
     Unpack {
-        /// Why, in git's words.
-        why: String,
-        /// The limit that it is beyond, where that is why.
+        /// Why, in git's terms.
+        reason: String,
+        /// The exceeded limit, if any.
         limit: Option<LimitKind>,
     },
-    /// More pushes of its token are on their way than can be.
+    /// Too many concurrent pushes of its token.
     TooManyPushes,
-    /// It did not arrive in time.
-    TooSlow {
-        /// How long it could take.
+    /// The upload timed out.
+    ReceiveTimeout {
+        /// The time limit.
         time: Duration,
-        /// How many bytes a second had to come at least.
+        /// The minimum rate in bytes per second.
         min_rate: u64,
     },
-    /// The database did not say whether it has committed the push.
+    /// The outcome of the COMMIT is unknown.
     OutcomeUnknown,
-    /// The store failed; the cause is in the server's log under this number.
+    /// The push failed; the cause is in the server's log.
     Internal {
-        /// To be found in the log.
+        /// The id of the log entry.
         incident: uuid::Uuid,
     },
 }

@@ -1,4 +1,5 @@
-//! What is set without a push: a secret, which is a deploy of every live revision that reads it, and limits.
+//! Changes of settings without a push: secrets, where a new value is a deploy of every live revision that
+//! reads it, and limits.
 
 use manifest_schema::name::{AppName, SettingName};
 use store::{Actor, App, LimitChanges, LiveBranch, NewDeploy, StoreError};
@@ -7,16 +8,16 @@ use uuid::Uuid;
 
 use super::{Deployer, Pusher};
 use crate::limits::{LimitRangeError, check_ranges};
-use crate::nodes::OwnAct;
+use crate::nodes::LocalChange;
 use crate::repository::DEFAULT_PRODUCTION_BRANCH;
 use crate::revision::{LoadError, Prepared};
 use crate::secrets::{Changed, Environment, SecretError};
 
 /// Why a secret was not unset.
 #[derive(Debug, thiserror::Error)]
-pub enum NotUnset {
-    /// What is live reads it.
-    #[error("what is live on {branch} requires it; push a revision that does not, first")]
+pub enum UnsetSecretError {
+    /// A live revision requires it.
+    #[error("the live revision of {branch} requires it; push a revision that does not first")]
     InUse {
         /// The branch.
         branch: String,
@@ -29,7 +30,7 @@ pub enum NotUnset {
 /// Why limits were not changed.
 #[derive(Debug, thiserror::Error)]
 pub enum LimitsError {
-    /// One of them cannot have such a value.
+    /// A value is out of range.
     #[error(transparent)]
     Range(#[from] LimitRangeError),
     /// The store failed.
@@ -38,11 +39,11 @@ pub enum LimitsError {
 }
 
 impl Deployer {
-    /// Sets a secret and serves its new value, here and on the other nodes. An unknown app is created in the same
-    /// transaction, where whoever sets the secret may: its first push may need it.
+    /// Sets a secret and serves its new value on all nodes. An unknown app is created in the same transaction
+    /// if the caller can create it: its first push can require the secret.
     ///
     /// # Errors
-    /// Nothing was changed, and why.
+    /// The value is invalid, or the store failed. Nothing was changed.
     pub async fn set_secret(
         &self,
         app: &AppName,
@@ -50,29 +51,29 @@ impl Deployer {
         value: &str,
         by: &Pusher,
     ) -> Result<Changed, SecretError> {
-        let act = self.begin_act(app);
+        let change = self.begin_change(app);
         let changed = loop {
             let found = self.store.app(app).await?;
             let creates = found.is_none();
-            if creates && !by.may_create(app) {
+            if creates && !by.can_create(app) {
                 return Err(StoreError::NoApp.into());
             }
             let found = found.unwrap_or_else(|| App::new(app.clone(), DEFAULT_PRODUCTION_BRANCH));
-            let reads = self.reading(&found, secret).await?;
+            let reads = self.branches_requiring(&found, secret).await?;
             match self.vault.set((&found, creates), secret, value, &reads, &by.actor).await {
-                // Somebody else has created it meanwhile.
+                // The app was created concurrently.
                 Err(SecretError::Store(StoreError::NoApp)) if creates => {}
                 set => break set?,
             }
         };
-        self.serve_value(&changed, act).await;
+        self.serve_secret(&changed, change).await;
         Ok(changed)
     }
 
-    /// Changes limits of an app, and runs what is live of it within them, here and on the other nodes. The app as it is then.
+    /// Changes limits of an app and applies them to its live revisions on all nodes. Returns the changed app.
     ///
     /// # Errors
-    /// A limit cannot have such a value, or the store failed. Nothing was changed.
+    /// A value is out of range, or the store failed. Nothing was changed.
     pub async fn change_limits(
         &self,
         app: &App,
@@ -80,43 +81,43 @@ impl Deployer {
         by: &Actor,
     ) -> Result<App, LimitsError> {
         check_ranges(changes)?;
-        let act = self.begin_act(&app.name);
+        let change = self.begin_change(&app.name);
         let node = self.peers.as_ref().map(|peers| peers.node);
         let changed = self.store.change_limits(app, changes, node, by).await?;
-        self.serve_changed(&changed, act).await;
+        self.serve_changed(&changed, change).await;
         Ok(changed)
     }
 
-    /// Unsets a secret that nothing live requires.
+    /// Unsets a secret that no live revision requires.
     ///
     /// # Errors
-    /// Something does, or the store failed. Nothing was changed.
+    /// A live revision requires it, or the store failed. Nothing was changed.
     pub async fn unset_secret(
         &self,
         app: &App,
         secret: (Environment, &SettingName),
         by: &Actor,
-    ) -> Result<Changed, NotUnset> {
-        let act = self.begin_act(&app.name);
+    ) -> Result<Changed, UnsetSecretError> {
+        let change = self.begin_change(&app.name);
         let mut app = app.clone();
         let changed = loop {
-            let reads = self.reading(&app, secret).await.map_err(SecretError::from)?;
+            let reads = self.branches_requiring(&app, secret).await.map_err(SecretError::from)?;
             if let Some(NewDeploy { branch, .. }) = reads.into_iter().next() {
-                return Err(NotUnset::InUse { branch });
+                return Err(UnsetSecretError::InUse { branch });
             }
             let changed = self.vault.unset(&app, secret, by).await?;
-            // Somebody has pushed meanwhile: what is live now may require it.
+            // After a concurrent push a live revision can require it: check again.
             if changed.changed || changed.app.generation == app.generation {
                 break changed;
             }
             app = changed.app;
         };
-        self.serve_value(&changed, act).await;
+        self.serve_secret(&changed, change).await;
         Ok(changed)
     }
 
-    /// The live revisions that require a secret, whether this node serves them or cannot.
-    async fn reading(
+    /// The live revisions that require a secret, served by this node or not.
+    async fn branches_requiring(
         &self,
         app: &App,
         (environment, name): (Environment, &SettingName),
@@ -130,7 +131,7 @@ impl Deployer {
                 None => match Prepared::manifest(&self.store, app, commit).await {
                     Ok(manifest) => manifest.secrets.required.contains(name),
                     Err(LoadError::Store(error)) if error.is_unavailable() => return Err(error),
-                    // One that cannot be read needs nothing.
+                    // A revision that cannot be loaded requires nothing.
                     Err(_) => false,
                 },
             };
@@ -141,9 +142,9 @@ impl Deployer {
         Ok(reads)
     }
 
-    /// A new value is served here, and then on the other nodes where something live reads it.
-    async fn serve_value(&self, changed: &Changed, act: Option<OwnAct>) {
-        if self.serve_changed(&changed.app, act).await
+    /// Serves a new value on this node, and waits for the other nodes if a live revision reads it.
+    async fn serve_secret(&self, changed: &Changed, change: Option<LocalChange>) {
+        if self.serve_changed(&changed.app, change).await
             && !changed.deploys.is_empty()
             && let Some(peers) = &self.peers
         {
@@ -151,36 +152,36 @@ impl Deployer {
         }
     }
 
-    /// What was committed is served, whether it can be read back just now or later. Whether it is already.
-    pub(super) async fn serve_changed(&self, app: &App, act: Option<OwnAct>) -> bool {
+    /// Serves a committed change. `false`: it cannot be read back now and is served later.
+    pub(super) async fn serve_changed(&self, app: &App, change: Option<LocalChange>) -> bool {
         match self.activation.sync_named(&app.name).await {
             Ok(()) => {
-                if let Some(act) = act {
-                    act.served();
+                if let Some(change) = change {
+                    change.served();
                 }
                 true
             }
             Err(error) => {
-                tracing::warn!(app = %app.name, %error, "cannot read back what was changed; it is served later");
+                tracing::warn!(app = %app.name, %error, "cannot read back a committed change; will retry");
                 false
             }
         }
     }
 
-    /// The other nodes serve an app as it is now, or are known to be behind.
+    /// Waits until the other nodes serve the app's current generation, or are known to be stale.
     pub(super) async fn wait_for_peers(&self, app: &App) {
         if let Some(peers) = &self.peers {
             peers.wait_for(app).await;
         }
     }
 
-    /// This node, which need not hear from others of what it does itself.
+    /// The id of this node, which ignores notifications of its own changes.
     pub(super) fn node(&self) -> Option<Uuid> {
         self.peers.as_ref().map(|peers| peers.node)
     }
 
-    /// An act of this node on the app begins. What other nodes do is heard of.
-    pub(super) fn begin_act(&self, app: &AppName) -> Option<OwnAct> {
-        self.peers.as_ref().map(|peers| peers.begin_act(app))
+    /// Begins a change by this node to the app, so that its own notification is not processed.
+    pub(super) fn begin_change(&self, app: &AppName) -> Option<LocalChange> {
+        self.peers.as_ref().map(|peers| peers.begin_change(app))
     }
 }

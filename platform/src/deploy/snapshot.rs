@@ -1,4 +1,4 @@
-//! The files of a commit that matter: the manifest and the scripts.
+//! The manifest and the scripts of a commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,33 +12,34 @@ use runtime::SOURCE_MAX;
 
 use crate::memory::{Account, OutOfMemory, Purpose, Reservation};
 
-/// The most bytes of manifest and scripts together: what one revision may weigh in memory.
-pub(super) const SNAPSHOT_MAX: u64 = 32 * 1024 * 1024;
+/// The maximum size of manifest and scripts together: what one revision can take in memory.
+pub(super) const SNAPSHOT_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
-/// How many files are read at once.
-const FILES_AT_ONCE: usize = 16;
+/// How many files are read per query.
+const FILES_PER_QUERY: usize = 16;
 
-/// The largest manifest or script that is read, in bytes.
-pub const FILE_MAX: u64 = if SOURCE_MAX > MANIFEST_MAX { SOURCE_MAX as u64 } else { MANIFEST_MAX as u64 };
+/// The maximum size of a manifest or script, in bytes.
+pub const FILE_BYTES_MAX: u64 =
+    if SOURCE_MAX > MANIFEST_MAX { SOURCE_MAX as u64 } else { MANIFEST_MAX as u64 };
 
-/// What stands at a path.
+/// The content of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum File {
-    /// A file and its bytes, which files with the same share.
+    /// A file; files with the same content share their bytes.
     Bytes(Bytes),
-    /// A symbolic link, which is never followed.
+    /// A symbolic link, which is not followed.
     Symlink,
-    /// A link to a commit of another repository, which is never followed.
+    /// A submodule, which is not followed.
     Submodule,
-    /// A file beyond [`FILE_MAX`].
+    /// A file larger than [`FILE_BYTES_MAX`].
     TooLarge,
 }
 
-/// How pointers begin (the specification of Git LFS).
+/// The first line of a pointer, see the Git LFS specification.
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 impl File {
-    /// Whether the file is a pointer of Git LFS, which stands in a commit for a file that is kept elsewhere.
+    /// Whether the file is a Git LFS pointer to content outside of the repository.
     pub fn is_lfs_pointer(&self) -> bool {
         matches!(self, Self::Bytes(bytes) if bytes.starts_with(LFS_POINTER))
     }
@@ -47,16 +48,16 @@ impl File {
 /// The manifest and the scripts of a working tree or a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
-    /// How many files there are in all.
+    /// The number of files.
     pub files: usize,
-    /// What stands at `picloud.toml`, if anything.
+    /// `picloud.toml`, if it exists.
     pub manifest: Option<File>,
-    /// Everything whose path ends in `.rhai`.
+    /// The files whose paths end in `.rhai`.
     pub scripts: BTreeMap<String, File>,
 }
 
 impl Snapshot {
-    /// The bytes that were read.
+    /// The size of the files read.
     pub fn bytes(&self) -> u64 {
         self.manifest
             .iter()
@@ -65,7 +66,7 @@ impl Snapshot {
             .sum()
     }
 
-    /// Puts `file` where its path says it belongs; other files are only counted.
+    /// Adds a manifest or script; other files are only counted.
     pub fn add(&mut self, path: &str, file: impl FnOnce() -> File) {
         self.files += 1;
         if path == manifest::FILE_NAME {
@@ -75,13 +76,13 @@ impl Snapshot {
         }
     }
 
-    /// What stands at `path`, if it is read into a snapshot.
+    /// The file at `path`, if it is part of the snapshot.
     pub fn get(&self, path: &str) -> Option<&File> {
         if path == manifest::FILE_NAME { self.manifest.as_ref() } else { self.scripts.get(path) }
     }
 
-    /// Whether a file at `path` is read into a snapshot.
-    pub fn wants(path: &str) -> bool {
+    /// Whether a file at `path` is part of a snapshot.
+    pub fn includes(path: &str) -> bool {
         path == manifest::FILE_NAME || is_script(path)
     }
 }
@@ -90,31 +91,32 @@ fn is_script(path: &str) -> bool {
     path.ends_with(".rhai")
 }
 
-/// Reads the snapshot of `commit`, up to more than [`SNAPSHOT_MAX`], and holds memory of the account for it.
+/// Reads the snapshot of `commit`, stopping after [`SNAPSHOT_BYTES_MAX`], and reserves memory of the account.
 ///
 /// # Errors
-/// The tree is beyond its limits, an object is missing, the repository cannot be read, or there is no room.
-pub(super) async fn of_commit<R: Repository>(
+/// The tree exceeds its limits, an object is missing, the repository cannot be read, or memory is short.
+pub(super) async fn read_snapshot<R: Repository>(
     quarantine: &QuarantineView<'_, R>,
     commit: ObjectId,
     limits: &TreeLimits,
     account: &Account,
 ) -> Result<(Snapshot, Reservation), SnapshotError> {
     let tree = match quarantine.files(commit, limits).await {
-        Err(ReadError::Limit(limit)) => return Err(SnapshotError::Refused(limit)),
+        Err(ReadError::Limit(limit)) => return Err(SnapshotError::Rejected(limit)),
         tree => tree?,
     };
-    let (wanted, others): (Vec<_>, Vec<_>) = tree.into_iter().partition(|file| Snapshot::wants(&file.path));
+    let (included, others): (Vec<_>, Vec<_>) =
+        tree.into_iter().partition(|file| Snapshot::includes(&file.path));
     let mut snapshot = Snapshot { files: others.len(), ..Snapshot::default() };
     let mut held = account.try_reserve(Purpose::Pushes, 0)?;
-    // Many files can be one blob: each is read and held once.
+    // Files can share blobs: each blob is read and stored once.
     let mut blobs: HashMap<ObjectId, Option<Bytes>> = HashMap::new();
-    for files in wanted.chunks(FILES_AT_ONCE) {
+    for files in included.chunks(FILES_PER_QUERY) {
         let is_file = |file: &&TreeFile| matches!(file.kind, FileKind::Regular | FileKind::Executable);
         let new = files.iter().filter(is_file).map(|file| file.id).filter(|id| !blobs.contains_key(id));
         let new: Vec<ObjectId> = new.collect::<BTreeSet<_>>().into_iter().collect();
-        held.try_grow(new.len() as u64 * FILE_MAX)?;
-        let mut read = quarantine.blobs(&new, FILE_MAX).await?;
+        held.try_grow(new.len() as u64 * FILE_BYTES_MAX)?;
+        let mut read = quarantine.blobs(&new, FILE_BYTES_MAX).await?;
         blobs.extend(new.into_iter().map(|id| (id, read.remove(&id).map(Bytes::from))));
         held.shrink_to(blobs.values().flatten().map(|blob| blob.len() as u64).sum());
         for file in files {
@@ -128,19 +130,19 @@ pub(super) async fn of_commit<R: Repository>(
             };
             snapshot.add(&file.path, || found);
         }
-        if snapshot.bytes() > SNAPSHOT_MAX {
+        if snapshot.bytes() > SNAPSHOT_BYTES_MAX {
             break;
         }
     }
     Ok((snapshot, held))
 }
 
-/// Why the files of a commit cannot be read.
+/// Why a snapshot was not read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SnapshotError {
-    /// The commit is beyond a limit: its author's matter.
+    /// The commit exceeds a limit of trees.
     #[error(transparent)]
-    Refused(TreeLimitError),
+    Rejected(TreeLimitError),
     #[error(transparent)]
     Read(#[from] ReadError),
     #[error(transparent)]

@@ -1,7 +1,8 @@
-//! Whose a domain is: the server's own names, which no app has, and the proof that a domain is an app's.
+//! Custom domains: the names reserved for the server, and the verification that a domain belongs to an app.
 //!
-//! Who holds the DNS of a domain proves it with a TXT record that names the app ([`challenge`]), which [`txt_lookup`] asks for. Who cannot
-//! do that asks an admin. The store remembers what was proven, so that nothing depends on DNS afterwards.
+//! The owner of a domain sets a TXT record that names the app ([`challenge`]), which [`txt_lookup`] queries.
+//! Otherwise an admin can approve the domain. The store keeps the result, so that nothing depends on DNS
+//! afterwards.
 
 pub mod txt_lookup;
 
@@ -16,59 +17,60 @@ use tokio::time::timeout;
 
 use txt_lookup::{TxtLookup, TxtLookupError};
 
-/// The label in front of a domain where its proof stands.
+/// The label of the challenge record, prepended to the domain.
 const CHALLENGE_LABEL: &str = "_picloud-challenge";
 
-/// What a proof begins with.
+/// The prefix of the record's value.
 const CHALLENGE_KEY: &str = "picloud-domain=";
 
 /// How long a push waits for DNS.
-const PUSH_LOOKUP_MAX: Duration = Duration::from_secs(3);
+const PUSH_LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// The names of the control plane, all of them in lower case. No app can have one as its domain.
+/// The names of the control plane, in lower case. Apps cannot use them as domains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OwnNames {
-    /// The domain whose subdomains are apps: it and all names below it.
+pub struct ServerNames {
+    /// The base domain of apps: it and all names below it are reserved.
     domain: Option<String>,
-    /// The others, without what is below them.
+    /// Further names, without their subdomains.
     names: BTreeSet<String>,
 }
 
-impl OwnNames {
-    /// The names of a server: its domain with all that is below it, and others.
+impl ServerNames {
+    /// Creates the reserved names: the base domain with its subdomains, and further names.
     pub fn new(domain: Option<&str>, names: impl IntoIterator<Item = String>) -> Self {
         let names = names.into_iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         Self { domain: domain.map(str::to_ascii_lowercase), names: names.collect() }
     }
 
-    /// The domain whose subdomains are apps.
+    /// The base domain of apps.
     pub fn domain(&self) -> Option<&str> {
         self.domain.as_deref()
     }
 
-    /// Whether `name` is the server's, whatever the case of its letters.
+    /// Whether `name` is reserved, ignoring case.
     pub fn contains(&self, name: &str) -> bool {
-        let within = |domain: &str| {
-            let Some(front) = name.len().checked_sub(domain.len()) else { return false };
-            name.is_char_boundary(front)
-                && name[front..].eq_ignore_ascii_case(domain)
-                && (front == 0 || name[..front].ends_with('.'))
+        let is_base_or_below = |domain: &str| {
+            let Some(prefix) = name.len().checked_sub(domain.len()) else { return false };
+            name.is_char_boundary(prefix)
+                && name[prefix..].eq_ignore_ascii_case(domain)
+                && (prefix == 0 || name[..prefix].ends_with('.'))
         };
-        self.domain.as_deref().is_some_and(within)
+        self.domain.as_deref().is_some_and(is_base_or_below)
             || self.names.iter().any(|own| own.eq_ignore_ascii_case(name))
     }
 }
 
-/// The DNS record that proves that a domain is an app's.
+/// The DNS record that verifies a domain for an app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Challenge {
     /// The name of the record.
     pub record: String,
-    /// What it says.
+    /// Its value.
     pub value: String,
 }
 
-/// The record that proves that `domain` is the app's. It is no secret: only who holds the DNS of the domain can set it.
+/// The record that verifies `domain` for the app. It is not secret: only the owner of the domain's DNS can
+/// set it.
 pub fn challenge(app: AppId, domain: &DomainName) -> Challenge {
     let mut hash = Sha256::new();
     hash.update(b"picloud domain\0");
@@ -79,14 +81,14 @@ pub fn challenge(app: AppId, domain: &DomainName) -> Challenge {
     Challenge { record: format!("{CHALLENGE_LABEL}.{domain}"), value: format!("{CHALLENGE_KEY}{digits}") }
 }
 
-/// Why DNS does not prove that a domain is an app's.
+/// Why a domain was not verified by DNS.
 #[derive(Debug, thiserror::Error)]
-pub enum ProofError {
-    /// There is no such record.
-    #[error("DNS has no TXT record {} that says {}", .0.record, .0.value)]
+pub enum VerificationError {
+    /// The record does not exist or has another value.
+    #[error("DNS has no TXT record {} with the value {}", .0.record, .0.value)]
     NoRecord(Challenge),
-    /// DNS cannot be asked.
-    #[error("cannot ask DNS for {record}")]
+    /// The DNS query failed.
+    #[error("cannot query DNS for {record}")]
     Lookup {
         /// The name of the record.
         record: String,
@@ -95,40 +97,40 @@ pub enum ProofError {
     },
 }
 
-/// Finds out whether domains are apps'.
+/// Verifies domains for apps.
 #[derive(Clone, Debug)]
-pub struct DomainProver {
+pub struct DomainVerifier {
     lookup: TxtLookup,
-    /// Whether a proof is needed; otherwise a domain is whose app names it first.
+    /// Whether verification is required; otherwise the first app that names a domain gets it.
     required: bool,
 }
 
-impl DomainProver {
-    /// One that asks `lookup`, where a proof is `required`.
+impl DomainVerifier {
+    /// Creates a verifier that queries `lookup` if verification is `required`.
     pub fn new(lookup: TxtLookup, required: bool) -> Self {
         Self { lookup, required }
     }
 
-    /// Whether a domain has to be proven.
+    /// Whether verification is required.
     pub(crate) fn is_required(&self) -> bool {
         self.required
     }
 
-    /// Asks DNS whether a domain is the app's.
+    /// Verifies a domain for the app by DNS.
     ///
     /// # Errors
-    /// It does not say so, or cannot be asked.
-    pub async fn prove(&self, app: AppId, domain: &DomainName) -> Result<(), ProofError> {
+    /// The record is missing, or the query failed.
+    pub async fn verify(&self, app: AppId, domain: &DomainName) -> Result<(), VerificationError> {
         let challenge = challenge(app, domain);
         match self.lookup.texts(&challenge.record).await {
             Ok(texts) if texts.iter().any(|text| text.trim_ascii() == challenge.value.as_bytes()) => Ok(()),
-            Ok(_) => Err(ProofError::NoRecord(challenge)),
-            Err(source) => Err(ProofError::Lookup { record: challenge.record, source }),
+            Ok(_) => Err(VerificationError::NoRecord(challenge)),
+            Err(source) => Err(VerificationError::Lookup { record: challenge.record, source }),
         }
     }
 
-    /// Those of `domains` that are the app's, as far as that can be found out while a push waits.
-    pub(crate) async fn proven(
+    /// The verified ones of `domains`, as far as DNS responds while a push waits.
+    pub(crate) async fn verified(
         &self,
         app: AppId,
         domains: Vec<DomainName>,
@@ -136,24 +138,24 @@ impl DomainProver {
         if !self.required {
             return domains.into_iter().map(|domain| (domain, DomainProof::Trusted)).collect();
         }
-        let mut asking = JoinSet::new();
+        let mut queries = JoinSet::new();
         for domain in domains {
             let this = self.clone();
-            asking.spawn(async move { this.prove(app, &domain).await.map(|()| domain) });
+            queries.spawn(async move { this.verify(app, &domain).await.map(|()| domain) });
         }
-        let mut proven = Vec::new();
+        let mut verified = Vec::new();
         let all = async {
-            while let Some(asked) = asking.join_next().await {
-                match asked {
-                    Ok(Ok(domain)) => proven.push((domain, DomainProof::Dns)),
-                    Ok(Err(error)) => tracing::debug!(%error, "a domain is not proven"),
-                    Err(error) => tracing::error!(%error, "asking for the proof of a domain ended early"),
+            while let Some(result) = queries.join_next().await {
+                match result {
+                    Ok(Ok(domain)) => verified.push((domain, DomainProof::Dns)),
+                    Ok(Err(error)) => tracing::debug!(%error, "domain not verified"),
+                    Err(error) => tracing::error!(%error, "task that verifies a domain panicked"),
                 }
             }
         };
-        // What is not known by then is pending.
-        let _ = timeout(PUSH_LOOKUP_MAX, all).await;
-        proven
+        // Domains without a result by then stay pending.
+        let _ = timeout(PUSH_LOOKUP_TIMEOUT, all).await;
+        verified
     }
 }
 
@@ -164,19 +166,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn own_names_are_the_domain_with_all_below_it_and_the_others_alone() {
-        let own = OwnNames::new(Some("Example.com"), ["Pi.local.".to_owned()]);
+    fn server_names_include_subdomains_of_base_domain_only() {
+        let own = ServerNames::new(Some("Example.com"), ["Pi.local.".to_owned()]);
         for name in ["example.com", "a.EXAMPLE.com", "a.b.example.com", "pi.local", "PI.local"] {
             assert!(own.contains(name), "{name}");
         }
         for name in ["com", "notexample.com", "example.com.org", "a.pi.local", "local", "", "ü.com"] {
             assert!(!own.contains(name), "{name}");
         }
-        assert!(!OwnNames::default().contains("pi.local"));
+        assert!(!ServerNames::default().contains("pi.local"));
     }
 
     #[test]
-    fn challenge_is_of_one_app_and_one_domain() {
+    fn challenge_depends_on_app_and_domain() {
         let [one, other] = [1, 2].map(|id| AppId::from_uuid(Uuid::from_u128(id)));
         let [a, b] = ["a.example", "b.example"].map(|name| DomainName::new(name).unwrap());
         let mine = challenge(one, &a);

@@ -1,6 +1,8 @@
-//! Asks a DNS server for the TXT records of a name (RFC 1035): over UDP, and over TCP where the answer does not fit.
+//! Queries a DNS server for the TXT records of a name (RFC 1035): over UDP, and over TCP after a truncated
+//! response.
 //!
-//! The servers are those of the system, or the one that the operator names. Nothing is remembered: who asks has just changed a record.
+//! The servers are those of the system, or the configured one. Nothing is cached: the record was often
+//! changed just before.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,32 +15,32 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
-/// Where the system says which servers it asks (resolv.conf(5)).
+/// The DNS servers of the system, see resolv.conf(5).
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 const DNS_PORT: u16 = 53;
 
-/// How many servers are asked, one after the other.
+/// How many servers are tried, one after the other.
 const SERVERS_MAX: usize = 3;
 
-/// How long a server can take to answer, and how often it is asked: a datagram can be lost.
-const ANSWER_WAIT: Duration = Duration::from_millis(1500);
-const TRIES: u32 = 2;
+/// The timeout of one attempt, and the attempts per server: datagrams can be lost.
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(1500);
+const ATTEMPTS_MAX: u32 = 2;
 
-/// The longest answer over UDP. None was offered more than 512 bytes.
+/// The maximum size of a response over UDP. Without EDNS, servers send at most 512 bytes.
 const DATAGRAM_BYTES_MAX: usize = 4096;
 
-/// Why the TXT records of a name are not known.
+/// Why a lookup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TxtLookupError {
-    /// The system names no server.
-    #[error("{RESOLV_CONF} names no DNS server")]
+    /// The system has no DNS server.
+    #[error("no DNS server in {RESOLV_CONF}")]
     NoServer,
-    /// The name cannot stand in a question.
+    /// The name is not valid in a query.
     #[error("the name is too long")]
     Name,
-    /// The server does not answer.
-    #[error("DNS server {0} does not answer")]
+    /// The server did not respond in time.
+    #[error("DNS server {0} did not respond in time")]
     Timeout(SocketAddr),
     /// The server cannot be reached.
     #[error("cannot reach DNS server {server}")]
@@ -48,37 +50,37 @@ pub enum TxtLookupError {
         /// Why.
         source: io::Error,
     },
-    /// The server answers that it failed.
-    #[error("DNS server {server} answers: {code}")]
+    /// The server responded with an error.
+    #[error("DNS server {server} responded with {code}")]
     Failed {
         /// The server.
         server: SocketAddr,
-        /// What it answers.
+        /// The response code.
         code: ResponseCode,
     },
-    /// The answer is none.
-    #[error("DNS server {0} answers what cannot be read")]
+    /// The response is malformed.
+    #[error("DNS server {0} sent a malformed response")]
     Malformed(SocketAddr),
 }
 
-/// Asks for TXT records.
+/// Looks up TXT records.
 #[derive(Clone, Debug, Default)]
 pub struct TxtLookup {
     server: Option<SocketAddr>,
 }
 
 impl TxtLookup {
-    /// One that asks `server`, or those of the system.
+    /// Creates a lookup that queries `server`, or the system's servers.
     pub fn new(server: Option<SocketAddr>) -> Self {
         Self { server }
     }
 
-    /// The TXT records of a name; none where there is no such name.
+    /// The TXT records of a name; empty if the name does not exist.
     ///
     /// # Errors
-    /// No server says which they are.
+    /// No server responded with them.
     pub(super) async fn texts(&self, name: &str) -> Result<Vec<Vec<u8>>, TxtLookupError> {
-        // With the dot of the root, so that nothing is added to it.
+        // Fully qualified, so that no search domain is appended.
         let name = Name::from_ascii(format!("{name}.")).map_err(|_| TxtLookupError::Name)?;
         let servers = match self.server {
             Some(server) => vec![server],
@@ -86,8 +88,8 @@ impl TxtLookup {
         };
         let mut failed = TxtLookupError::NoServer;
         for server in servers {
-            match ask(server, &name).await {
-                Ok(answer) => return Ok(texts_of(&answer)),
+            match query(server, &name).await {
+                Ok(response) => return Ok(texts_of(&response)),
                 Err(error) => failed = error,
             }
         }
@@ -95,7 +97,7 @@ impl TxtLookup {
     }
 }
 
-/// The servers that the system asks. The file is read each time: it changes with the network.
+/// The servers of the system. The file is read each time, since it changes with the network.
 async fn system_servers(path: &Path) -> Vec<SocketAddr> {
     let text = tokio::fs::read_to_string(path).await.unwrap_or_default();
     let addresses = text.lines().filter_map(|line| {
@@ -105,73 +107,73 @@ async fn system_servers(path: &Path) -> Vec<SocketAddr> {
     addresses.take(SERVERS_MAX).map(|address| SocketAddr::new(address, DNS_PORT)).collect()
 }
 
-async fn ask(server: SocketAddr, name: &Name) -> Result<Message, TxtLookupError> {
-    let mut question = Message::query();
-    question.metadata.recursion_desired = true;
-    question.add_query(Query::query(name.clone(), RecordType::TXT));
-    let bytes = question.to_vec().map_err(|_| TxtLookupError::Name)?;
+async fn query(server: SocketAddr, name: &Name) -> Result<Message, TxtLookupError> {
+    let mut request = Message::query();
+    request.metadata.recursion_desired = true;
+    request.add_query(Query::query(name.clone(), RecordType::TXT));
+    let bytes = request.to_vec().map_err(|_| TxtLookupError::Name)?;
     let unreachable = |source| TxtLookupError::Unreachable { server, source };
-    let mut answer = over_udp(server, &question, &bytes).await?;
-    if answer.metadata.truncation {
-        let asking = timeout(ANSWER_WAIT, over_tcp(server, &bytes)).await;
-        let whole = asking.map_err(|_| TxtLookupError::Timeout(server))?.map_err(unreachable)?;
-        let read = Message::from_vec(&whole).ok().filter(|answer| is_answer(answer, &question));
-        answer = read.ok_or(TxtLookupError::Malformed(server))?;
+    let mut response = query_udp(server, &request, &bytes).await?;
+    if response.metadata.truncation {
+        let receiving = timeout(RESPONSE_TIMEOUT, query_tcp(server, &bytes)).await;
+        let whole = receiving.map_err(|_| TxtLookupError::Timeout(server))?.map_err(unreachable)?;
+        let read = Message::from_vec(&whole).ok().filter(|response| is_response_to(response, &request));
+        response = read.ok_or(TxtLookupError::Malformed(server))?;
     }
-    match answer.metadata.response_code {
-        ResponseCode::NoError | ResponseCode::NXDomain => Ok(answer),
+    match response.metadata.response_code {
+        ResponseCode::NoError | ResponseCode::NXDomain => Ok(response),
         code => Err(TxtLookupError::Failed { server, code }),
     }
 }
 
-async fn over_udp(server: SocketAddr, question: &Message, bytes: &[u8]) -> Result<Message, TxtLookupError> {
+async fn query_udp(server: SocketAddr, request: &Message, bytes: &[u8]) -> Result<Message, TxtLookupError> {
     let unreachable = |source| TxtLookupError::Unreachable { server, source };
     let any: IpAddr = match server {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    // A port of its own, and connected: nobody else's datagrams are read.
+    // A separate connected socket only receives datagrams of this server.
     let socket = UdpSocket::bind((any, 0)).await.map_err(unreachable)?;
     socket.connect(server).await.map_err(unreachable)?;
-    for _ in 0..TRIES {
+    for _ in 0..ATTEMPTS_MAX {
         socket.send(bytes).await.map_err(unreachable)?;
-        let answered = timeout(ANSWER_WAIT, async {
+        let receiving = timeout(RESPONSE_TIMEOUT, async {
             let mut datagram = vec![0; DATAGRAM_BYTES_MAX];
             loop {
                 let length = socket.recv(&mut datagram).await?;
-                // What is no answer to the question may come from somebody who guesses.
+                // Datagrams that do not match the query can be spoofed.
                 match Message::from_vec(&datagram[..length]) {
-                    Ok(answer) if is_answer(&answer, question) => return Ok(answer),
+                    Ok(response) if is_response_to(&response, request) => return Ok(response),
                     _ => {}
                 }
             }
         });
-        if let Ok(answer) = answered.await {
-            return answer.map_err(unreachable);
+        if let Ok(response) = receiving.await {
+            return response.map_err(unreachable);
         }
     }
     Err(TxtLookupError::Timeout(server))
 }
 
-/// The answer over TCP, where each message has its length before it (RFC 1035 section 4.2.2).
-async fn over_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
+/// Queries over TCP, where each message is prefixed with its length (RFC 1035 section 4.2.2).
+async fn query_tcp(server: SocketAddr, request: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
-    let length = u16::try_from(question.len()).map_err(io::Error::other)?;
-    stream.write_all(&[&length.to_be_bytes(), question].concat()).await?;
-    let mut answer = vec![0; usize::from(stream.read_u16().await?)];
-    stream.read_exact(&mut answer).await?;
-    Ok(answer)
+    let length = u16::try_from(request.len()).map_err(io::Error::other)?;
+    stream.write_all(&[&length.to_be_bytes(), request].concat()).await?;
+    let mut response = vec![0; usize::from(stream.read_u16().await?)];
+    stream.read_exact(&mut response).await?;
+    Ok(response)
 }
 
-fn is_answer(answer: &Message, question: &Message) -> bool {
-    answer.metadata.message_type == MessageType::Response
-        && answer.metadata.id == question.metadata.id
-        && answer.queries == question.queries
+fn is_response_to(response: &Message, request: &Message) -> bool {
+    response.metadata.message_type == MessageType::Response
+        && response.metadata.id == request.metadata.id
+        && response.queries == request.queries
 }
 
-/// What the TXT records of an answer say. They can stand under another name, to which that of the question leads.
-fn texts_of(answer: &Message) -> Vec<Vec<u8>> {
-    let texts = answer.answers.iter().filter_map(|record| match &record.data {
+/// The values of the TXT records. With a CNAME they have another name than the query.
+fn texts_of(response: &Message) -> Vec<Vec<u8>> {
+    let texts = response.answers.iter().filter_map(|record| match &record.data {
         RData::TXT(text) => Some(text.txt_data.concat()),
         _ => None,
     });
@@ -187,68 +189,68 @@ mod tests {
 
     use super::*;
 
-    /// What a server answers to a question.
-    fn answer(question: &[u8], code: ResponseCode, text: Option<&str>) -> Message {
-        let question = Message::from_vec(question).unwrap();
-        let mut answer = Message::response(question.metadata.id, OpCode::Query);
-        answer.metadata.response_code = code;
-        let name = question.queries[0].name().clone();
-        answer.add_queries(question.queries);
-        answer.add_answers(text.map(|text| {
-            // A long record comes in pieces.
+    /// Builds a server's response to a request.
+    fn response(request: &[u8], code: ResponseCode, text: Option<&str>) -> Message {
+        let request = Message::from_vec(request).unwrap();
+        let mut response = Message::response(request.metadata.id, OpCode::Query);
+        response.metadata.response_code = code;
+        let name = request.queries[0].name().clone();
+        response.add_queries(request.queries);
+        response.add_answers(text.map(|text| {
+            // A long record consists of several strings.
             let (first, second) = text.split_at(text.len() / 2);
             Record::from_rdata(name, 60, RData::TXT(TXT::new(vec![first.to_owned(), second.to_owned()])))
         }));
-        answer
+        response
     }
 
-    /// A server that answers each datagram with those that `answers` makes of it.
-    async fn server(answers: impl Fn(&[u8]) -> Vec<Message> + Send + 'static) -> SocketAddr {
+    /// A server that responds to each datagram with the messages of `responses`.
+    async fn server(responses: impl Fn(&[u8]) -> Vec<Message> + Send + 'static) -> SocketAddr {
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         tokio::spawn(async move {
             let mut datagram = [0; 1024];
             loop {
                 let (length, from) = socket.recv_from(&mut datagram).await.unwrap();
-                for answer in answers(&datagram[..length]) {
-                    socket.send_to(&answer.to_vec().unwrap(), from).await.unwrap();
+                for response in responses(&datagram[..length]) {
+                    socket.send_to(&response.to_vec().unwrap(), from).await.unwrap();
                 }
             }
         });
         address
     }
 
-    async fn ask(server: SocketAddr) -> Result<Vec<Vec<u8>>, TxtLookupError> {
+    async fn query(server: SocketAddr) -> Result<Vec<Vec<u8>>, TxtLookupError> {
         TxtLookup::new(Some(server)).texts("_picloud-challenge.shop.example").await
     }
 
     #[tokio::test]
-    async fn text_is_put_together_and_a_name_that_is_not_there_has_none() {
-        let there = server(|question| vec![answer(question, ResponseCode::NoError, Some("proof"))]).await;
-        assert_eq!(ask(there).await.unwrap(), [b"proof".to_vec()]);
-        let none = server(|question| vec![answer(question, ResponseCode::NXDomain, None)]).await;
-        assert_eq!(ask(none).await.unwrap(), Vec::<Vec<u8>>::new());
-        let failed = server(|question| vec![answer(question, ResponseCode::ServFail, None)]).await;
-        assert!(matches!(ask(failed).await, Err(TxtLookupError::Failed { .. })));
+    async fn lookup_joins_strings_and_returns_nothing_for_missing_names() {
+        let there = server(|request| vec![response(request, ResponseCode::NoError, Some("proof"))]).await;
+        assert_eq!(query(there).await.unwrap(), [b"proof".to_vec()]);
+        let none = server(|request| vec![response(request, ResponseCode::NXDomain, None)]).await;
+        assert_eq!(query(none).await.unwrap(), Vec::<Vec<u8>>::new());
+        let failed = server(|request| vec![response(request, ResponseCode::ServFail, None)]).await;
+        assert!(matches!(query(failed).await, Err(TxtLookupError::Failed { .. })));
     }
 
     #[tokio::test]
-    async fn answers_to_other_questions_are_passed_over() {
-        let forger = server(|question| {
-            let right = answer(question, ResponseCode::NoError, Some("right"));
-            let mut forged = answer(question, ResponseCode::NoError, Some("forged"));
+    async fn responses_to_other_queries_are_ignored() {
+        let forger = server(|request| {
+            let right = response(request, ResponseCode::NoError, Some("right"));
+            let mut forged = response(request, ResponseCode::NoError, Some("forged"));
             forged.metadata.id ^= 1;
-            let mut elsewhere = answer(question, ResponseCode::NoError, Some("elsewhere"));
+            let mut elsewhere = response(request, ResponseCode::NoError, Some("elsewhere"));
             elsewhere.queries[0].set_query_type(RecordType::A);
             vec![forged, elsewhere, right]
         });
-        assert_eq!(ask(forger.await).await.unwrap(), [b"right".to_vec()]);
+        assert_eq!(query(forger.await).await.unwrap(), [b"right".to_vec()]);
     }
 
     #[tokio::test]
-    async fn answer_that_does_not_fit_comes_over_tcp() {
-        let udp = server(|question| {
-            let mut cut = answer(question, ResponseCode::NoError, None);
+    async fn truncated_response_is_repeated_over_tcp() {
+        let udp = server(|request| {
+            let mut cut = response(request, ResponseCode::NoError, None);
             cut.metadata.truncation = true;
             vec![cut]
         });
@@ -256,18 +258,18 @@ mod tests {
         let listener = TcpListener::bind(address).await.unwrap();
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut question = vec![0; usize::from(stream.read_u16().await.unwrap())];
-            stream.read_exact(&mut question).await.unwrap();
+            let mut request = vec![0; usize::from(stream.read_u16().await.unwrap())];
+            stream.read_exact(&mut request).await.unwrap();
             let text = "long".repeat(100);
-            let bytes = answer(&question, ResponseCode::NoError, Some(&text)).to_vec().unwrap();
+            let bytes = response(&request, ResponseCode::NoError, Some(&text)).to_vec().unwrap();
             stream.write_u16(bytes.len().try_into().unwrap()).await.unwrap();
             stream.write_all(&bytes).await.unwrap();
         });
-        assert_eq!(ask(address).await.unwrap(), [b"long".repeat(100)]);
+        assert_eq!(query(address).await.unwrap(), [b"long".repeat(100)]);
     }
 
     #[tokio::test]
-    async fn servers_are_those_of_the_system() {
+    async fn servers_are_read_from_resolv_conf() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("resolv.conf");
         std::fs::write(&path, "# a\nsearch lan\nnameserver 192.0.2.1\nnameserver ::1 \nnameserver x\n")

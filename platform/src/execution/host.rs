@@ -1,4 +1,4 @@
-//! What a script reaches outside while it runs: so far its log, and the node's memory.
+//! The host of a running script: its log and its memory.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,31 +10,31 @@ use uuid::Uuid;
 
 use crate::executor::CpuPermit;
 use crate::live::Live;
-use crate::memory::{Growing, Purpose};
+use crate::memory::{GrowingReservation, Purpose};
 use crate::recording::Recorder;
 
-/// The host of an inline pass: what the script logs is kept until the pass has ended.
+/// The host of an inline pass, which buffers log lines until the pass ends.
 pub(super) struct InlineHost {
     live: Arc<Live>,
     lines: Mutex<Vec<LogLine>>,
-    memory: Growing,
+    memory: GrowingReservation,
 }
 
 impl InlineHost {
     pub(super) fn new(live: Arc<Live>) -> Arc<Self> {
-        Arc::new(Self { live, lines: Mutex::default(), memory: Growing::new(Purpose::Scripts) })
+        Arc::new(Self { live, lines: Mutex::default(), memory: GrowingReservation::new(Purpose::Scripts) })
     }
 
     pub(super) fn live(&self) -> &Live {
         &self.live
     }
 
-    /// What was run, and what it logged; the pass has ended.
+    /// Returns the revision and the log lines after the pass.
     pub(super) fn into_parts(self: Arc<Self>) -> (Arc<Live>, Vec<LogLine>) {
         let own = |lines: Mutex<Vec<LogLine>>| lines.into_inner().unwrap_or_else(PoisonError::into_inner);
         match Arc::try_unwrap(self) {
             Ok(host) => (host.live, own(host.lines)),
-            // The pass has given its own back; this is for the compiler.
+            // Unreachable after the pass, which drops its reference.
             Err(host) => {
                 let lines = std::mem::take(&mut *host.lines.lock().unwrap_or_else(PoisonError::into_inner));
                 (Arc::clone(&host.live), lines)
@@ -49,29 +49,29 @@ impl Host for InlineHost {
         HostCall::Ready(())
     }
 
-    /// An inline pass ends instead.
+    /// An inline pass ends instead of waiting.
     fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
         Duration::ZERO
     }
 
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
-        grow(&self.memory, &self.live, bytes)
+        reserve(&self.memory, &self.live, bytes)
     }
 
     fn note_leaked(&self, bytes: u64) {
-        self.live.memory().charge_lost(bytes);
+        self.live.memory().charge_leaked(bytes);
     }
 }
 
-/// Holds `bytes` for a run in all.
-fn grow(memory: &Growing, live: &Live, bytes: u64) -> Result<(), OutOfMemoryError> {
-    memory.grow_to(live.memory(), bytes).map_err(|refused| {
-        live.note_out_of_memory(Purpose::Scripts, &refused);
-        OutOfMemoryError(refused.to_string())
+/// Grows the reservation of a run to `bytes`.
+fn reserve(memory: &GrowingReservation, live: &Live, bytes: u64) -> Result<(), OutOfMemoryError> {
+    memory.grow_to(live.memory(), bytes).map_err(|error| {
+        live.report_out_of_memory(Purpose::Scripts, &error);
+        OutOfMemoryError(error.to_string())
     })
 }
 
-/// The host of a run on a thread of its own: what the script logs is recorded as it is written.
+/// The host of a run on a worker, which streams log lines to the recorder.
 pub(super) struct ThreadHost {
     recorder: Recorder,
     live: Arc<Live>,
@@ -79,7 +79,7 @@ pub(super) struct ThreadHost {
     execution: Uuid,
     cpu: Arc<CpuPermit>,
     lines: AtomicU32,
-    memory: Growing,
+    memory: GrowingReservation,
 }
 
 impl ThreadHost {
@@ -90,11 +90,11 @@ impl ThreadHost {
         cpu: Arc<CpuPermit>,
     ) -> Self {
         let (script, execution) = (invocation.script.clone(), invocation.execution_id);
-        let memory = Growing::new(Purpose::Scripts);
+        let memory = GrowingReservation::new(Purpose::Scripts);
         Self { recorder, live, script, execution, cpu, lines: AtomicU32::new(0), memory }
     }
 
-    /// How many lines were recorded.
+    /// The number of streamed lines.
     pub(super) fn lines(&self) -> u32 {
         self.lines.load(Ordering::Relaxed)
     }
@@ -103,7 +103,7 @@ impl ThreadHost {
 impl Host for ThreadHost {
     fn log(&self, line: LogLine) -> HostCall<()> {
         self.lines.fetch_add(1, Ordering::Relaxed);
-        self.recorder.take_line(&self.live, &self.script, self.execution, line, SystemTime::now());
+        self.recorder.record_line(&self.live, &self.script, self.execution, line, SystemTime::now());
         HostCall::Ready(())
     }
 
@@ -116,10 +116,10 @@ impl Host for ThreadHost {
     }
 
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
-        grow(&self.memory, &self.live, bytes)
+        reserve(&self.memory, &self.live, bytes)
     }
 
     fn note_leaked(&self, bytes: u64) {
-        self.live.memory().charge_lost(bytes);
+        self.live.memory().charge_leaked(bytes);
     }
 }

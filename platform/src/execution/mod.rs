@@ -1,6 +1,6 @@
-//! One run of a script: admitted, run where it keeps nobody waiting, recorded.
+//! Executes a script: acquires a slot, runs inline or on a worker, and records the execution.
 //!
-//! - `host`: what a script reaches outside
+//! - `host`: the host functions of a running script
 
 mod host;
 
@@ -19,51 +19,51 @@ use crate::executor::SlotPermit;
 use crate::executor::worker_pool::{self, Priority};
 use crate::live::Live;
 use crate::recording::{CapturedLogs, FinishedRun, Recorder};
-use crate::tally::RejectReason;
+use crate::request_metrics::RejectReason;
 
-/// Why nothing was run.
+/// Why an execution was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Busy {
-    /// The app already runs as many executions as its manifest allows, and as many wait, or this one waited for too long.
-    #[error("the app is full ({limit} of {limit} executions)")]
-    Full {
-        /// How many those are.
+pub enum BusyError {
+    /// The concurrency limit of the app is reached, and its queue is full or the wait timed out.
+    #[error("the app is at its limit of {limit} concurrent executions")]
+    NoSlot {
+        /// The limit.
         limit: u32,
     },
-    /// The other executions of the app left it no CPU permit.
-    #[error("the app got no processor time within {} s", WAIT_MAX.as_secs())]
+    /// No CPU permit of the app became free in time.
+    #[error("the app got no CPU permit within {} s", WAIT_TIMEOUT.as_secs())]
     NoCpu,
 }
 
-/// The longest that a run waits for a slot, and for a CPU permit.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// The wait timeouts for a slot and for a CPU permit.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often the host calls of a script wait between inline passes, and how long those passes take in all. Beyond that a thread
-/// of its own costs less than running it again.
+/// The budget of inline passes: host calls that wait, and total time. Beyond it a worker is cheaper than
+/// running the script again.
 const INLINE_WAITS_MAX: u32 = 16;
-const INLINE_TIME_MAX: Duration = Duration::from_millis(2);
+const INLINE_TIME_BUDGET: Duration = Duration::from_millis(2);
 
-/// Runs a script of a live revision to its end, or until the returned future is dropped: then the script is stopped.
+/// Runs a script of a live revision to its end, or stops it when the returned future is dropped.
 ///
-/// The revision was taken once by the caller and is kept to the end, whatever is deployed meanwhile. Most scripts are over
-/// within microseconds and run inline. Those that take longer run on a worker, since a run cannot move to another thread, with
-/// one of their app's CPU permits.
+/// The caller's revision is used to the end, whatever is deployed meanwhile. Most scripts end within
+/// microseconds and run inline. Longer ones run on a worker, since a run cannot move to another thread, with
+/// a CPU permit of their app.
 ///
 /// # Errors
-/// [`Busy`]: the app has no free slot and as many runs wait as it has slots, or this one waited for too long. Nothing was run.
+/// [`BusyError`]: the app has no free slot and its queue is full, or the wait timed out. Nothing was run.
 pub async fn execute(
     recorder: &Recorder,
     live: Arc<Live>,
     invocation: Invocation,
-) -> Result<Execution, Busy> {
-    // What most requests do not need is boxed: the future of a request is moved some times.
+) -> Result<Execution, BusyError> {
+    // The slow path is boxed to keep the future of a request small.
     let slot = match live.try_acquire_slot() {
         Some(slot) => slot,
         None => Box::pin(with_wait_timeout(live.acquire_slot()))
             .await
             .flatten()
-            .ok_or(Busy::Full { limit: live.concurrency() })
-            .inspect_err(|_| live.tally().rejected(RejectReason::Concurrency))?,
+            .ok_or(BusyError::NoSlot { limit: live.concurrency() })
+            .inspect_err(|_| live.metrics().count_rejection(RejectReason::Concurrency))?,
     };
     let span = tracing::trace_span!(
         target: TRACE_TARGET,
@@ -76,7 +76,7 @@ pub async fn execute(
     );
     let mut live = live;
     let (mut waits, mut spent) = (0, Duration::ZERO);
-    while waits <= INLINE_WAITS_MAX && spent < INLINE_TIME_MAX {
+    while waits <= INLINE_WAITS_MAX && spent < INLINE_TIME_BUDGET {
         let host = InlineHost::new(live);
         let pass = runtime::run_inline(&host.live().revision, &invocation, Arc::<InlineHost>::clone(&host));
         let lines;
@@ -96,21 +96,21 @@ pub async fn execute(
     Box::pin(execute_on_worker(recorder, live, invocation, span, slot)).await
 }
 
-/// The same on a worker.
+/// Runs the script on a worker.
 async fn execute_on_worker(
     recorder: &Recorder,
     live: Arc<Live>,
     invocation: Invocation,
     span: Span,
     slot: SlotPermit,
-) -> Result<Execution, Busy> {
+) -> Result<Execution, BusyError> {
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
-    let cpu = with_wait_timeout(live.acquire_cpu()).await.ok_or(Busy::NoCpu);
-    let cpu = Arc::new(cpu.inspect_err(|_| live.tally().rejected(RejectReason::Processor))?);
+    let cpu = with_wait_timeout(live.acquire_cpu()).await.ok_or(BusyError::NoCpu);
+    let cpu = Arc::new(cpu.inspect_err(|_| live.metrics().count_rejection(RejectReason::Processor))?);
     let recorder = recorder.clone();
-    let gives_way = cpu.is_contested() || !live.branch.production;
-    let priority = if gives_way { Priority::Background } else { Priority::Normal };
+    let is_background = cpu.is_contested() || !live.branch.production;
+    let priority = if is_background { Priority::Background } else { Priority::Normal };
     let running = worker_pool::run(priority, move || {
         let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&cpu));
         let host = Arc::new(host);
@@ -122,14 +122,14 @@ async fn execute_on_worker(
             Err(failure) => Execution::failed(failure),
         };
         let logs = CapturedLogs::Streamed(host.lines());
-        // What the run held is given back before it is recorded, which takes memory of the app too.
+        // Release the memory of the run before recording, which uses memory of the app too.
         drop(host);
         (finish(&recorder, live, invocation, &span, execution, logs), (cpu, slot))
     });
     Ok(running.await.unwrap_or_else(worker_panicked))
 }
 
-/// Traces, counts and records a run that is over.
+/// Traces, counts and records a finished run.
 fn finish(
     recorder: &Recorder,
     live: Arc<Live>,
@@ -143,16 +143,17 @@ fn finish(
     if let Some(kind) = failure {
         span.record("error.type", kind.as_str());
     }
-    live.tally().executed(invocation.trigger.kind(), failure);
-    recorder.take(live, &execution, logs, |live, logs| FinishedRun::new(live, invocation, &execution, logs));
+    live.metrics().observe_execution(invocation.trigger.kind(), failure);
+    recorder
+        .record(live, &execution, logs, |live, logs| FinishedRun::new(live, invocation, &execution, logs));
     execution
 }
 
-/// 1xx are interim responses, and 101 switches protocols (RFC 9110 section 15.2): no answers of a script.
+/// 1xx are interim responses, and 101 switches protocols (RFC 9110 section 15.2): not allowed from scripts.
 fn reject_1xx(execution: Execution, invocation: &Invocation) -> Execution {
     match (&execution.outcome, &invocation.trigger) {
         (Ok(Response { status: status @ ..200, .. }), Trigger::Http(_)) => {
-            let message = format!("a request cannot be answered with status {status}");
+            let message = format!("a response cannot have status {status}");
             let failure = Failure { kind: FailureKind::InvalidResponse, message, location: None };
             Execution { outcome: Err(failure), ..execution }
         }
@@ -160,19 +161,20 @@ fn reject_1xx(execution: Execution, invocation: &Invocation) -> Execution {
     }
 }
 
-/// Waits for [`WAIT_MAX`] at most.
-async fn with_wait_timeout<T>(coming: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(WAIT_MAX, coming).await.ok()
+/// Waits for at most [`WAIT_TIMEOUT`].
+async fn with_wait_timeout<T>(future: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(WAIT_TIMEOUT, future).await.ok()
 }
 
-/// A thread that died under a script; the runtime catches panics itself, so this is the last net.
+/// The result after a panic of the worker; the runtime catches panics of scripts itself, so this is a
+/// fallback.
 fn worker_panicked() -> Execution {
     let failure =
-        Failure { kind: FailureKind::Panic, message: "the run ended early".to_owned(), location: None };
+        Failure { kind: FailureKind::Panic, message: "the worker panicked".to_owned(), location: None };
     Execution::failed(failure)
 }
 
-/// Stops a running script when nobody waits for its answer any more.
+/// Stops a running script when the caller drops the execution.
 struct StopOnDrop(Arc<AtomicBool>);
 
 impl StopOnDrop {

@@ -1,12 +1,12 @@
-//! Which executions compute on a thread of their own: one of each app, whatever others do, since else it would wait for the
-//! whole of their executions, and beyond that as many as there are processors to spare.
+//! CPU permits: which executions compute on a worker. Every app can run one, independent of other apps, and
+//! beyond that as many as there are spare processors.
 //!
-//! The executions of one app share its permits: one that has computed for a while hands its permit to the next that waits for
-//! one ([`CpuPermit::yield_to_others`]), and waits after the others, on its thread and in the middle of its run. So a long one
-//! and short ones go on side by side. One that waits for its host gives its permit back ([`CpuPermit::wait`]).
+//! The executions of an app share its permits: after a time slice an execution hands its permit to the next
+//! waiting one ([`CpuPermit::yield_to_others`]) and queues again, parked on its thread in the middle of its
+//! run. So long and short executions progress together. An execution that waits for its host releases its
+//! permit ([`CpuPermit::wait`]).
 //!
-//! Previews have permits apart from those of production, fewer of them: however many executions of previews go on, production
-//! finds what it would find without them.
+//! Previews have separate, fewer permits: production is not affected by executions of previews.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -18,27 +18,27 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
 
-/// How many processors there are.
+/// The number of processors.
 static PROCESSORS: LazyLock<usize> =
     LazyLock::new(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
 
-/// What all apps share, for production.
-static PRODUCTION: LazyLock<Shared> = LazyLock::new(|| Shared::of(apps(), *PROCESSORS - 1));
+/// The shared permits for production.
+static PRODUCTION: LazyLock<Shared> = LazyLock::new(|| Shared::of(apps_max(), *PROCESSORS - 1));
 
-/// The same for previews: half as many, and none beyond one execution of each app.
-static PREVIEWS: LazyLock<Shared> = LazyLock::new(|| Shared::of(apps() / 2, 0));
+/// The shared permits for previews: half as many, and no spare ones.
+static PREVIEWS: LazyLock<Shared> = LazyLock::new(|| Shared::of(apps_max() / 2, 0));
 
-/// What all apps share.
+/// The permits shared by all apps.
 #[derive(Debug)]
 struct Shared {
-    /// The apps that keep a processor busy at once. The kernel shares the processors among them, so that none waits for another
-    /// one's execution to end; each takes a thread and its memory, which is why there are not more.
+    /// How many apps can compute at once. The kernel schedules them fairly; each takes a thread with its
+    /// memory, which bounds the number.
     apps: Semaphore,
-    /// What apps can have beyond one execution each: as much as there are other processors, and more would only take turns with
-    /// each other, and with the threads that answer requests.
+    /// Permits beyond one execution per app: as many as there are other processors. More would only compete
+    /// with each other and with the threads that serve requests.
     spare: Semaphore,
-    /// The executions that wait in the middle of their run, of all apps: each keeps its thread and its memory. One app has half of
-    /// that at the most ([`AppCpu::parked`]).
+    /// Slots of parked executions of all apps: each keeps its thread and memory. One app has at most half of
+    /// them ([`AppCpu::parked`]).
     parked: Semaphore,
 }
 
@@ -48,39 +48,39 @@ impl Shared {
     }
 }
 
-/// How often one that waits in the middle of its run looks whether it has been stopped.
-const STOP_LOOK: Duration = Duration::from_millis(50);
+/// How often a parked execution checks whether it was stopped.
+const STOP_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What production of an app has of the processors, or all of its previews.
+/// The CPU permits of an app's production, or of all its previews.
 #[derive(Debug)]
 pub(crate) struct AppCpu {
     shared: &'static Shared,
     busy: Arc<Semaphore>,
-    /// The one permit that is the app's own.
+    /// The app's guaranteed permit.
     own: Arc<Semaphore>,
-    /// How many executions compute, or want to.
+    /// The number of executions that compute or wait for a permit.
     demand: Arc<AtomicUsize>,
-    /// Those that wait for a permit, the one that has waited longest first.
+    /// The executions that wait for a permit, in FIFO order.
     queue: Mutex<VecDeque<Queued>>,
-    /// Slots for those that wait in the middle of their run.
+    /// The app's slots of parked executions.
     parked: Semaphore,
 }
 
-/// The right to compute on a thread of its own, given back on drop.
+/// A permit to compute on a worker, released on drop.
 #[derive(Debug)]
-#[must_use = "the permit ends as soon as it is dropped"]
+#[must_use = "the permit is released when it is dropped"]
 pub struct CpuPermit {
     cpu: Arc<AppCpu>,
-    /// `None` while it is another execution's.
-    held: Mutex<Option<Held>>,
+    /// `None` while another execution has it.
+    held: Mutex<Option<HeldPermits>>,
     _demand: DemandGuard,
-    /// Whether others of the app wanted it as well.
+    /// Whether the app demanded more permits than it can have.
     contested: bool,
 }
 
-/// What a permit consists of.
+/// The semaphore permits second a CPU permit.
 #[derive(Debug)]
-struct Held {
+struct HeldPermits {
     _own: Option<OwnedSemaphorePermit>,
     _shared: SemaphorePermit<'static>,
     _app: OwnedSemaphorePermit,
@@ -89,20 +89,20 @@ struct Held {
 /// An execution that waits for a permit.
 #[derive(Debug)]
 struct Queued {
-    /// It waits in the middle of its run.
+    /// Whether it is parked in the middle of its run.
     parked: bool,
-    permit: oneshot::Sender<Handed>,
+    permit: oneshot::Sender<Handover>,
 }
 
-/// A permit that is handed over.
+/// A permit that is handover over.
 #[derive(Debug)]
-struct Handed {
-    held: Held,
-    /// The sender takes over the receiver's slot among those that wait in the middle of their run.
+struct Handover {
+    held: HeldPermits,
+    /// Whether the sender takes over the receiver's parked slot.
     for_parked_slot: bool,
 }
 
-/// A slot among the executions that wait in the middle of their run.
+/// A slot of a parked execution.
 struct ParkedSlot<'a>(Option<&'a AppCpu>);
 
 impl<'a> ParkedSlot<'a> {
@@ -113,8 +113,8 @@ impl<'a> ParkedSlot<'a> {
         Some(Self(Some(cpu)))
     }
 
-    /// It is another one's now.
-    fn leave(mut self) {
+    /// Passes the slot on.
+    fn hand_over(mut self) {
         self.0 = None;
     }
 }
@@ -128,7 +128,7 @@ impl Drop for ParkedSlot<'_> {
     }
 }
 
-/// An execution that keeps a processor busy, or wants to.
+/// Counts an execution as demand while it exists.
 #[derive(Debug)]
 struct DemandGuard(Arc<AtomicUsize>);
 
@@ -146,70 +146,70 @@ impl Drop for DemandGuard {
 }
 
 impl CpuPermit {
-    /// Whether the app wants more than its share: then what it has should give way to others.
+    /// Whether the app demands more than its share: then its work runs at background priority.
     pub fn is_contested(&self) -> bool {
         self.contested
     }
 
-    /// Hands the permit to another execution of the app, if any waits for it, and waits for the next one, or until the run is
-    /// `stopped`. Returns how long that took. Where no more executions can wait in the middle of their run, only one that does
-    /// already gets the permit.
+    /// Hands the permit to the next waiting execution of the app, if any, and waits for the next permit, or
+    /// until the run is `stopped`. Returns the waiting time. Without a free parked slot, only a parked
+    /// execution gets the permit.
     pub(crate) fn yield_to_others(&self, stopped: impl Fn() -> bool) -> Duration {
         let (began, cpu) = (Instant::now(), &*self.cpu);
         let Some(held) = self.held().take() else { return Duration::ZERO };
         let slot = ParkedSlot::try_acquire(cpu);
         let for_parked_slot = slot.is_none();
-        if let Err(held) = cpu.hand_over(Handed { held, for_parked_slot }) {
+        if let Err(held) = cpu.hand_over(Handover { held, for_parked_slot }) {
             self.held().replace(held);
             return Duration::ZERO;
         }
         let slot = slot.unwrap_or_else(|| ParkedSlot(Some(cpu)));
         let mut permit = cpu.enqueue(true);
-        let handed = wait(cpu.handed_or_free(&mut permit), stopped).or_else(|| {
+        let handover = block_on(cpu.handed_over_or_free(&mut permit), stopped).or_else(|| {
             permit.close();
             permit.try_recv().ok()
         });
-        if let Some(Handed { held, for_parked_slot }) = handed {
+        if let Some(Handover { held, for_parked_slot }) = handover {
             self.held().replace(held);
             if for_parked_slot {
-                slot.leave();
+                slot.hand_over();
             }
         }
         began.elapsed()
     }
 
-    /// Waits on this thread until `coming` is over or the run is `stopped`, without the permit meanwhile. Returns how long that
-    /// took, the wait for the next permit included.
-    pub(crate) fn wait(&self, coming: impl Future<Output = ()>, stopped: impl Fn() -> bool) -> Duration {
+    /// Blocks until `future` completes or the run is `stopped`, without the permit meanwhile. Returns the
+    /// waiting time, including that for the next permit.
+    pub(crate) fn wait(&self, future: impl Future<Output = ()>, stopped: impl Fn() -> bool) -> Duration {
         let began = Instant::now();
         drop(self.held().take());
-        if wait(coming, &stopped).is_some() {
+        if block_on(future, &stopped).is_some() {
             let mut permit = self.cpu.enqueue(false);
-            if let Some(handed) = wait(self.cpu.handed_or_free(&mut permit), stopped) {
-                self.held().replace(handed.held);
+            if let Some(handover) = block_on(self.cpu.handed_over_or_free(&mut permit), stopped) {
+                self.held().replace(handover.held);
             }
         }
         began.elapsed()
     }
 
-    /// Nothing panics while the lock is held.
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+    /// No code panics while holding the lock.
+    fn held(&self) -> MutexGuard<'_, Option<HeldPermits>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl AppCpu {
-    /// What production of an app has.
-    pub(crate) fn of_production() -> Self {
-        Self::of(&PRODUCTION, apps())
+    /// The permits of an app's production.
+    pub(crate) fn for_production() -> Self {
+        Self::of(&PRODUCTION, apps_max())
     }
 
-    /// What all previews of an app have.
-    pub(crate) fn of_previews() -> Self {
-        Self::of(&PREVIEWS, apps() / 2)
+    /// The permits of all previews of an app.
+    pub(crate) fn for_previews() -> Self {
+        Self::of(&PREVIEWS, apps_max() / 2)
     }
 
-    /// What an app has of what so many share.
+    /// The permits of an app among `apps` that share them.
     fn of(shared: &'static Shared, apps: usize) -> Self {
         Self {
             shared,
@@ -221,77 +221,77 @@ impl AppCpu {
         }
     }
 
-    /// Waits for a permit. No app has more of them than its share, however many of its executions wait.
+    /// Waits for a permit. An app never has more than its share.
     pub(crate) async fn acquire(self: &Arc<Self>) -> CpuPermit {
         let demand = DemandGuard::new(&self.demand);
         let mut permit = self.enqueue(false);
-        let held = self.handed_or_free(&mut permit).await.held;
+        let held = self.handed_over_or_free(&mut permit).await.held;
         let contested = demand.0.load(Ordering::Relaxed) > permits_max();
         CpuPermit { cpu: Arc::clone(self), held: Mutex::new(Some(held)), _demand: demand, contested }
     }
 
-    /// Waits after those that wait for a permit already.
-    fn enqueue(&self, parked: bool) -> oneshot::Receiver<Handed> {
-        let (permit, handed) = oneshot::channel();
+    /// Appends to the queue for a permit.
+    fn enqueue(&self, parked: bool) -> oneshot::Receiver<Handover> {
+        let (permit, handover) = oneshot::channel();
         let mut queue = self.queue();
         queue.retain(|waiting| !waiting.permit.is_closed());
         queue.push_back(Queued { parked, permit });
-        handed
+        handover
     }
 
-    /// Waits until a permit is handed over by an execution that had it for a slice, or free.
-    async fn handed_or_free(&self, permit: &mut oneshot::Receiver<Handed>) -> Handed {
+    /// Waits until a permit is handover over or free.
+    async fn handed_over_or_free(&self, permit: &mut oneshot::Receiver<Handover>) -> Handover {
         tokio::select! {
             biased;
-            Ok(handed) = &mut *permit => handed,
+            Ok(handover) = &mut *permit => handover,
             held = self.acquire_free() => {
                 permit.close();
-                // One that came in this moment counts: its sender has given it away.
-                permit.try_recv().unwrap_or(Handed { held, for_parked_slot: false })
+                // A permit handover over in this moment counts: its sender no longer has it.
+                permit.try_recv().unwrap_or(Handover { held, for_parked_slot: false })
             }
         }
     }
 
-    /// Hands the permit to the execution that has waited longest for one; gives it back where none waits.
-    fn hand_over(&self, mut handed: Handed) -> Result<(), Held> {
+    /// Hands the permit to the first eligible execution in the queue; returns it if there is none.
+    fn hand_over(&self, mut handover: Handover) -> Result<(), HeldPermits> {
         let mut queue = self.queue();
-        let for_parked_slot = handed.for_parked_slot;
-        let may_get_it = |waiting: &Queued| waiting.parked || !for_parked_slot;
-        while let Some(next) = queue.iter().position(may_get_it).and_then(|next| queue.remove(next)) {
-            match next.permit.send(handed) {
+        let for_parked_slot = handover.for_parked_slot;
+        let is_eligible = |waiting: &Queued| waiting.parked || !for_parked_slot;
+        while let Some(next) = queue.iter().position(is_eligible).and_then(|next| queue.remove(next)) {
+            match next.permit.send(handover) {
                 Ok(()) => return Ok(()),
-                // It waits no more.
-                Err(back) => handed = back,
+                // The receiver was dropped.
+                Err(back) => handover = back,
             }
         }
-        Err(handed.held)
+        Err(handover.held)
     }
 
-    /// Nothing panics while the lock is held.
+    /// No code panics while holding the lock.
     fn queue(&self) -> MutexGuard<'_, VecDeque<Queued>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a permit is free.
-    async fn acquire_free(&self) -> Held {
-        const OPEN: &str = "these semaphores are never closed";
-        let app = Arc::clone(&self.busy).acquire_owned().await.expect(OPEN);
+    async fn acquire_free(&self) -> HeldPermits {
+        const NEVER_CLOSED: &str = "the semaphores are never closed";
+        let app = Arc::clone(&self.busy).acquire_owned().await.expect(NEVER_CLOSED);
         let own = async {
-            let own = Arc::clone(&self.own).acquire_owned().await.expect(OPEN);
-            (Some(own), self.shared.apps.acquire().await.expect(OPEN))
+            let own = Arc::clone(&self.own).acquire_owned().await.expect(NEVER_CLOSED);
+            (Some(own), self.shared.apps.acquire().await.expect(NEVER_CLOSED))
         };
-        let spare = async { (None, self.shared.spare.acquire().await.expect(OPEN)) };
+        let spare = async { (None, self.shared.spare.acquire().await.expect(NEVER_CLOSED)) };
         let (own, shared) = tokio::select! {
             biased;
             own = own => own,
             spare = spare => spare,
         };
-        Held { _own: own, _shared: shared, _app: app }
+        HeldPermits { _own: own, _shared: shared, _app: app }
     }
 }
 
-/// Waits on this thread; `None` where it was stopped.
-fn wait<T>(coming: impl Future<Output = T>, stopped: impl Fn() -> bool) -> Option<T> {
+/// Blocks on a future; `None` if the run was stopped.
+fn block_on<T>(future: impl Future<Output = T>, stopped: impl Fn() -> bool) -> Option<T> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
@@ -299,24 +299,24 @@ fn wait<T>(coming: impl Future<Output = T>, stopped: impl Fn() -> bool) -> Optio
         }
     }
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut coming = pin!(coming);
+    let mut future = pin!(future);
     loop {
-        if let Poll::Ready(came) = coming.as_mut().poll(&mut Context::from_waker(&waker)) {
-            return Some(came);
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return Some(output);
         }
         if stopped() {
             return None;
         }
-        thread::park_timeout(STOP_LOOK);
+        thread::park_timeout(STOP_POLL_INTERVAL);
     }
 }
 
-/// How many apps may keep a processor busy at once.
-fn apps() -> usize {
+/// How many apps can compute at once.
+fn apps_max() -> usize {
     (4 * *PROCESSORS).clamp(8, 64)
 }
 
-/// How many processors one app may keep busy.
+/// How many permits one app can have.
 fn permits_max() -> usize {
     PROCESSORS.saturating_sub(1).max(1)
 }
@@ -333,8 +333,8 @@ mod tests {
     }
 
     #[test]
-    fn every_app_has_a_permit_of_its_own_however_many_others_take() {
-        let apps: Vec<Arc<AppCpu>> = (0..4).map(|_| Arc::new(AppCpu::of_production())).collect();
+    fn every_app_has_a_guaranteed_permit() {
+        let apps: Vec<Arc<AppCpu>> = (0..4).map(|_| Arc::new(AppCpu::for_production())).collect();
         let mut permits = Vec::new();
         for app in &apps {
             let before = permits.len();
@@ -349,35 +349,35 @@ mod tests {
     }
 
     #[test]
-    fn previews_take_nothing_from_production() {
-        let (previews, production) = (Arc::new(AppCpu::of_previews()), Arc::new(AppCpu::of_production()));
+    fn previews_do_not_use_permits_of_production() {
+        let (previews, production) = (Arc::new(AppCpu::for_previews()), Arc::new(AppCpu::for_production()));
         let Poll::Ready(preview) = now(previews.acquire()) else { panic!("the first waits") };
         assert!(now(previews.acquire()).is_pending(), "one at a time");
-        // It waits in the middle of its run for nobody: what waits is of previews.
+        // Production does not wait for previews.
         assert!(matches!(now(production.acquire()), Poll::Ready(_)));
         drop(preview);
         assert!(matches!(now(previews.acquire()), Poll::Ready(_)));
     }
 
     #[tokio::test]
-    async fn a_permit_is_contested_where_the_app_wants_more_than_it_may_have() {
-        let cpu = Arc::new(AppCpu::of_production());
+    async fn permit_is_contested_when_demand_exceeds_share() {
+        let cpu = Arc::new(AppCpu::for_production());
         let mut permits = Vec::new();
         for _ in 0..self::permits_max() {
             permits.push(cpu.acquire().await);
         }
         assert!(permits.iter().all(|permit| !permit.is_contested()));
-        let (mut next, mut behind) = (Box::pin(cpu.acquire()), Box::pin(cpu.acquire()));
+        let (mut next, mut second) = (Box::pin(cpu.acquire()), Box::pin(cpu.acquire()));
         let mut context = Context::from_waker(Waker::noop());
         assert!(next.as_mut().poll(&mut context).is_pending());
-        assert!(behind.as_mut().poll(&mut context).is_pending());
+        assert!(second.as_mut().poll(&mut context).is_pending());
         permits.pop();
-        assert!(next.await.is_contested(), "another one waits behind it");
-        drop((permits, behind));
-        assert!(!cpu.acquire().await.is_contested(), "nobody waits any more");
+        assert!(next.await.is_contested(), "another one waits after it");
+        drop((permits, second));
+        assert!(!cpu.acquire().await.is_contested(), "none waits any more");
     }
 
-    /// All permits that the app may have.
+    /// All permits of the app.
     async fn all_permits(cpu: &Arc<AppCpu>) -> Vec<CpuPermit> {
         let mut permits = Vec::new();
         for _ in 0..self::permits_max() {
@@ -387,18 +387,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_permit_is_passed_on_to_who_waits_and_comes_back() {
-        let cpu = Arc::new(AppCpu::of_production());
+    async fn yielded_permit_returns_after_waiting_execution() {
+        let cpu = Arc::new(AppCpu::for_production());
         let mut permits = all_permits(&cpu).await;
-        let long = permits.pop().expect("one at the least");
-        assert_eq!(long.yield_to_others(|| false), Duration::ZERO, "nobody waits");
+        let long = permits.pop().expect("at least one");
+        assert_eq!(long.yield_to_others(|| false), Duration::ZERO, "none waits");
         let (mut short, mut gave_up) = (Box::pin(cpu.acquire()), Box::pin(cpu.acquire()));
         let mut context = Context::from_waker(Waker::noop());
         assert!(gave_up.as_mut().poll(&mut context).is_pending());
         assert!(short.as_mut().poll(&mut context).is_pending());
         drop(gave_up);
         let passed = thread::spawn(move || (long.yield_to_others(|| false), long));
-        // It has the permit, while the long one waits in the middle of its run.
+        // It has the permit while the long one is parked.
         let short = short.await;
         assert!(!passed.is_finished());
         drop(short);
@@ -407,19 +407,19 @@ mod tests {
         drop((permits, long));
         assert_eq!(
             (cpu.parked.available_permits(), cpu.busy.available_permits()),
-            (apps() / 2, self::permits_max())
+            (apps_max() / 2, self::permits_max())
         );
     }
 
     #[tokio::test]
-    async fn many_share_one_permit_and_each_comes_to_its_end() {
-        let cpu = Arc::new(AppCpu::of_production());
+    async fn executions_share_permits_and_all_finish() {
+        let cpu = Arc::new(AppCpu::for_production());
         let held = all_permits(&cpu).await;
-        let threads: Vec<_> = (0..2 * apps())
+        let threads: Vec<_> = (0..2 * apps_max())
             .map(|_| {
                 let cpu = Arc::clone(&cpu);
                 thread::spawn(move || {
-                    let permit = wait(cpu.acquire(), || false).expect("it is not stopped");
+                    let permit = block_on(cpu.acquire(), || false).expect("it is not stopped");
                     for _ in 0..100 {
                         permit.yield_to_others(|| false);
                     }
@@ -431,15 +431,15 @@ mod tests {
         threads.into_iter().for_each(|thread| thread.join().expect("it ends"));
         assert_eq!(
             (cpu.parked.available_permits(), cpu.busy.available_permits()),
-            (apps() / 2, self::permits_max())
+            (apps_max() / 2, self::permits_max())
         );
     }
 
     #[tokio::test]
-    async fn one_that_is_stopped_waits_for_its_permit_no_more() {
-        let cpu = Arc::new(AppCpu::of_production());
+    async fn stopped_execution_does_not_wait_for_permit() {
+        let cpu = Arc::new(AppCpu::for_production());
         let mut permits = all_permits(&cpu).await;
-        let long = permits.pop().expect("one at the least");
+        let long = permits.pop().expect("at least one");
         let mut short = Box::pin(cpu.acquire());
         assert!(short.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
         long.yield_to_others(|| true);

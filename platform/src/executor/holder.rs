@@ -1,60 +1,61 @@
-//! Who holds a place: what is shared out fairly is shared among tokens first, then among the addresses that use one, then among the
-//! apps for which they do.
+//! Identifies the holder of a permit: permits are shared fairly among tokens first, then among the client
+//! networks of a token, then among the apps they are used for.
 
 use std::net::IpAddr;
 
 use manifest_schema::name::AppName;
 use uuid::Uuid;
 
-/// Who holds a place, or wants one.
+/// The holder of a permit, or a waiter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Holder {
-    /// Whose token was used.
+    /// The token that was used.
     pub principal: Principal,
-    /// From which network.
+    /// The client network.
     pub client: Option<IpAddr>,
-    /// For which app.
+    /// The app.
     pub app: AppName,
 }
 
-/// Someone who has a part of their own. Who holds a token cannot make others of it.
+/// An identity with its own share; it cannot be multiplied by the holder of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// Who has that token.
+    /// The holder of this token.
     Token(Uuid),
-    /// Who has the admin token, in that network: all who need no other share it.
+    /// The holder of the admin token in this network, since several users can share that token.
     Admin(Option<IpAddr>),
 }
 
-/// How many levels there are.
+/// The number of levels.
 pub(super) const LEVELS: usize = 3;
 
-/// What tells holders apart at a level who are the same at those before it.
+/// The key of a holder at one level.
 #[derive(PartialEq, Eq, Hash)]
-pub(super) enum Part<'h> {
+pub(super) enum LevelKey<'h> {
     Principal(Principal),
     Client(Option<IpAddr>),
     App(&'h AppName),
 }
 
 impl Holder {
-    /// Someone who uses `token`, or the admin token where there is none, from the network `client`, for `app`.
+    /// Creates the holder for `token`, or for the admin token if there is none, from the network `client`,
+    /// for `app`.
     pub fn new(token: Option<Uuid>, client: Option<IpAddr>, app: AppName) -> Self {
         let principal = token.map_or(Principal::Admin(client), Principal::Token);
         Self { principal, client, app }
     }
 
-    pub(super) fn part(&self, level: usize) -> Part<'_> {
+    pub(super) fn key(&self, level: usize) -> LevelKey<'_> {
         match level {
-            0 => Part::Principal(self.principal),
-            1 => Part::Client(self.client),
-            _ => Part::App(&self.app),
+            0 => LevelKey::Principal(self.principal),
+            1 => LevelKey::Client(self.client),
+            _ => LevelKey::App(&self.app),
         }
     }
 
-    /// Whether both are the same at all levels before that one.
-    pub(super) fn is_same_before(&self, other: &Self, level: usize) -> bool {
-        (0..level).all(|level| self.part(level) == other.part(level))
+    /// Whether both have the same keys at all levels before `level`.
+    pub(super) fn shares_levels_before(&self, other: &Self, level: usize) -> bool {
+        (0..level).all(|level| self.key(level) == other.key(level))
     }
 }
 
@@ -62,20 +63,20 @@ impl Holder {
 pub(super) mod tests {
     use super::*;
 
-    /// Someone with the token of that number, from a network and for an app of those numbers.
+    /// A holder with the numbered token and network, for an app.
     pub(crate) fn holder(token: u128, client: u8, app: &str) -> Holder {
         let client = IpAddr::from([127, 0, 0, client]);
         Holder::new(Some(Uuid::from_u128(token)), Some(client), AppName::new(app).unwrap())
     }
 
     #[test]
-    fn those_with_the_admin_token_are_told_apart_by_their_networks() {
+    fn admin_token_holders_are_distinguished_by_network() {
         let admin = |client: u8| Holder {
             ..Holder::new(None, holder(1, client, "app").client, holder(1, 1, "app").app)
         };
-        assert!(admin(1).is_same_before(&admin(1), LEVELS));
-        assert!(admin(1).part(0) != admin(2).part(0));
-        assert!(holder(1, 1, "app").part(0) == holder(1, 2, "other").part(0));
-        assert!(!holder(1, 1, "app").is_same_before(&holder(1, 1, "other"), LEVELS));
+        assert!(admin(1).shares_levels_before(&admin(1), LEVELS));
+        assert!(admin(1).key(0) != admin(2).key(0));
+        assert!(holder(1, 1, "app").key(0) == holder(1, 2, "other").key(0));
+        assert!(!holder(1, 1, "app").shares_levels_before(&holder(1, 1, "other"), LEVELS));
     }
 }

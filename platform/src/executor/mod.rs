@@ -1,24 +1,24 @@
-//! Which executions run when, and on which threads. Knows nothing of scripts.
+//! Schedules executions onto threads, and limits concurrency. Independent of scripts.
 //!
-//! - `slots`: how many executions of an app go on at once
-//! - `cpu`: which of them compute on a thread of their own
-//! - `worker_pool`: those threads, and their priorities
-//! - [`threads`]: the threads of the node itself
-//! - [`turns`]: which readings of repositories go on at once
-//! - [`fair_turns`]: which pushes are worked on at once
-//! - [`places`]: which pushes arrive and which fetches are answered at once, and what gives way to others
-//! - `holder`: among whom these are shared out
+//! - `slots`: the concurrent executions of an app
+//! - `cpu`: the permits to compute on a worker
+//! - `worker_pool`: the worker threads and their priorities
+//! - [`threads`]: the async runtimes of the node
+//! - [`app_semaphores`]: concurrent reads of repositories, per app and in total
+//! - [`fair_semaphore`]: concurrent work on pushes
+//! - [`evictable_slots`]: concurrent uploads of pushes and downloads of fetches, with eviction
+//! - `holder`: the identities among which permits are shared
 //!
-//! An execution takes a slot of its app. Where it takes longer than others should wait for, it takes a CPU permit too, and a
+//! An execution acquires a slot of its app. If it runs for long, it acquires a CPU permit too, and moves to a
 //! worker.
 
+pub mod app_semaphores;
 mod cpu;
-pub mod fair_turns;
+pub mod evictable_slots;
+pub mod fair_semaphore;
 mod holder;
-pub mod places;
 mod slots;
 pub mod threads;
-pub mod turns;
 pub(crate) mod worker_pool;
 
 pub(crate) use cpu::AppCpu;

@@ -1,15 +1,16 @@
-//! How many executions of an app go on at once: as many as its manifest allows, and as many wait for a slot.
+//! Concurrency limit of an app's executions: as many as its manifest allows, and as many can wait.
 //!
-//! Slots belong to the app, not to a revision: a swap frees none. Those of production are its own, and all previews of an app
-//! share others.
+//! Slots belong to the app, not to a revision: a swap frees none. Production has its own slots, and all
+//! previews of an app share others.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::Notify;
 
-/// The slots of an app. A permit is dropped before it looks for who waits, and who waits looks for a slot after saying so:
-/// neither can be seen to have done the second before the first, hence `SeqCst` throughout.
+/// The slots of an app. A dropped permit decrements before it checks for waiters, and a waiter registers
+/// before it checks for a free slot: neither can observe the other's steps in reverse, hence `SeqCst`
+/// throughout.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
     running: AtomicU32,
@@ -17,23 +18,23 @@ pub(crate) struct Slots {
     freed: Notify,
 }
 
-/// A slot, given back on drop.
+/// A permit for a slot, released on drop.
 #[derive(Debug)]
-#[must_use = "the slot is given back as soon as the permit is dropped"]
+#[must_use = "the slot is released when the permit is dropped"]
 pub struct SlotPermit {
     slots: Arc<Slots>,
 }
 
 impl Slots {
-    /// Takes one of `limit` slots, in order of arrival; `None` where as many wait already. How long to wait is the caller's to
-    /// decide.
+    /// Acquires one of `limit` slots in order of arrival; `None` if the queue is full. The caller bounds the
+    /// waiting time.
     pub(crate) async fn acquire(self: &Arc<Self>, limit: u32) -> Option<SlotPermit> {
         if let Some(permit) = self.try_acquire(limit) {
             return Some(permit);
         }
         let _waiting = Waiting::new(self, limit)?;
         loop {
-            // A permit that is dropped wakes the one who waits longest, or who comes next where nobody waits yet.
+            // A dropped permit wakes the longest waiter, or the next caller if there is none yet.
             if let Some(permit) = self.take(limit) {
                 return Some(permit);
             }
@@ -41,12 +42,12 @@ impl Slots {
         }
     }
 
-    /// Takes one of `limit` slots if one is free and nobody waits for it.
+    /// Acquires one of `limit` slots if one is free and there are no waiters.
     pub(crate) fn try_acquire(self: &Arc<Self>, limit: u32) -> Option<SlotPermit> {
         if self.waiting.load(Ordering::SeqCst) == 0 { self.take(limit) } else { None }
     }
 
-    /// How many executions go on, and how many wait for a slot.
+    /// The numbers of running and of waiting executions.
     pub(crate) fn load(&self) -> (u32, u32) {
         (self.running.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed))
     }
@@ -67,7 +68,7 @@ impl Drop for SlotPermit {
     }
 }
 
-/// An execution that waits for a slot.
+/// Counts a waiting execution until it is dropped.
 struct Waiting<'s>(&'s Slots);
 
 impl<'s> Waiting<'s> {
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_admit_as_many_as_their_limit_and_as_many_wait() {
+    fn slots_and_queue_are_limited() {
         let slots = Arc::new(Slots::default());
         let Poll::Ready(Some(first)) = now(slots.acquire(2)) else { panic!("the first waits") };
         let Poll::Ready(Some(second)) = now(slots.acquire(2)) else { panic!("the second waits") };
@@ -106,7 +107,7 @@ mod tests {
         assert!(fourth.as_mut().poll(&mut context).is_pending());
         assert!(matches!(now(slots.acquire(2)), Poll::Ready(None)), "no more can wait");
         drop(first);
-        assert!(fourth.as_mut().poll(&mut context).is_pending(), "the first to come is admitted first");
+        assert!(fourth.as_mut().poll(&mut context).is_pending(), "first come, first served");
         let Poll::Ready(Some(third)) = third.as_mut().poll(&mut context) else { panic!("a slot is free") };
         drop((second, third, fourth));
         assert_eq!(slots.load(), (0, 0));
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn who_gives_up_waiting_passes_the_slot_on() {
+    fn dropped_waiter_passes_slot_on() {
         let slots = Arc::new(Slots::default());
         let Poll::Ready(Some(first)) = now(slots.acquire(1)) else { panic!("the first waits") };
         let mut context = Context::from_waker(Waker::noop());

@@ -1,4 +1,4 @@
-//! The threads of a node: those that answer, and those for work that no request waits for.
+//! The async runtimes of a node: the main one, and ones for background work that no request waits for.
 
 use std::io;
 use std::sync::Mutex;
@@ -7,29 +7,29 @@ use std::thread;
 use runtime::CountingAllocator;
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much lower the priority of that work is, as `nice` counts: beside requests at full load, a quarter of a processor is
-/// left for it.
+/// The niceness of background threads: next to requests at full load, it leaves them a quarter of a
+/// processor.
 const NICE: i32 = 6;
 
-/// The system gives no more threads.
+/// The OS refuses to create more threads.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot start: the system gives no more threads")]
+#[error("cannot start: the OS refuses to create more threads")]
 pub struct ThreadsError(#[source] pub io::Error);
 
-/// The threads that a node runs on. Any of them can run a script, which needs a deep stack.
+/// The main runtime of a node. Any of its threads can run a script, which needs a deep stack.
 ///
 /// # Errors
-/// The system gives no more threads.
-pub fn threads() -> Result<Runtime, ThreadsError> {
+/// The OS refuses to create more threads.
+pub fn main_runtime() -> Result<Runtime, ThreadsError> {
     build(&mut builder())
 }
 
-/// Builds a runtime once it is seen that the system gives it its threads: the runtime itself panics where it does not.
+/// Builds a runtime after checking that the OS can create its threads: tokio panics if it cannot.
 fn build(builder: &mut Builder) -> Result<Runtime, ThreadsError> {
     let workers = thread::available_parallelism().map_or(1, usize::from);
     let gate = Mutex::new(());
     thread::scope(|scope| {
-        // All of them have to be there at once.
+        // All threads have to exist at the same time.
         let closed = gate.lock();
         let wait = || drop(gate.lock());
         let start = |_| thread::Builder::new().stack_size(runtime::STACK_SIZE).spawn_scoped(scope, wait);
@@ -48,19 +48,19 @@ fn builder() -> Builder {
     builder
 }
 
-/// Threads of a lower priority: to read a request of git, to unpack, check, commit and walk, to write records and to evict programs
-/// takes a processor for milliseconds, and no request waits for that. They end with this.
+/// A runtime with lower priority for git requests, checks, commits, record writes and evictions: they use a
+/// processor for milliseconds, and no request waits for them. Shut down on drop.
 #[derive(Debug)]
-pub struct BackgroundThreads(Option<Runtime>);
+pub struct BackgroundRuntime(Option<Runtime>);
 
-impl BackgroundThreads {
-    /// Starts them, as many as there are processors. They are known to the system by `name`.
+impl BackgroundRuntime {
+    /// Starts as many threads as there are processors, with `name`.
     ///
     /// # Errors
-    /// The system gives no more threads.
+    /// The OS refuses to create more threads.
     pub fn start(name: &str) -> Result<Self, ThreadsError> {
         let mut builder = builder();
-        // On Linux a thread has a priority of its own. Elsewhere only the kernel's fairness is left.
+        // Linux has priorities per thread. Elsewhere only the kernel's scheduler applies.
         if cfg!(target_os = "linux") {
             builder.on_thread_start(|| {
                 let _ = rustix::process::setpriority_process(None, NICE);
@@ -69,13 +69,13 @@ impl BackgroundThreads {
         Ok(Self(Some(build(builder.thread_name(name))?)))
     }
 
-    /// Where work is handed in.
+    /// The handle to spawn tasks on.
     pub fn handle(&self) -> Handle {
         self.0.as_ref().map_or_else(Handle::current, |threads| threads.handle().clone())
     }
 }
 
-impl Drop for BackgroundThreads {
+impl Drop for BackgroundRuntime {
     fn drop(&mut self) {
         if let Some(threads) = self.0.take() {
             threads.shutdown_background();
@@ -88,16 +88,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn work_in_the_background_gives_way_and_answers_do_not() {
+    fn background_threads_have_lower_priority() {
         let priority = || rustix::process::getpriority_process(None).expect("a priority");
-        let (usual, answering, background) =
-            (priority(), threads().unwrap(), BackgroundThreads::start("push").unwrap());
-        let asked = answering.spawn(async move { priority() });
-        assert_eq!(answering.block_on(asked).unwrap(), usual);
+        let (normal, main, background) =
+            (priority(), main_runtime().unwrap(), BackgroundRuntime::start("push").unwrap());
+        let task = main.spawn(async move { priority() });
+        assert_eq!(main.block_on(task).unwrap(), normal);
         for _ in 0..4 {
             let work = async move { (priority(), tokio::task::spawn_blocking(priority).await.unwrap()) };
-            let asked = background.handle().spawn(work);
-            assert_eq!(answering.block_on(asked).unwrap(), (usual + NICE, usual + NICE));
+            let task = background.handle().spawn(work);
+            assert_eq!(main.block_on(task).unwrap(), (normal + NICE, normal + NICE));
         }
     }
 }

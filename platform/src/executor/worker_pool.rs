@@ -1,6 +1,6 @@
-//! Threads for scripts that take long: as many as there is work, which is as much as there are CPU permits. Those of an app
-//! that wants more than its share, and all that go on and on, run at a lower priority than the threads that answer requests, so
-//! that short work does not wait for long work.
+//! Worker threads for long-running scripts: as many as there are jobs, which is bounded by the CPU permits.
+//! Jobs of apps that demand more than their share, and jobs beyond their time budget, run at a lower priority
+//! than threads that serve requests.
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -12,59 +12,58 @@ use std::time::Duration;
 use rustix::process::{Pid, setpriority_process};
 use tokio::sync::oneshot;
 
-/// How long a run keeps the normal priority: a script of some milliseconds waits for its share of a processor only.
+/// How long a job keeps the normal priority, so that scripts of some milliseconds are not delayed.
 const NORMAL_BUDGET: Duration = Duration::from_millis(10);
 
-/// How much lower the priority is after that, as `nice` counts: where a processor has both kinds of work, this one gets a
-/// tenth.
+/// The niceness of background jobs: next to normal work they get a tenth of a processor.
 const NICE: i32 = 10;
 
-/// How long a thread waits for the next piece of work.
+/// How long an idle thread waits for a job.
 const IDLE_THREAD_TTL: Duration = Duration::from_secs(10);
 
-/// What is to be done, and where it is. What it gives back is kept until the thread is ready for more.
-type Work = (Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>, Arc<Run>);
+/// A job and its state. The returned value is dropped when the thread is ready for the next job.
+type Job = (Box<dyn FnOnce() -> Box<dyn Any + Send> + Send>, Arc<JobState>);
 
 static NORMAL_POOL: Pool = Pool::new(Priority::Normal);
 static BACKGROUND_POOL: Pool = Pool::new(Priority::Background);
 
-/// At which priority something begins.
+/// The initial priority of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Priority {
-    /// At that of the threads that answer requests, for [`NORMAL_BUDGET`].
+    /// The priority of threads that serve requests, for [`NORMAL_BUDGET`].
     Normal,
-    /// At the lower one.
+    /// The lower priority.
     Background,
 }
 
-/// Where a piece of work is.
+/// The state of a job.
 #[derive(Debug, Default)]
-struct Run(Mutex<Progress>);
+struct JobState(Mutex<Progress>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Progress {
     #[default]
     Waiting,
-    /// On this thread, if threads have a priority of their own.
-    On(Option<Pid>),
-    /// On a thread whose priority was lowered for it.
+    /// Running on this thread, if the OS has priorities per thread.
+    Running(Option<Pid>),
+    /// Running on a thread whose priority was lowered.
     Lowered,
-    Over,
+    Finished,
 }
 
-impl Run {
-    /// Lowers the priority of the thread, if the work is still going on.
+impl JobState {
+    /// Lowers the priority of the thread if the job is still running.
     fn lower(&self) {
-        self.change(|progress| match progress {
-            Progress::On(Some(thread)) if setpriority_process(Some(thread), NICE).is_ok() => {
+        self.update(|progress| match progress {
+            Progress::Running(Some(thread)) if setpriority_process(Some(thread), NICE).is_ok() => {
                 Progress::Lowered
             }
             _ => progress,
         });
     }
 
-    /// Changes where it is, and says where it was.
-    fn change(&self, to: impl FnOnce(Progress) -> Progress) -> Progress {
+    /// Updates the progress and returns the previous one.
+    fn update(&self, to: impl FnOnce(Progress) -> Progress) -> Progress {
         let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let was = *progress;
         *progress = to(was);
@@ -77,62 +76,62 @@ fn this_thread() -> Option<Pid> {
     Some(rustix::thread::gettid())
 }
 
-/// Elsewhere a priority is that of the whole process, and only the kernel's fairness is left.
+/// Elsewhere priorities apply to the whole process.
 #[cfg(not(target_os = "linux"))]
 fn this_thread() -> Option<Pid> {
     None
 }
 
-/// Threads that do work of one kind.
+/// Threads for jobs of one priority.
 struct Pool {
     priority: Priority,
     queue: Mutex<Queue>,
     more: Condvar,
 }
 
-/// What waits for a thread, and the threads without work.
+/// The waiting jobs, and the idle threads.
 #[derive(Default)]
 struct Queue {
-    work: VecDeque<Work>,
-    /// Those that are done and will look here next.
+    jobs: VecDeque<Job>,
+    /// Threads that are about to take the next job.
     ready: usize,
-    /// Those that have looked, and must be woken.
-    asleep: usize,
+    /// Threads that sleep and must be woken.
+    sleeping: usize,
 }
 
 impl Pool {
     const fn new(priority: Priority) -> Self {
         Self {
             priority,
-            queue: Mutex::new(Queue { work: VecDeque::new(), ready: 0, asleep: 0 }),
+            queue: Mutex::new(Queue { jobs: VecDeque::new(), ready: 0, sleeping: 0 }),
             more: Condvar::new(),
         }
     }
 
-    /// Nothing panics while the lock is held.
+    /// No code panics while holding the lock.
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands work to a thread without any, or to a new one. A thread has the priority of the one that starts it, so this is for
-    /// threads of the usual one to call.
-    fn submit(&'static self, work: Work) {
+    /// Hands a job to an idle thread or a new one. A thread inherits the priority of the one that starts it,
+    /// so this must be called from threads with normal priority.
+    fn submit(&'static self, job: Job) {
         let mut queue = self.queue();
-        queue.work.push_back(work);
-        let unmet = queue.work.len().saturating_sub(queue.ready);
+        queue.jobs.push_back(job);
+        let unmet = queue.jobs.len().saturating_sub(queue.ready);
         if unmet == 0 {
             return;
         }
-        if unmet <= queue.asleep {
+        if unmet <= queue.sleeping {
             self.more.notify_one();
             return;
         }
         drop(queue);
         let builder = thread::Builder::new().name("worker".to_owned()).stack_size(runtime::STACK_SIZE);
         if let Err(error) = builder.spawn(|| self.worker_loop()) {
-            tracing::error!(%error, "a thread for scripts that take long cannot be started");
-            // Whoever waits for the work is told when it is dropped.
-            let _ = self.queue().work.pop_back();
+            tracing::error!(%error, "cannot start a worker thread");
+            // Dropping the job notifies its caller.
+            let _ = self.queue().jobs.pop_back();
         }
     }
 
@@ -142,51 +141,51 @@ impl Pool {
         }
         let mut was_ready = false;
         while let Some((job, run)) = self.next(was_ready) {
-            run.change(|_| Progress::On(this_thread()));
-            let kept = catch_unwind(AssertUnwindSafe(job));
-            // A priority may always be lowered, and by most never be raised again. A deep stack is given back with its thread.
-            if run.change(|_| Progress::Over) == Progress::Lowered || runtime::has_deep_stack() {
+            run.update(|_| Progress::Running(this_thread()));
+            let guard = catch_unwind(AssertUnwindSafe(job));
+            // Unprivileged processes cannot raise a priority again. A deep stack is freed with its thread.
+            if run.update(|_| Progress::Finished) == Progress::Lowered || runtime::has_deep_stack() {
                 return;
             }
-            // Whoever is let in by what is dropped now leaves work to this thread, and wakes no other one beside it.
+            // A job submitted by the drop below is left to this thread, and wakes no other one.
             self.queue().ready += 1;
             was_ready = true;
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(kept)));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(guard)));
         }
     }
 
-    /// Waits for work; `None` where none comes.
-    fn next(&self, was_ready: bool) -> Option<Work> {
+    /// Waits for a job; `None` after [`IDLE_THREAD_TTL`].
+    fn next(&self, was_ready: bool) -> Option<Job> {
         let mut queue = self.queue();
         queue.ready -= usize::from(was_ready);
         loop {
-            if let Some(work) = queue.work.pop_front() {
+            if let Some(work) = queue.jobs.pop_front() {
                 return Some(work);
             }
-            queue.asleep += 1;
+            queue.sleeping += 1;
             let (woken, waited) =
                 self.more.wait_timeout(queue, IDLE_THREAD_TTL).unwrap_or_else(PoisonError::into_inner);
             queue = woken;
-            queue.asleep -= 1;
-            if waited.timed_out() && queue.work.is_empty() {
+            queue.sleeping -= 1;
+            if waited.timed_out() && queue.jobs.is_empty() {
                 return None;
             }
         }
     }
 }
 
-/// Does `work` on one of the threads; `None` where it panicked, or no thread could be started. What it gives back beside its
-/// outcome is kept until its thread is ready for more.
+/// Runs `work` on a worker; `None` if it panicked or no thread could be started. The second value is dropped
+/// when the thread is ready for the next job.
 pub(crate) async fn run<T: Send + 'static, K: Send + 'static>(
     priority: Priority,
     work: impl FnOnce() -> (T, K) + Send + 'static,
 ) -> Option<T> {
     let (done, mut outcome) = oneshot::channel();
-    let run = Arc::<Run>::default();
+    let run = Arc::<JobState>::default();
     let job = Box::new(move || -> Box<dyn Any + Send> {
-        let (outcome, kept) = work();
+        let (outcome, guard) = work();
         let _ = done.send(outcome);
-        Box::new(kept)
+        Box::new(guard)
     });
     if priority == Priority::Background {
         BACKGROUND_POOL.submit((job, run));
@@ -207,7 +206,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn work_is_done_and_a_panic_ends_only_its_own() {
+    async fn panic_only_ends_its_own_job() {
         assert_eq!(run(Priority::Normal, || (1 + 1, ())).await, Some(2));
         for _ in 0..100 {
             let panics = || if true { panic!("on purpose") } else { ((), ()) };
@@ -218,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_work_waits_for_other_work() {
+    async fn jobs_do_not_wait_for_each_other() {
         let (meeting, met) = (Arc::new(std::sync::Barrier::new(12)), Duration::from_secs(60));
         let works: Vec<_> = (0..12)
             .map(|number| {
@@ -233,19 +232,19 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_does_what_its_end_lets_in() {
+    fn job_submitted_on_drop_runs_on_same_thread() {
         static POOL: Pool = Pool::new(Priority::Normal);
-        struct LetsIn(std::sync::mpsc::Sender<thread::ThreadId>, u32);
-        impl Drop for LetsIn {
+        struct SubmitsOnDrop(std::sync::mpsc::Sender<thread::ThreadId>, u32);
+        impl Drop for SubmitsOnDrop {
             fn drop(&mut self) {
                 let _ = self.0.send(thread::current().id());
                 let Some(more) = self.1.checked_sub(1) else { return };
-                let next = LetsIn(self.0.clone(), more);
+                let next = SubmitsOnDrop(self.0.clone(), more);
                 POOL.submit((Box::new(move || Box::new(next)), Arc::default()));
             }
         }
         let (sender, threads) = std::sync::mpsc::channel();
-        let first = LetsIn(sender, 100);
+        let first = SubmitsOnDrop(sender, 100);
         POOL.submit((Box::new(move || Box::new(first)), Arc::default()));
         let threads: Vec<_> = threads.iter().collect();
         assert_eq!(threads.len(), 101);
@@ -254,20 +253,20 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn what_goes_on_and_on_gives_way_to_others_and_the_next_does_not() {
+    async fn long_job_is_lowered_and_next_job_is_not() {
         let priority = || rustix::process::getpriority_process(None).unwrap();
-        let usual = priority();
+        let normal = priority();
         for _ in 0..8 {
-            assert_eq!(run(Priority::Normal, move || (priority(), ())).await, Some(usual));
-            assert_eq!(run(Priority::Background, move || (priority(), ())).await, Some(usual + NICE));
+            assert_eq!(run(Priority::Normal, move || (priority(), ())).await, Some(normal));
+            assert_eq!(run(Priority::Background, move || (priority(), ())).await, Some(normal + NICE));
             let lowered = run(Priority::Normal, move || {
                 let deadline = std::time::Instant::now() + Duration::from_secs(10);
-                while priority() == usual && std::time::Instant::now() < deadline {
+                while priority() == normal && std::time::Instant::now() < deadline {
                     thread::sleep(Duration::from_millis(1));
                 }
                 (priority(), ())
             });
-            assert_eq!(lowered.await, Some(usual + NICE));
+            assert_eq!(lowered.await, Some(normal + NICE));
         }
     }
 }

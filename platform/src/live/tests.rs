@@ -41,12 +41,12 @@ impl Host for NoHost {
     }
 
     fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {
-        unreachable!("nothing is left pending")
+        unreachable!("nothing is pending")
     }
 }
 
 #[test]
-fn a_branch_is_live_until_it_is_replaced_or_ended() {
+fn branch_is_live_until_replaced_or_removed() {
     let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     assert!(table.get("hello", "main").is_none() && table.get_production("hello").is_none());
@@ -64,7 +64,7 @@ fn a_branch_is_live_until_it_is_replaced_or_ended() {
     assert!(table.get_production("hello").is_none() && table.scheduled().is_empty());
 }
 
-/// Branches that the store knows, the first of which is production.
+/// Known branches, the first is production.
 fn known(labels: &[&str]) -> KnownBranches {
     KnownBranches {
         labels: labels.iter().map(|label| (*label).to_owned()).collect(),
@@ -74,31 +74,31 @@ fn known(labels: &[&str]) -> KnownBranches {
 }
 
 #[test]
-fn a_branch_that_is_known_and_cannot_be_served_is_not_nothing() {
+fn known_branch_that_cannot_be_served_is_unserved() {
     let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     let domain = DomainName::new("hello.example.com").unwrap();
     let domains = vec![domain.clone()];
     table.retain(&hello, &KnownBranches { domains, ..known(&["main", "feature"]) });
-    assert!(matches!(table.find_production("hello"), Some(Found::Unserved)));
-    assert!(matches!(table.find("hello", "feature"), Some(Found::Unserved)));
-    assert!(matches!(table.find_by_domain(domain.as_str()), Some(Found::Unserved)));
+    assert!(matches!(table.find_production("hello"), Some(LiveState::Unserved)));
+    assert!(matches!(table.find("hello", "feature"), Some(LiveState::Unserved)));
+    assert!(matches!(table.find_by_domain(domain.as_str()), Some(LiveState::Unserved)));
     assert!(table.find("hello", "other").is_none() && table.get_production("hello").is_none());
     assert_eq!(table.apps(), 0);
-    // A domain is an app's until the store says that it is not, whatever its manifest names.
+    // A domain stays with the app until the store releases it, independent of the manifest.
     table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
     assert_eq!(table.get_production("hello").unwrap().deploy, 1);
-    assert!(matches!(table.find_by_domain(domain.as_str()), Some(Found::Live(_))));
-    // What was served before stays so while the next revision cannot be.
+    assert!(matches!(table.find_by_domain(domain.as_str()), Some(LiveState::Live(_))));
+    // A served revision stays while the next one cannot be served.
     table.retain(&hello, &known(&["main"]));
-    assert!(matches!(table.find_production("hello"), Some(Found::Live(_))));
+    assert!(matches!(table.find_production("hello"), Some(LiveState::Live(_))));
     assert!(table.find("hello", "feature").is_none());
     assert!(table.find_by_domain(domain.as_str()).is_none());
     assert_eq!(table.apps(), 1);
 }
 
 #[test]
-fn one_app_does_not_notice_the_swap_of_another() {
+fn swap_of_one_app_does_not_affect_another() {
     let table = LiveTable::new(MemoryBudget::unbounded());
     let (one, two) = (AppName::new("one").unwrap(), AppName::new("two").unwrap());
     table.replace(&one, Branch::production("main"), revision('a', "1"), 1);
@@ -109,7 +109,7 @@ fn one_app_does_not_notice_the_swap_of_another() {
 }
 
 #[test]
-fn slots_are_the_apps_and_survive_a_swap() {
+fn slots_belong_to_app_and_survive_swap() {
     let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     table.replace(&hello, Branch::production("main"), revision('a', "1"), 1);
@@ -117,7 +117,7 @@ fn slots_are_the_apps_and_survive_a_swap() {
     table.replace(&hello, Branch::production("main"), revision('b', "2"), 2);
     table.replace(&hello, Branch::preview("preview", "preview", false), revision('c', "3"), 3);
     table.replace(&hello, Branch::preview("other", "other", false), revision('c', "3"), 4);
-    // Two of production, and one of all previews.
+    // Two for production, and one for all previews.
     let second = table.get("hello", "preview").unwrap().try_acquire_slot().unwrap();
     assert!(table.get("hello", "other").unwrap().try_acquire_slot().is_none());
     let third = table.get_production("hello").unwrap().try_acquire_slot().unwrap();
@@ -128,7 +128,7 @@ fn slots_are_the_apps_and_survive_a_swap() {
 }
 
 #[test]
-fn under_swaps_every_request_sees_one_whole_revision() {
+fn request_sees_one_consistent_revision_during_swaps() {
     let table = LiveTable::new(MemoryBudget::unbounded());
     let hello = AppName::new("hello").unwrap();
     let letters = ['a', 'b', 'c', 'd'];
@@ -154,13 +154,13 @@ fn under_swaps_every_request_sees_one_whole_revision() {
                         assert!(live.deploy >= newest, "went back from {newest} to {}", live.deploy);
                         newest = live.deploy;
                         let program = live.scripts().program(&live.revision, &call.script).unwrap();
-                        let answer =
+                        let response =
                             runtime::run(&live.revision, &program, &call, Arc::new(NoHost), &Arc::default())
                                 .outcome
                                 .unwrap();
                         let letter = live.revision.commit().chars().next().unwrap();
                         assert_eq!(letter, letters[(live.deploy % 4) as usize]);
-                        assert_eq!(answer.body, format!("\"{letter}\""));
+                        assert_eq!(response.body, format!("\"{letter}\""));
                         requests += 1;
                     }
                     requests
@@ -174,22 +174,22 @@ fn under_swaps_every_request_sees_one_whole_revision() {
 }
 
 #[test]
-fn apps_beyond_the_most_are_counted_together_and_idle_ones_not_at_all() {
+fn apps_beyond_limit_share_metrics_and_idle_apps_have_none() {
     let table = LiveTable::new(MemoryBudget::unbounded());
     let answered = |number: usize| {
-        let slot = table.slot(&AppName::new(&format!("a{number}")).unwrap());
-        slot.tally.answered(200, Duration::ZERO);
+        let entry = table.entry(&AppName::new(&format!("a{number}")).unwrap());
+        entry.metrics.observe(200, Duration::ZERO);
     };
-    (0..TALLIED_MAX).for_each(|number| drop(table.slot(&AppName::new(&format!("a{number}")).unwrap())));
-    assert!(table.numbers().is_empty());
-    [0, 7, TALLIED_MAX, TALLIED_MAX + 1].into_iter().for_each(answered);
-    let numbers = table.numbers();
-    let names: Vec<_> = numbers.iter().map(|numbers| numbers.app.as_deref()).collect();
+    (0..METRIC_APPS_MAX).for_each(|number| drop(table.entry(&AppName::new(&format!("a{number}")).unwrap())));
+    assert!(table.metrics().is_empty());
+    [0, 7, METRIC_APPS_MAX, METRIC_APPS_MAX + 1].into_iter().for_each(answered);
+    let metrics = table.metrics();
+    let names: Vec<_> = metrics.iter().map(|metrics| metrics.app.as_deref()).collect();
     assert_eq!(names, [Some("a0"), Some("a7"), None]);
-    assert_eq!(numbers[2].counts.answers[1][0], 2);
-    // What was counted stays, and a place that is free again is taken by the next app.
+    assert_eq!(metrics[2].counts.responses[1][0], 2);
+    // Shared counters stay, and a removed app frees its own set for the next one.
     table.retain(&AppName::new("a7").unwrap(), &KnownBranches::default());
-    answered(TALLIED_MAX + 2);
-    let names: Vec<_> = table.numbers().into_iter().map(|numbers| numbers.app).collect();
-    assert_eq!(names, [Some("a0".to_owned()), Some(format!("a{}", TALLIED_MAX + 2)), None]);
+    answered(METRIC_APPS_MAX + 2);
+    let names: Vec<_> = table.metrics().into_iter().map(|metrics| metrics.app).collect();
+    assert_eq!(names, [Some("a0".to_owned()), Some(format!("a{}", METRIC_APPS_MAX + 2)), None]);
 }

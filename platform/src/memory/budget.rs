@@ -13,91 +13,93 @@ use tokio::sync::futures::Notified;
 use super::account::{Account, AccountState};
 use super::{OutOfMemory, Purpose};
 
-/// What an app gets of the reserve for answering requests, however many apps want it.
+/// The minimum part of the serving reserve per app.
 const RESERVE_MIN_BYTES: u64 = 1024 * 1024;
 
-/// An account that holds less does not count among those that share a node under pressure.
-const ACTIVE_BYTES: u64 = 1024 * 1024;
+/// Accounts below this size do not count as active.
+const ACTIVE_BYTES_MIN: u64 = 1024 * 1024;
 
-/// What has to be freed before the allocator is asked to give it back to the system.
-const MUCH_BYTES: u64 = 4 * 1024 * 1024;
+/// How much has to be freed before the allocator returns it to the OS.
+const RETURN_BYTES_MIN: u64 = 4 * 1024 * 1024;
 
-/// How long after that it is asked: the allocator keeps what was freed within the last second.
+/// The delay of that: the allocator keeps memory freed within the last second.
 const RETURN_DELAY: Duration = Duration::from_secs(2);
 
-/// What is kept free by evictions in the background: a sixteenth of what can be held. To evict a large program takes milliseconds, for
-/// which no request is to wait.
-const HEADROOM: u64 = 16;
+/// The part kept free by background evictions: one sixteenth. Evicting a large program takes milliseconds,
+/// and no request should wait for that.
+const HEADROOM_DIVISOR: u64 = 16;
 
-/// How long the background rests between two rounds of evictions.
-const EVICT_EVERY: Duration = Duration::from_millis(20);
+/// The pause between rounds of background evictions.
+const EVICTION_INTERVAL: Duration = Duration::from_millis(20);
 
-/// The memory that a node has for its apps. Cheap to clone; clones are the same budget.
+/// The memory budget of a node for its apps. Cheap to clone; clones share it.
 ///
-/// An app gets memory by these rules:
+/// The rules for apps:
 ///
-/// 1. It never holds more than its share: half of the budget, unless its quota says otherwise. The last quarter of the share is for
-///    running scripts and what they are compiled to, so that an app which is full of bodies and texts still answers.
-/// 2. From three quarters of the budget on, it gets more only up to an equal part: the budget divided by the number of apps that
-///    hold a mebibyte or more.
-/// 3. The last eighth is a reserve for answering requests (scripts, bodies, answers). An app gets an equal part of it and at
-///    least a mebibyte, so that every app can run a script while others hold the rest; rule 2 does not apply to that part.
+/// 1. An app never exceeds its share: half of the budget by default. The last quarter of the share is for
+///    running scripts and their compiled programs, so that an app full of bodies and sources still serves
+///    requests.
+/// 2. From three quarters of the budget on, an app gets more only up to an equal part: the budget divided by
+///    the number of apps that use a mebibyte or more.
+/// 3. The last eighth is reserved for serving requests (scripts, bodies, responses). Every app gets an equal
+///    part of it, at least a mebibyte, so that it can run a script while others use the rest; rule 2 does not
+///    apply to this part.
 ///
-/// Before anything is refused, what can be built again is evicted ([`Evict`]); most of that is done in the background, before it must
-/// be ([`Self::keep_headroom`]).
+/// Before a rejection, rebuildable data is evicted ([`Evict`]); most evictions happen in the background
+/// before that ([`Self::keep_headroom`]).
 #[derive(Clone)]
 pub struct MemoryBudget(Arc<BudgetState>);
 
-/// The numbers of a budget. Its accounts hold it.
+/// The counters of a budget, kept alive by its accounts.
 pub(super) struct BudgetState {
     total_bytes: u64,
     used_bytes: AtomicU64,
-    /// The most that was held at once.
+    /// The peak usage.
     peak_bytes: AtomicU64,
     used_for: [AtomicU64; Purpose::ALL.len()],
-    /// How many accounts hold [`ACTIVE_BYTES`] or more.
+    /// How many accounts use [`ACTIVE_BYTES_MIN`] or more.
     active: AtomicU64,
-    refused: AtomicU64,
+    rejections: AtomicU64,
     accounts: Mutex<HashMap<Option<AppId>, Weak<AccountState>>>,
     evict: OnceLock<Box<dyn Evict>>,
-    /// Whose memory is nearly full; `None`: the node's.
-    nearly_full: Mutex<HashSet<Option<AppId>>>,
-    /// Notified when one comes to them.
-    filling: Notify,
-    /// Notified when memory is given back.
+    /// The accounts that need background evictions; `None`: the node.
+    eviction_queue: Mutex<HashSet<Option<AppId>>>,
+    /// Notified when one is added.
+    eviction_requested: Notify,
+    /// Notified when memory is released.
     freed: Notify,
-    /// What was given back since the allocator was last asked to give it to the system.
+    /// The bytes freed since memory was last returned to the OS.
     unreturned_bytes: AtomicU64,
-    /// Notified when that is much.
-    much_unreturned: Notify,
+    /// Notified when they exceed [`RETURN_BYTES_MIN`].
+    return_requested: Notify,
 }
 
-/// Drops what can be built again, such as compiled programs.
+/// Evicts rebuildable data, such as compiled programs.
 pub trait Evict: Send + Sync {
-    /// Drops about so many bytes of that app, or of any app, and says how many were given back.
+    /// Evicts about `bytes` of the app, or of any app. Returns the freed bytes.
     fn evict(&self, app: Option<AppId>, bytes: u64) -> u64;
 
-    /// The same of what was not used lately, and of nothing else.
+    /// Evicts only what was not used recently.
     fn evict_unused(&self, app: Option<AppId>, bytes: u64);
 }
 
-/// What is held of a budget.
+/// The usage of a budget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryUsage {
-    /// The most that can be held.
+    /// The budget.
     pub total_bytes: u64,
-    /// What is held.
+    /// The reserved bytes.
     pub used_bytes: u64,
-    /// The most that was held at once since the start.
+    /// The peak since the start.
     pub peak_bytes: u64,
-    /// What is held, by purpose.
+    /// The reserved bytes by purpose.
     pub by_purpose: [(Purpose, u64); Purpose::ALL.len()],
-    /// How often memory was refused since the start.
-    pub refused: u64,
+    /// The number of rejections since the start.
+    pub rejections: u64,
 }
 
 impl MemoryBudget {
-    /// A budget of so many bytes.
+    /// Creates a budget of `total_bytes`.
     pub fn new(total_bytes: u64) -> Self {
         Self(Arc::new(BudgetState {
             total_bytes,
@@ -105,43 +107,43 @@ impl MemoryBudget {
             peak_bytes: AtomicU64::new(0),
             used_for: std::array::from_fn(|_| AtomicU64::new(0)),
             active: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            rejections: AtomicU64::new(0),
             accounts: Mutex::default(),
             evict: OnceLock::new(),
-            nearly_full: Mutex::default(),
-            filling: Notify::new(),
+            eviction_queue: Mutex::default(),
+            eviction_requested: Notify::new(),
             freed: Notify::new(),
             unreturned_bytes: AtomicU64::new(0),
-            much_unreturned: Notify::new(),
+            return_requested: Notify::new(),
         }))
     }
 
-    /// A budget that refuses nothing, for one app on the machine of its author.
+    /// Creates an unlimited budget, for the machine of an app's author.
     pub fn unbounded() -> Self {
         Self::new(u64::MAX)
     }
 
-    /// Names what drops compiled programs and the like under pressure. Only the first one counts.
+    /// Sets the evictor. Only the first call has an effect.
     pub fn set_evict(&self, evict: Box<dyn Evict>) {
         let _ = self.0.evict.set(evict);
     }
 
-    /// The account of an app: the same one for as long as anybody holds it or memory of it.
+    /// The account of an app, shared while it is referenced.
     pub fn account(&self, app: AppId) -> Account {
         self.account_of(Some(app), self.default_share())
     }
 
-    /// The account of what belongs to no app: requests to the API, clients that have not yet said whose address they want.
+    /// The account for data of no app: API requests, and requests before routing.
     pub fn node_account(&self) -> Account {
         self.account_of(None, self.0.total_bytes / 4)
     }
 
-    /// What an app can hold where its quota says nothing.
+    /// The default share of an app.
     pub fn default_share(&self) -> u64 {
         self.0.total_bytes / 2
     }
 
-    /// What is held.
+    /// The current usage.
     pub fn usage(&self) -> MemoryUsage {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         MemoryUsage {
@@ -149,18 +151,18 @@ impl MemoryBudget {
             used_bytes: load(&self.0.used_bytes),
             peak_bytes: load(&self.0.peak_bytes),
             by_purpose: std::array::from_fn(|at| (Purpose::ALL[at], load(&self.0.used_for[at]))),
-            refused: load(&self.0.refused),
+            rejections: load(&self.0.rejections),
         }
     }
 
-    /// Gives what was freed back to the system, for as long as the node runs: some seconds after much was freed, and again until
-    /// little is. Until then it sleeps. It wakes the threads of this runtime and of `others`, each of which holds freed memory of its own.
+    /// Returns freed memory to the OS for as long as the node runs: some seconds after much was freed, until
+    /// little is left. It wakes the threads of this runtime and of `others`, which each cache freed memory.
     pub async fn return_freed(self, others: Vec<Handle>) {
         let runtimes = [others, vec![Handle::current()]].concat();
         loop {
-            self.0.much_unreturned.notified().await;
-            while self.0.unreturned_bytes.swap(0, Ordering::Relaxed) >= MUCH_BYTES {
-                // What the threads no longer hold is given to the system the second time.
+            self.0.return_requested.notified().await;
+            while self.0.unreturned_bytes.swap(0, Ordering::Relaxed) >= RETURN_BYTES_MIN {
+                // The second round returns what the threads released in the first.
                 for _ in 0..2 {
                     tokio::time::sleep(RETURN_DELAY).await;
                     CountingAllocator::purge();
@@ -172,13 +174,13 @@ impl MemoryBudget {
         }
     }
 
-    /// Evicts what was not used lately where an app's or the node's memory is nearly full, for as long as the node runs. While none is,
-    /// it sleeps.
+    /// Evicts unused data in the background when the memory of an app or of the node is nearly full, for as
+    /// long as the node runs.
     pub async fn keep_headroom(self) {
         loop {
-            self.0.filling.notified().await;
-            let nearly_full = std::mem::take(&mut *self.0.nearly_full());
-            for app in nearly_full {
+            self.0.eviction_requested.notified().await;
+            let eviction_queue = std::mem::take(&mut *self.0.eviction_queue());
+            for app in eviction_queue {
                 let bytes = match app {
                     Some(app) => self.account(app).wanted_headroom(),
                     None => self.0.wanted_headroom(),
@@ -187,7 +189,7 @@ impl MemoryBudget {
                     evict.evict_unused(app, bytes);
                 }
             }
-            tokio::time::sleep(EVICT_EVERY).await;
+            tokio::time::sleep(EVICTION_INTERVAL).await;
         }
     }
 
@@ -204,8 +206,8 @@ impl MemoryBudget {
 }
 
 impl BudgetState {
-    /// Counts `bytes` more for an account that then holds `account_bytes`, of which `serving_bytes` answer requests; `None` where
-    /// they are for something else.
+    /// Reserves `bytes` for an account that then uses `account_bytes`, of which `serving_bytes` serve
+    /// requests; `None` for other purposes.
     pub(super) fn take(
         &self,
         purpose: Purpose,
@@ -215,26 +217,26 @@ impl BudgetState {
     ) -> Result<(), OutOfMemory> {
         let active = self.active();
         let reserve = self.total_bytes / 8;
-        let of_reserve =
+        let uses_reserve =
             serving_bytes.is_some_and(|serving| serving <= (reserve / active).max(RESERVE_MIN_BYTES));
-        let most = match of_reserve {
+        let limit = match uses_reserve {
             true => self.total_bytes,
             false if account_bytes <= self.equal_part() => self.total_bytes - reserve,
             false => self.total_bytes / 4 * 3,
         };
-        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= most);
+        let more = |used: u64| used.checked_add(bytes).filter(|used| *used <= limit);
         match self.used_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more) {
             Ok(before) => {
-                self.note(purpose, before, bytes);
+                self.record(purpose, before, bytes);
                 Ok(())
             }
             Err(used_bytes) => {
-                Err(OutOfMemory::Node { used_bytes, total_bytes: self.total_bytes, asked_bytes: bytes })
+                Err(OutOfMemory::Node { used_bytes, total_bytes: self.total_bytes, requested_bytes: bytes })
             }
         }
     }
 
-    /// What an app holds that holds as much as the others.
+    /// The equal part of each active app.
     pub(super) fn equal_part(&self) -> u64 {
         self.total_bytes / self.active()
     }
@@ -243,52 +245,52 @@ impl BudgetState {
         self.active.load(Ordering::Relaxed).max(1)
     }
 
-    /// Counts `bytes` more that are held already.
+    /// Accounts for `bytes` that are already allocated.
     pub(super) fn charge(&self, purpose: Purpose, bytes: u64) {
         let before = self.used_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.note(purpose, before, bytes);
+        self.record(purpose, before, bytes);
     }
 
-    pub(super) fn give_back(&self, purpose: Purpose, bytes: u64) {
+    pub(super) fn release(&self, purpose: Purpose, bytes: u64) {
         self.used_for[purpose as usize].fetch_sub(bytes, Ordering::Relaxed);
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.freed.notify_waiters();
         let before = self.unreturned_bytes.fetch_add(bytes, Ordering::Relaxed);
-        if before < MUCH_BYTES && before.saturating_add(bytes) >= MUCH_BYTES {
-            self.much_unreturned.notify_one();
+        if before < RETURN_BYTES_MIN && before.saturating_add(bytes) >= RETURN_BYTES_MIN {
+            self.return_requested.notify_one();
         }
     }
 
-    /// Notes that an account came to hold, or no longer holds, [`ACTIVE_BYTES`].
-    pub(super) fn note_active(&self, before: u64, after: u64) {
-        match (before >= ACTIVE_BYTES, after >= ACTIVE_BYTES) {
+    /// Updates the number of active accounts.
+    pub(super) fn update_active(&self, before: u64, after: u64) {
+        match (before >= ACTIVE_BYTES_MIN, after >= ACTIVE_BYTES_MIN) {
             (false, true) => drop(self.active.fetch_add(1, Ordering::Relaxed)),
             (true, false) => drop(self.active.fetch_sub(1, Ordering::Relaxed)),
             _ => {}
         }
     }
 
-    pub(super) fn note_refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn count_rejection(&self) {
+        self.rejections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How many bytes are to be evicted in the background, of any app.
+    /// How many bytes of any app should be evicted in the background.
     pub(super) fn wanted_headroom(&self) -> u64 {
         wanted_headroom(self.used_bytes.load(Ordering::Relaxed), self.total_bytes / 4 * 3)
     }
 
-    /// Notes that the memory of an app, or of the node, is nearly full.
-    pub(super) fn note_nearly_full(&self, app: Option<AppId>) {
-        if self.nearly_full().insert(app) {
-            self.filling.notify_one();
+    /// Requests background evictions of an app, or of the node.
+    pub(super) fn request_eviction(&self, app: Option<AppId>) {
+        if self.eviction_queue().insert(app) {
+            self.eviction_requested.notify_one();
         }
     }
 
-    fn nearly_full(&self) -> MutexGuard<'_, HashSet<Option<AppId>>> {
-        self.nearly_full.lock().unwrap_or_else(PoisonError::into_inner)
+    fn eviction_queue(&self) -> MutexGuard<'_, HashSet<Option<AppId>>> {
+        self.eviction_queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Evicts about so many bytes, and says whether anything was given back.
+    /// Evicts about `bytes`. Returns whether anything was freed.
     pub(super) fn evict(&self, app: Option<AppId>, bytes: u64) -> bool {
         self.evict.get().is_some_and(|evict| evict.evict(app, bytes) > 0)
     }
@@ -297,15 +299,15 @@ impl BudgetState {
         self.freed.notified()
     }
 
-    fn note(&self, purpose: Purpose, before: u64, bytes: u64) {
+    fn record(&self, purpose: Purpose, before: u64, bytes: u64) {
         self.used_for[purpose as usize].fetch_add(bytes, Ordering::Relaxed);
         self.peak_bytes.fetch_max(before.saturating_add(bytes), Ordering::Relaxed);
     }
 }
 
-/// How many bytes are to be evicted where `used` are held of `most`.
-pub(super) fn wanted_headroom(used: u64, most: u64) -> u64 {
-    used.saturating_sub(most - most / HEADROOM)
+/// How many bytes should be evicted when `used` of `limit` are reserved.
+pub(super) fn wanted_headroom(used: u64, limit: u64) -> u64 {
+    used.saturating_sub(limit - limit / HEADROOM_DIVISOR)
 }
 
 impl fmt::Debug for MemoryBudget {

@@ -2,10 +2,10 @@ use std::sync::{Mutex, PoisonError};
 
 use super::{Account, OutOfMemory, Purpose, Reservation};
 
-/// What something holds that grows while it goes on, such as a running script. It takes nothing of its account before it asks for
-/// the first time.
+/// A reservation that grows over time, such as that of a running script. It reserves nothing before the first
+/// request.
 #[derive(Debug)]
-pub struct Growing {
+pub struct GrowingReservation {
     purpose: Purpose,
     held: Mutex<Held>,
 }
@@ -13,35 +13,35 @@ pub struct Growing {
 #[derive(Debug, Default)]
 struct Held {
     reservation: Option<Reservation>,
-    refused: Option<OutOfMemory>,
+    last_error: Option<OutOfMemory>,
 }
 
-impl Growing {
-    /// Nothing, so far.
+impl GrowingReservation {
+    /// Creates an empty reservation.
     pub fn new(purpose: Purpose) -> Self {
         Self { purpose, held: Mutex::default() }
     }
 
-    /// Holds `bytes` of the account in all, and no less than before.
+    /// Grows the reservation to `bytes` in total; it never shrinks.
     ///
     /// # Errors
-    /// They do not fit; what was held still is.
+    /// They do not fit; the reservation is unchanged.
     pub fn grow_to(&self, account: &Account, bytes: u64) -> Result<(), OutOfMemory> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let grown = match &mut held.reservation {
             Some(reservation) => reservation.try_grow(bytes.saturating_sub(reservation.bytes())),
             None => account.try_reserve(self.purpose, bytes).map(|new| held.reservation = Some(new)),
         };
-        grown.inspect_err(|refused| held.refused = Some(*refused))
+        grown.inspect_err(|last_error| held.last_error = Some(*last_error))
     }
 
-    /// What was refused last.
-    pub fn refused(&self) -> Option<OutOfMemory> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner).refused
+    /// The last rejection.
+    pub fn last_error(&self) -> Option<OutOfMemory> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).last_error
     }
 
-    /// Gives back all but `bytes`, for as long as what is returned is kept.
-    pub fn settle(&self, bytes: u64) -> Option<Reservation> {
+    /// Shrinks to `bytes` and returns the reservation.
+    pub fn into_reservation(&self, bytes: u64) -> Option<Reservation> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let mut reservation = held.reservation.take()?;
         reservation.shrink_to(bytes);

@@ -1,19 +1,21 @@
-//! How much memory there is for a node: by its cgroups (Linux, Documentation/admin-guide/cgroup-v2.rst, `memory.max` and
-//! `memory.high`; of version 1, `memory.limit_in_bytes`), else by the machine (`/proc/meminfo`).
+//! The memory available to a node: by its cgroups (Linux, Documentation/admin-guide/cgroup-v2.rst,
+//! `memory.max` and `memory.high`; in version 1 `memory.limit_in_bytes`), else of the machine
+//! (`/proc/meminfo`).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What the budget is where the system says nothing.
+/// The assumed memory if the system reports nothing.
 const UNKNOWN_BYTES: u64 = 512 * 1024 * 1024;
 
-/// The budget of a node where no setting names one: 60 percent of the memory that its cgroups allow it, or of the machine. The rest is
-/// for the database's cache, connections, and the system.
+/// The default budget: 60 percent of the memory of the cgroup or machine. The rest is for the database's
+/// cache, connections, and the system.
 pub fn default_budget_bytes() -> u64 {
     available_bytes(Path::new("/")).unwrap_or(UNKNOWN_BYTES) / 10 * 6
 }
 
-/// The least of what the machine and the cgroups of this process have, as the files below `root` say.
+/// The minimum of the machine's memory and the limits of this process's cgroups, read from the files below
+/// `root`.
 fn available_bytes(root: &Path) -> Option<u64> {
     let machine = machine_bytes(root);
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -27,7 +29,8 @@ fn machine_bytes(root: &Path) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
-/// The least limit of a cgroup and those around it; `line` is one of `/proc/self/cgroup` (cgroups(7)): `ID:CONTROLLERS:PATH`.
+/// The minimum limit of a cgroup and its ancestors; `line` is one of `/proc/self/cgroup` (cgroups(7)):
+/// `ID:CONTROLLERS:PATH`.
 fn cgroup_bytes(root: &Path, line: &str) -> Option<u64> {
     let mut parts = line.splitn(3, ':');
     let (_, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -39,10 +42,10 @@ fn cgroup_bytes(root: &Path, line: &str) -> Option<u64> {
         _ => return None,
     };
     let relative = Path::new(path.trim_start_matches('/'));
-    // In a container the path can be the one that the host sees, which is not there: then the mount itself is the group.
+    // In a container the path can be that of the host and not exist: then the mount itself is the group.
     let groups: Vec<PathBuf> = relative.ancestors().map(|group| mount.join(group)).collect();
     let limits = groups.iter().flat_map(|group| files.iter().map(|file| group.join(file)));
-    // `max` is no number and no limit.
+    // `max` means no limit.
     limits.filter_map(|file| fs::read_to_string(file).ok()?.trim().parse().ok()).min()
 }
 
@@ -63,7 +66,7 @@ mod tests {
     const MACHINE: (&str, &str) = ("proc/meminfo", "MemTotal:        1000 kB\nMemFree:         10 kB\n");
 
     #[test]
-    fn the_machine_counts_where_no_cgroup_limits() {
+    fn machine_memory_applies_without_cgroup_limit() {
         let root = machine(&[MACHINE]);
         assert_eq!(available_bytes(root.path()), Some(1_024_000));
         let root = machine(&[
@@ -76,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_of_the_cgroups_around_the_node_counts() {
+    fn minimum_of_cgroup_ancestors_applies() {
         let root = machine(&[
             MACHINE,
             ("proc/self/cgroup", "0::/system.slice/picloud.service\n"),
@@ -87,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_container_that_sees_only_its_own_group_has_its_limit() {
+    fn container_with_only_its_own_group_is_limited() {
         let root = machine(&[
             MACHINE,
             ("proc/self/cgroup", "0::/docker/0123\n"),
@@ -97,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn cgroups_of_version_1_count() {
+    fn cgroup_v1_limit_applies() {
         let root = machine(&[
             MACHINE,
             ("proc/self/cgroup", "5:cpu,cpuacct:/a\n4:memory:/a\n"),

@@ -1,14 +1,15 @@
-//! How much memory the node holds for its apps, and which app holds how much.
+//! Memory accounting: how much memory the node uses for each app.
 //!
-//! One [`MemoryBudget`] counts everything that outlives a moment and that somebody outside can make the node hold: what running
-//! scripts hold, sources and compiled programs, bodies, answers, fetches, pushes, records, leaks. Each app has an [`Account`] in
-//! it. A [`Reservation`] holds bytes of an account and gives them back when it is dropped. What does not fit is refused by
-//! [`OutOfMemory`] before it is allocated, so that the kernel never has to end the process.
+//! One [`MemoryBudget`] accounts for everything long-lived that clients can make the node allocate: heaps of
+//! running scripts, sources and compiled programs, bodies, responses, fetches, pushes, records, leaks. Each
+//! app has an [`Account`] in it. A [`Reservation`] reserves bytes of an account and releases them on drop.
+//! What does not fit is rejected with [`OutOfMemory`] before it is allocated, so that the kernel never has to
+//! kill the process.
 //!
-//! - `budget`: the node's sum, and the rules by which an app gets a part of it
-//! - `account`: an app's part
-//! - `reservation`: bytes that are held; `growing`: bytes of something that grows while it goes on
-//! - `machine`: how much memory the node's cgroup or machine has
+//! - `budget`: the total of the node, and the rules for apps
+//! - `account`: the part of an app
+//! - `reservation`: reserved bytes; `growing`: a reservation that grows over time
+//! - `machine`: the memory of the node's cgroup or machine
 
 use std::fmt;
 
@@ -20,11 +21,11 @@ mod reservation;
 
 pub use account::Account;
 pub use budget::{Evict, MemoryBudget, MemoryUsage};
-pub use growing::Growing;
+pub use growing::GrowingReservation;
 pub use machine::default_budget_bytes;
 pub use reservation::Reservation;
 
-/// What memory is held for.
+/// The purpose of reserved memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
     /// The heaps of running scripts.
@@ -33,22 +34,22 @@ pub enum Purpose {
     Sources,
     /// Compiled scripts.
     Programs,
-    /// Bodies of requests, as they are read.
+    /// Request bodies.
     Requests,
-    /// Answers, until their clients have taken them.
+    /// Responses, until their clients have received them.
     Responses,
-    /// Fetches of git: what is asked, and packs on their way.
+    /// Git fetches: requests and packs.
     Fetches,
-    /// Pushes: objects that are unpacked, and commits that are checked.
+    /// Git pushes: unpacked objects, and commits under validation.
     Pushes,
-    /// Records of executions that are not written yet.
+    /// Execution records that are not written yet.
     Records,
-    /// What scripts have lost for good, until the node stops.
+    /// Memory leaked by scripts until the node stops.
     Leaked,
 }
 
 impl Purpose {
-    /// All of them, in order.
+    /// All purposes, in order.
     pub const ALL: [Self; 9] = [
         Self::Scripts,
         Self::Sources,
@@ -61,18 +62,18 @@ impl Purpose {
         Self::Leaked,
     ];
 
-    /// Whether it answers requests, or records what was answered, for which there is a reserve. What was compiled and evicted has to
-    /// be compiled again to answer.
+    /// Whether it serves requests or records them, which have a reserve. Evicted programs have to be compiled
+    /// again to serve requests.
     fn is_serving(self) -> bool {
         matches!(self, Self::Scripts | Self::Programs | Self::Requests | Self::Responses | Self::Records)
     }
 
-    /// Whether it is what scripts need to run, for which there is a part of every share.
+    /// Whether scripts need it to run, which has a reserved part in every share.
     fn is_running(self) -> bool {
         matches!(self, Self::Scripts | Self::Programs)
     }
 
-    /// Its name in metrics and in the API.
+    /// The name in metrics and the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Scripts => "scripts",
@@ -88,42 +89,42 @@ impl Purpose {
     }
 }
 
-/// Why memory was refused.
+/// Why a reservation was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OutOfMemory {
-    /// The app would hold more than its share.
+    /// The app would exceed its share.
     #[error(
-        "the app holds {} of the node's memory and can hold {} for this: {} more do not fit",
+        "out of memory: the app uses {} of its share of {}, and {} more do not fit",
         Mebibytes(*used_bytes),
         Mebibytes(*share_bytes),
-        Mebibytes(*asked_bytes)
+        Mebibytes(*requested_bytes)
     )]
     App {
-        /// What the app holds.
+        /// The usage of the app.
         used_bytes: u64,
-        /// The most that it can hold for this purpose.
+        /// The share for this purpose.
         share_bytes: u64,
-        /// What was asked for.
-        asked_bytes: u64,
+        /// The requested bytes.
+        requested_bytes: u64,
     },
-    /// All apps together would hold more than the node has for them.
+    /// All apps together would exceed the node's budget.
     #[error(
-        "{} of the node's {} of memory are held: {} more do not fit",
+        "out of memory: the node uses {} of {}, and {} more do not fit",
         Mebibytes(*used_bytes),
         Mebibytes(*total_bytes),
-        Mebibytes(*asked_bytes)
+        Mebibytes(*requested_bytes)
     )]
     Node {
-        /// What all apps hold together.
+        /// The usage of all apps.
         used_bytes: u64,
-        /// The most that they can hold.
+        /// The budget of the node.
         total_bytes: u64,
-        /// What was asked for.
-        asked_bytes: u64,
+        /// The requested bytes.
+        requested_bytes: u64,
     },
 }
 
-/// Bytes as people compare them.
+/// Formats bytes in MiB.
 struct Mebibytes(u64);
 
 impl fmt::Display for Mebibytes {

@@ -2,9 +2,9 @@ use bytes::Bytes;
 
 use super::{Account, OutOfMemory, Purpose};
 
-/// Bytes that are held of an account, given back on drop.
+/// Reserved bytes of an account, released on drop.
 #[derive(Debug)]
-#[must_use = "the bytes are given back as soon as the reservation is dropped"]
+#[must_use = "the bytes are released when the reservation is dropped"]
 pub struct Reservation {
     account: Account,
     purpose: Purpose,
@@ -16,58 +16,58 @@ impl Reservation {
         Self { account, purpose, bytes }
     }
 
-    /// How many bytes are held.
+    /// The reserved bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Whose they are.
+    /// The account.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// What they are held for.
+    /// The purpose.
     pub fn purpose(&self) -> Purpose {
         self.purpose
     }
 
-    /// Holds `bytes` more.
+    /// Reserves `bytes` more.
     ///
     /// # Errors
-    /// They do not fit; what was held still is.
+    /// They do not fit; the reservation is unchanged.
     pub fn try_grow(&mut self, bytes: u64) -> Result<(), OutOfMemory> {
         self.account.take(self.purpose, bytes)?;
         self.bytes += bytes;
         Ok(())
     }
 
-    /// Holds what `other` held, which is of the same account and purpose.
+    /// Adds the bytes of `other`, which has the same account and purpose.
     pub fn absorb(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 
-    /// Holds no more than `bytes`, and gives the rest back.
+    /// Shrinks to at most `bytes`.
     pub fn shrink_to(&mut self, bytes: u64) {
-        let more = self.bytes.saturating_sub(bytes);
-        if more > 0 {
-            self.bytes -= more;
-            self.account.give_back(self.purpose, more);
+        let excess = self.bytes.saturating_sub(bytes);
+        if excess > 0 {
+            self.bytes -= excess;
+            self.account.release(self.purpose, excess);
         }
     }
 
-    /// `content`, with which the memory is held: until the last part of it is dropped, wherever that is by then.
+    /// Attaches the reservation to `content`: the memory is released when its last part is dropped.
     pub fn into_bytes(self, content: impl AsRef<[u8]> + Send + 'static) -> Bytes {
-        Bytes::from_owner(Held { content, _reservation: self })
+        Bytes::from_owner(Reserved { content, _reservation: self })
     }
 }
 
-/// Content and the memory that it takes.
-struct Held<T> {
+/// Content with its reservation.
+struct Reserved<T> {
     content: T,
     _reservation: Reservation,
 }
 
-impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Reserved<T> {
     fn as_ref(&self) -> &[u8] {
         self.content.as_ref()
     }

@@ -13,7 +13,7 @@ fn account(budget: &MemoryBudget, app: u128) -> Account {
     budget.account(AppId::from_uuid(Uuid::from_u128(app)))
 }
 
-/// Holds as much as it gets, in pieces of a mebibyte.
+/// Reserves as much as possible in steps of a mebibyte.
 fn fill(account: &Account, purpose: Purpose) -> Reservation {
     let mut held = account.try_reserve(purpose, 0).unwrap();
     while held.try_grow(MIB).is_ok() {}
@@ -21,7 +21,7 @@ fn fill(account: &Account, purpose: Purpose) -> Reservation {
 }
 
 #[test]
-fn what_is_held_is_given_back() {
+fn reservations_are_released() {
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);
     let mut held = app.try_reserve(Purpose::Requests, 2 * MIB).unwrap();
@@ -30,7 +30,7 @@ fn what_is_held_is_given_back() {
     held.shrink_to(MIB);
     assert_eq!((held.bytes(), app.used_bytes()), (MIB, MIB));
     let leaked = app.charge(Purpose::Leaked, 100 * MIB);
-    assert!(matches!(held.try_grow(1), Err(OutOfMemory::App { .. })), "what is charged counts");
+    assert!(matches!(held.try_grow(1), Err(OutOfMemory::App { .. })), "charged bytes count");
     drop((held, leaked));
     let usage = budget.usage();
     assert_eq!((app.used_bytes(), usage.used_bytes, usage.peak_bytes), (0, 0, 101 * MIB));
@@ -38,7 +38,7 @@ fn what_is_held_is_given_back() {
 }
 
 #[test]
-fn content_holds_its_memory_until_its_last_part_is_dropped() {
+fn content_keeps_reservation_until_last_part_is_dropped() {
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);
     let mut content = app.try_reserve(Purpose::Responses, MIB).unwrap().into_bytes(vec![7; 1024]);
@@ -50,24 +50,24 @@ fn content_holds_its_memory_until_its_last_part_is_dropped() {
 }
 
 #[test]
-fn an_app_holds_no_more_than_its_share() {
+fn app_does_not_exceed_its_share() {
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);
     let held = fill(&app, Purpose::Sources);
-    assert_eq!(held.bytes(), 24 * MIB, "the rest is for its scripts");
-    assert_eq!(budget.usage().refused, 1);
+    assert_eq!(held.bytes(), 24 * MIB, "the rest is reserved for scripts");
+    assert_eq!(budget.usage().rejections, 1);
     let again = account(&budget, 1);
     let running = fill(&again, Purpose::Scripts);
     assert_eq!(running.bytes(), 8 * MIB);
-    let refused = again.try_reserve(Purpose::Scripts, MIB).unwrap_err();
-    let share = OutOfMemory::App { used_bytes: 32 * MIB, share_bytes: 32 * MIB, asked_bytes: MIB };
-    assert_eq!(refused, share, "it is one account, whoever asks for it");
+    let error = again.try_reserve(Purpose::Scripts, MIB).unwrap_err();
+    let share = OutOfMemory::App { used_bytes: 32 * MIB, share_bytes: 32 * MIB, requested_bytes: MIB };
+    assert_eq!(error, share, "all clones are one account");
     again.set_share(40 * MIB);
     assert!(app.try_reserve(Purpose::Scripts, MIB).is_ok());
 }
 
 #[test]
-fn every_app_can_run_a_script_while_others_hold_the_rest() {
+fn every_app_can_run_script_when_budget_is_used_up() {
     let budget = MemoryBudget::new(64 * MIB);
     let held: Vec<_> =
         [Purpose::Sources, Purpose::Responses, Purpose::Fetches, Purpose::Scripts, Purpose::Requests]
@@ -83,12 +83,12 @@ fn every_app_can_run_a_script_while_others_hold_the_rest() {
 }
 
 #[test]
-fn where_the_node_is_full_apps_above_an_equal_part_get_nothing_more() {
+fn full_node_rejects_apps_above_equal_part() {
     let budget = MemoryBudget::new(64 * MIB);
     let (greedy, other) = (account(&budget, 1), account(&budget, 2));
     greedy.set_share(96 * MIB);
     let held = fill(&greedy, Purpose::Fetches);
-    assert_eq!(held.bytes(), 56 * MIB, "it was the only one");
+    assert_eq!(held.bytes(), 56 * MIB, "the only app");
     drop(held);
     let first = other.try_reserve(Purpose::Fetches, 16 * MIB).unwrap();
     let held = fill(&greedy, Purpose::Fetches);
@@ -98,7 +98,7 @@ fn where_the_node_is_full_apps_above_an_equal_part_get_nothing_more() {
 }
 
 #[test]
-fn what_can_be_built_again_is_evicted_before_anything_is_refused() {
+fn programs_are_evicted_before_rejection() {
     struct Programs(Mutex<Vec<Reservation>>);
     impl Evict for Programs {
         fn evict(&self, _: Option<AppId>, _: u64) -> u64 {
@@ -112,17 +112,17 @@ fn what_can_be_built_again_is_evicted_before_anything_is_refused() {
     let programs = (0..16).map(|_| app.try_reserve(Purpose::Programs, MIB).unwrap()).collect();
     budget.set_evict(Box::new(Programs(Mutex::new(programs))));
     let held = app.try_reserve(Purpose::Sources, 20 * MIB).unwrap();
-    assert_eq!(app.used_bytes(), 24 * MIB, "as many as had to be");
+    assert_eq!(app.used_bytes(), 24 * MIB, "as many as necessary");
     assert_eq!(fill(&app, Purpose::Sources).bytes(), 4 * MIB);
     assert_eq!(held.bytes(), 20 * MIB);
 }
 
 #[tokio::test]
-async fn what_is_nearly_full_is_made_room_in_before_anybody_waits_for_it() {
+async fn background_evicts_before_memory_is_full() {
     struct Programs(Mutex<Vec<Reservation>>);
     impl Evict for Programs {
         fn evict(&self, _: Option<AppId>, _: u64) -> u64 {
-            panic!("nobody has to wait");
+            panic!("no foreground eviction");
         }
 
         fn evict_unused(&self, app: Option<AppId>, bytes: u64) {
@@ -141,16 +141,16 @@ async fn what_is_nearly_full_is_made_room_in_before_anybody_waits_for_it() {
     for mib in 1..=20 {
         let held = app.try_reserve(Purpose::Sources, MIB).unwrap();
         std::mem::forget(held);
-        // Of 24 MiB that are not for running scripts, one and a half stay free.
+        // Of 24 MiB not reserved for running scripts, one and a half stay free.
         while app.used_bytes() > 22 * MIB + MIB / 2 {
             tokio::task::yield_now().await;
         }
-        assert!(app.used_bytes() >= (mib * MIB).max(21 * MIB), "no more than that is evicted");
+        assert!(app.used_bytes() >= (mib * MIB).max(21 * MIB), "no more than necessary");
     }
 }
 
 #[test]
-fn who_waits_for_memory_gets_it_when_it_is_given_back() {
+fn waiter_gets_released_memory() {
     let budget = MemoryBudget::new(64 * MIB);
     let app = account(&budget, 1);
     let held = fill(&app, Purpose::Pushes);
@@ -158,7 +158,7 @@ fn who_waits_for_memory_gets_it_when_it_is_given_back() {
     let mut waiting = pin!(app.reserve(Purpose::Pushes, 8 * MIB));
     assert!(waiting.as_mut().poll(&mut context).is_pending());
     drop(held);
-    let Poll::Ready(Ok(held)) = waiting.as_mut().poll(&mut context) else { panic!("there is room") };
+    let Poll::Ready(Ok(held)) = waiting.as_mut().poll(&mut context) else { panic!("there is memory") };
     assert_eq!(held.bytes(), 8 * MIB);
     let mut waiting = pin!(app.reserve(Purpose::Pushes, 33 * MIB));
     assert!(matches!(waiting.as_mut().poll(&mut context), Poll::Ready(Err(OutOfMemory::App { .. }))));

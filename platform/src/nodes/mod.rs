@@ -1,21 +1,21 @@
-//! Nodes that share a PostgreSQL: each hears of what others were pushed, and says what it serves.
+//! Nodes that share a PostgreSQL: each applies the changes of the others and acknowledges what it serves.
 //!
-//! - [`membership`]: a node's own part, for as long as it runs
-//! - `own_acts`: what this node does itself, and so does not follow the news of
-//! - [`peers`]: what a push wants to know of the others
-//! - [`roster`]: which there are
+//! - [`heartbeat`]: the node as a cluster member: heartbeats, notifications, acknowledgements
+//! - `local_changes`: running changes of this node, whose notifications it ignores
+//! - [`propagation`]: waits until a push is applied by the other nodes
+//! - [`node_list`]: the nodes of the cluster
 //!
-//! PostgreSQL carries the news (LISTEN and NOTIFY). What is missed while a connection is lost is found by comparing the
-//! generations of all apps, when it is there again and every 20 seconds. They are compared for being the same, not for
-//! being newer: a database that was set back is right all the same.
+//! PostgreSQL carries the notifications (LISTEN and NOTIFY). Notifications missed during a disconnect are
+//! recovered by comparing the generations of all apps, on reconnect and every 20 seconds. Generations are
+//! compared for equality, not for order, so that a restored database works too.
 
-mod membership;
-mod own_acts;
-mod peers;
-mod roster;
+mod heartbeat;
+mod local_changes;
+mod node_list;
+mod propagation;
 
-pub use membership::{Membership, Presence};
-pub(crate) use own_acts::OwnAct;
-pub use peers::{Lagging, Peers, Reach};
-pub use roster::{Disk, Node, Role, Roster, ThisNode};
+pub use heartbeat::{ClusterMember, ClusterState};
+pub(crate) use local_changes::LocalChange;
+pub use node_list::{Disk, LocalNode, Node, NodeList, Role};
+pub use propagation::{Peers, Propagation, StaleNode};
 pub use store::NodeIdentity;

@@ -1,23 +1,24 @@
-//! Records that have not been written yet, in bounded number: what there is no room for is lost, of the app of which most waits.
+//! A bounded buffer of records that are not written yet. If it is full, records of the app with the most
+//! pending bytes are dropped.
 
 use std::cell::RefCell;
 
 use store::{AppId, ExecutionRecord, LineRecord, NewRecords};
 
-use super::fair_queue::{FairQueue, Waiting};
-use super::recorder::Lost;
+use super::fair_queue::{FairQueue, Queued};
+use super::recorder::DropCounts;
 use crate::memory::Account;
 
-/// How many bytes of executions can wait of each kind, and how many of lines.
+/// The maximum pending bytes of executions, routine and notable each, and of log lines.
 const EXECUTIONS_BYTES_MAX: usize = 4 << 20;
 const LINES_BYTES_MAX: usize = 16 << 20;
 
-/// How much is written at once: where there is one processor, requests wait meanwhile, and for less than a millisecond.
-const EXECUTIONS_AT_ONCE: usize = 64;
-const LINES_AT_ONCE: usize = 128;
-const BYTES_AT_ONCE: usize = 256 << 10;
+/// The size of a batch: on a single processor, requests wait less than a millisecond for it.
+const BATCH_EXECUTIONS: usize = 64;
+const BATCH_LINES: usize = 128;
+const BATCH_BYTES: usize = 256 << 10;
 
-/// Records that have not been written yet.
+/// Records that are not written yet.
 #[derive(Debug)]
 pub(super) struct RecordBuffer {
     routine: FairQueue<ExecutionRecord>,
@@ -36,41 +37,41 @@ impl Default for RecordBuffer {
 }
 
 impl RecordBuffer {
-    /// Whether there is nothing to write.
+    /// Whether the buffer is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.routine.is_empty() && self.notable.is_empty() && self.lines.is_empty()
     }
 
-    /// Whether there is anything to write of an app.
+    /// Whether there are records of an app.
     pub(super) fn has(&self, app: AppId) -> bool {
         self.routine.has(app) || self.notable.has(app) || self.lines.has(app)
     }
 
-    /// Adds an execution of the app whose account that is, and says what is lost for it.
-    pub(super) fn add(&mut self, account: &Account, execution: ExecutionRecord) -> Vec<(AppId, Lost)> {
-        let dropped = self.executions_like(&execution).push(account, execution);
-        let lost = Lost { executions: 1, lines: 0 };
-        dropped.into_iter().map(|execution| (execution.app, lost)).collect()
+    /// Adds an execution to its app's account. Returns what was dropped for it.
+    pub(super) fn add(&mut self, account: &Account, execution: ExecutionRecord) -> Vec<(AppId, DropCounts)> {
+        let dropped = self.queue_for(&execution).push(account, execution);
+        let drop_counts = DropCounts { executions: 1, lines: 0 };
+        dropped.into_iter().map(|execution| (execution.app, drop_counts)).collect()
     }
 
-    /// Adds a line, and says what is lost for it.
-    pub(super) fn add_line(&mut self, account: &Account, line: LineRecord) -> Vec<(AppId, Lost)> {
-        let lost = Lost { executions: 0, lines: 1 };
-        self.lines.push(account, line).into_iter().map(|line| (line.app, lost)).collect()
+    /// Adds a log line. Returns what was dropped for it.
+    pub(super) fn add_line(&mut self, account: &Account, line: LineRecord) -> Vec<(AppId, DropCounts)> {
+        let drop_counts = DropCounts { executions: 0, lines: 1 };
+        self.lines.push(account, line).into_iter().map(|line| (line.app, drop_counts)).collect()
     }
 
-    /// Takes what is written next, of each app in its turn: first executions about which there is something to tell. `admits` is
-    /// asked how many bytes of an app can be written now.
+    /// Takes the next batch, round-robin over apps, notable executions first. `admits` decides whether so
+    /// many bytes of an app can be written now.
     pub(super) fn take(&mut self, admits: impl FnMut(AppId, usize) -> bool) -> NewRecords {
         let admits = RefCell::new(admits);
         let admits = |app, bytes| admits.borrow_mut()(app, bytes);
-        let mut executions = self.notable.take(EXECUTIONS_AT_ONCE, BYTES_AT_ONCE, admits);
-        executions.extend(self.routine.take(EXECUTIONS_AT_ONCE - executions.len(), BYTES_AT_ONCE, admits));
-        let lines = self.lines.take(LINES_AT_ONCE, BYTES_AT_ONCE, admits);
+        let mut executions = self.notable.take(BATCH_EXECUTIONS, BATCH_BYTES, admits);
+        executions.extend(self.routine.take(BATCH_EXECUTIONS - executions.len(), BATCH_BYTES, admits));
+        let lines = self.lines.take(BATCH_LINES, BATCH_BYTES, admits);
         NewRecords { executions, lines, losses: Vec::new() }
     }
 
-    /// Puts back what was taken and could not be written, in front, however little room there is.
+    /// Puts an unwritten batch back to the front, even if the buffer is full.
     pub(super) fn put_back(&mut self, records: NewRecords) {
         let (routine, notable) = records.executions.into_iter().partition(is_routine);
         self.routine.put_back(routine);
@@ -78,24 +79,24 @@ impl RecordBuffer {
         self.lines.put_back(records.lines);
     }
 
-    /// What was taken, and not put back, is written or lost.
-    pub(super) fn settle(&mut self) {
-        self.routine.settle();
-        self.notable.settle();
-        self.lines.settle();
+    /// Releases the memory of batches that were taken and not put back.
+    pub(super) fn release_taken(&mut self) {
+        self.routine.release_taken();
+        self.notable.release_taken();
+        self.lines.release_taken();
     }
 
-    fn executions_like(&mut self, execution: &ExecutionRecord) -> &mut FairQueue<ExecutionRecord> {
+    fn queue_for(&mut self, execution: &ExecutionRecord) -> &mut FairQueue<ExecutionRecord> {
         if is_routine(execution) { &mut self.routine } else { &mut self.notable }
     }
 }
 
-/// Whether it answered and logged nothing.
+/// Whether it succeeded and logged nothing.
 fn is_routine(execution: &ExecutionRecord) -> bool {
     execution.failure.is_none() && execution.lines == 0
 }
 
-impl Waiting for ExecutionRecord {
+impl Queued for ExecutionRecord {
     fn app(&self) -> AppId {
         self.app
     }
@@ -105,7 +106,7 @@ impl Waiting for ExecutionRecord {
     }
 }
 
-impl Waiting for LineRecord {
+impl Queued for LineRecord {
     fn app(&self) -> AppId {
         self.app
     }
@@ -172,40 +173,40 @@ mod tests {
     }
 
     #[test]
-    fn what_has_something_to_tell_goes_first_and_finds_room_where_the_others_do_not() {
-        let mut waiting = RecordBuffer::default();
+    fn notable_executions_go_first_and_have_their_own_space() {
+        let mut buffer = RecordBuffer::default();
         let account = account();
         let fit = EXECUTIONS_BYTES_MAX / execution(0, 0).bytes();
-        assert!((0..fit as u128).all(|id| waiting.add(&account, execution(id, 0)).is_empty()));
-        assert_eq!(waiting.add(&account, execution(1, 0))[0].1, Lost { executions: 1, lines: 0 });
-        assert!(waiting.add(&account, execution(99_999, 1)).is_empty());
-        let first = ids(&waiting.take(|_, _| true));
-        assert_eq!((first.len(), &first[..3]), (EXECUTIONS_AT_ONCE, &[99_999, 0, 1][..]));
-        assert!(waiting.add(&account, execution(1, 0)).is_empty(), "there is room again");
+        assert!((0..fit as u128).all(|id| buffer.add(&account, execution(id, 0)).is_empty()));
+        assert_eq!(buffer.add(&account, execution(1, 0))[0].1, DropCounts { executions: 1, lines: 0 });
+        assert!(buffer.add(&account, execution(99_999, 1)).is_empty());
+        let first = ids(&buffer.take(|_, _| true));
+        assert_eq!((first.len(), &first[..3]), (BATCH_EXECUTIONS, &[99_999, 0, 1][..]));
+        assert!(buffer.add(&account, execution(1, 0)).is_empty(), "there is space again");
     }
 
     #[test]
-    fn what_is_put_back_comes_again_in_its_order() {
-        let mut waiting = RecordBuffer::default();
+    fn batch_put_back_keeps_order() {
+        let mut buffer = RecordBuffer::default();
         let account = account();
         for id in 0..3 {
-            waiting.add(&account, execution(id, id as u32 % 2));
-            waiting.add_line(&account, line(id as usize));
+            buffer.add(&account, execution(id, id as u32 % 2));
+            buffer.add_line(&account, line(id as usize));
         }
-        let taken = waiting.take(|_, _| true);
-        assert!(waiting.is_empty());
-        waiting.add(&account, execution(3, 1));
-        waiting.put_back(taken);
-        let again = waiting.take(|_, _| true);
+        let taken = buffer.take(|_, _| true);
+        assert!(buffer.is_empty());
+        buffer.add(&account, execution(3, 1));
+        buffer.put_back(taken);
+        let again = buffer.take(|_, _| true);
         assert_eq!(ids(&again), [1, 3, 0, 2]);
         assert_eq!(again.lines.iter().map(|line| line.message.len()).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]
-    fn a_batch_is_bounded_in_bytes() {
-        let mut waiting = RecordBuffer::default();
+    fn batch_is_limited_in_bytes() {
+        let mut buffer = RecordBuffer::default();
         let account = account();
-        (0..20).for_each(|_| drop(waiting.add_line(&account, line(BYTES_AT_ONCE / 4))));
-        assert_eq!(waiting.take(|_, _| true).lines.len(), 4);
+        (0..20).for_each(|_| drop(buffer.add_line(&account, line(BATCH_BYTES / 4))));
+        assert_eq!(buffer.take(|_, _| true).lines.len(), 4);
     }
 }

@@ -1,26 +1,24 @@
-//! Places for those who follow logs: each of them has the database asked twice a second.
+//! Slots for log streams: each polls the database twice a second.
 
 use store::StoreError;
 
 use crate::executor::Holder;
-use crate::executor::places::{NoPlace, Place, PlaceBounds, Places};
+use crate::executor::evictable_slots::{EvictablePermit, EvictableSlots, NoSlotError, SlotLimits};
 
-/// How many can follow logs of a node at once, and how many of them those of one app.
-const FOLLOWERS_MAX: usize = 256;
-const APP_FOLLOWERS_MAX: usize = 16;
+/// The maximum numbers of log streams per node and per app.
+const STREAMS_MAX: usize = 256;
+const APP_STREAMS_MAX: usize = 16;
 
-/// Who follows the logs of which app. Where there is no place for one more, who follows most gives way. Cheap to clone; clones are the same
-/// places.
+/// The open log streams. If the limit is reached, the holder of the most is evicted. Cheap to clone; clones
+/// share their slots.
 #[derive(Clone, Debug)]
-pub(crate) struct Followers(Places);
+pub(crate) struct Followers(EvictableSlots);
 
-/// Why an app cannot be followed.
+/// Why a log stream was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
-    /// There is no place for one more.
-    #[error(
-        "this token follows as many logs as it can, since others follow logs of this app or this node too"
-    )]
+    /// The limit is reached.
+    #[error("too many open log streams: this token has its share of this app's or node's streams")]
     Full,
     /// The database failed.
     #[error(transparent)]
@@ -29,9 +27,9 @@ pub enum FollowError {
 
 impl Default for Followers {
     fn default() -> Self {
-        Self(Places::new(PlaceBounds {
-            places: FOLLOWERS_MAX,
-            app_places: APP_FOLLOWERS_MAX,
+        Self(EvictableSlots::new(SlotLimits {
+            slots: STREAMS_MAX,
+            app_slots: APP_STREAMS_MAX,
             bytes: 0,
             app_bytes: 0,
         }))
@@ -39,9 +37,9 @@ impl Default for Followers {
 }
 
 impl Followers {
-    /// Takes a place.
-    pub(super) fn follow(&self, holder: &Holder) -> Result<Place, FollowError> {
-        self.0.try_enter(holder).map_err(|NoPlace| FollowError::Full)
+    /// Acquires a slot.
+    pub(super) fn follow(&self, holder: &Holder) -> Result<EvictablePermit, FollowError> {
+        self.0.try_acquire(holder).map_err(|NoSlotError| FollowError::Full)
     }
 }
 
@@ -57,19 +55,19 @@ mod tests {
     }
 
     #[test]
-    fn followers_of_one_token_give_way_to_others() {
+    fn streams_of_one_token_are_evicted_for_others() {
         let followers = Followers::default();
         let hog = |app| followers.follow(&holder(1, app));
-        let mut places: Vec<_> = (0..APP_FOLLOWERS_MAX).map(|_| hog(0).unwrap()).collect();
+        let mut permits: Vec<_> = (0..APP_STREAMS_MAX).map(|_| hog(0).unwrap()).collect();
         assert!(matches!(hog(0), Err(FollowError::Full)));
-        places.push(followers.follow(&holder(2, 0)).unwrap());
-        for app in 1..=FOLLOWERS_MAX / APP_FOLLOWERS_MAX {
-            places.extend((0..APP_FOLLOWERS_MAX).filter_map(|_| hog(app).ok()));
+        permits.push(followers.follow(&holder(2, 0)).unwrap());
+        for app in 1..=STREAMS_MAX / APP_STREAMS_MAX {
+            permits.extend((0..APP_STREAMS_MAX).filter_map(|_| hog(app).ok()));
         }
-        assert_eq!(followers.0.taken(), FOLLOWERS_MAX);
-        places.push(followers.follow(&holder(3, 99)).unwrap());
-        assert_eq!(followers.0.taken(), FOLLOWERS_MAX);
-        places.clear();
-        assert_eq!(followers.0.taken(), 0);
+        assert_eq!(followers.0.in_use(), STREAMS_MAX);
+        permits.push(followers.follow(&holder(3, 99)).unwrap());
+        assert_eq!(followers.0.in_use(), STREAMS_MAX);
+        permits.clear();
+        assert_eq!(followers.0.in_use(), 0);
     }
 }

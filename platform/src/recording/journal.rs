@@ -1,4 +1,4 @@
-//! The node's own log of what runs.
+//! The node's own log of executions.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,102 +14,111 @@ use super::recorder::{CapturedLogs, Entry, FinishedRun, Inbox, Line, Recorder};
 use super::token_bucket::{ByteRate, TokenBucket};
 use crate::live::Live;
 
-/// What a line has besides what the script says: its time, level, app, script, place and execution.
+/// The size of the fields of a line other than message and data: time, level, app, script, location and
+/// execution.
 const LINE_BYTES: usize = 200;
 
-/// How often it is said what was left out.
-const LEFT_OUT_EVERY: Duration = Duration::from_secs(10);
+/// How often suppressed lines are reported.
+const SUPPRESSED_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Says what runs, where nothing is recorded.
+/// Logs executions without recording them.
 #[derive(Debug)]
 pub struct Journal(Arc<Inbox>);
 
 impl Journal {
-    /// A journal, and where what runs is handed in.
+    /// Creates a journal and its recorder.
     pub fn new() -> (Recorder, Self) {
         let (recorder, inbox) = Recorder::new();
         (recorder, Self(inbox))
     }
 
-    /// Says everything as it comes.
+    /// Logs entries as they arrive.
     pub async fn run(self) {
         loop {
             self.0.arrived().await;
             let mut taken = self.0.take(usize::MAX);
             while let Some((_, entry)) = taken.next() {
-                say(&entry, &mut |_| true);
+                write(&entry, &mut |_| true);
             }
         }
     }
 }
 
-/// What an app has of the node's log: so many bytes a second. What is beyond that is left out, and counted.
+/// An app's share of the node's log in bytes per second. Further lines are suppressed and counted.
 #[derive(Debug)]
 pub(super) struct JournalShare {
     bucket: TokenBucket,
-    left_out: u64,
+    suppressed: u64,
     since: Instant,
 }
 
 impl JournalShare {
     pub(super) fn new(rate: ByteRate, now: Instant) -> Self {
-        Self { bucket: TokenBucket::new(rate, now), left_out: 0, since: now }
+        Self { bucket: TokenBucket::new(rate, now), suppressed: 0, since: now }
     }
 
-    /// Says one entry of the app, as far as there is room.
-    pub(super) fn say(&mut self, entry: &Entry, rate: ByteRate, now: Instant) {
-        say(entry, &mut |bytes| {
+    /// Logs an entry of the app within its rate.
+    pub(super) fn write(&mut self, entry: &Entry, rate: ByteRate, now: Instant) {
+        write(entry, &mut |bytes| {
             let admitted = self.bucket.take(rate, bytes, now);
             if !admitted {
-                if self.left_out == 0 {
+                if self.suppressed == 0 {
                     self.since = now;
                 }
-                self.left_out += 1;
+                self.suppressed += 1;
             }
             admitted
         });
     }
 
-    /// Whether something was left out, and nobody knows yet.
-    pub(super) fn owes(&self) -> bool {
-        self.left_out > 0
+    /// Whether suppressed lines are not reported yet.
+    pub(super) fn has_unreported(&self) -> bool {
+        self.suppressed > 0
     }
 
-    /// Says what was left out, if it is time to.
-    pub(super) fn say_left_out(&mut self, app: &AppName, rate: ByteRate, now: Instant, at_once: bool) {
-        if self.owes() && (at_once || now.duration_since(self.since) >= LEFT_OUT_EVERY) {
-            let (lines, rate) = (self.left_out, rate.bytes_per_second);
+    /// Reports suppressed lines once per interval.
+    pub(super) fn report_suppressed(
+        &mut self,
+        app: &AppName,
+        rate: ByteRate,
+        now: Instant,
+        immediately: bool,
+    ) {
+        if self.has_unreported()
+            && (immediately || now.duration_since(self.since) >= SUPPRESSED_REPORT_INTERVAL)
+        {
+            let (lines, rate) = (self.suppressed, rate.bytes_per_second);
             tracing::warn!(
                 %app,
                 lines,
-                "lines of the app were left out of this log, which takes {rate} bytes a second of each app; what is recorded of \
-                 them is in  picloud logs --app {app}"
+                "log lines of the app were suppressed, the limit is {rate} bytes per second and app; recorded lines are in \
+                 picloud logs --app {app}"
             );
-            self.left_out = 0;
+            self.suppressed = 0;
         }
     }
 
-    /// Whether it is as if the app had said nothing.
-    pub(super) fn is_over(&mut self, rate: ByteRate, now: Instant) -> bool {
-        !self.owes() && self.bucket.is_full(rate, now)
+    /// Whether the share is back in its initial state.
+    pub(super) fn is_idle(&mut self, rate: ByteRate, now: Instant) -> bool {
+        !self.has_unreported() && self.bucket.is_full(rate, now)
     }
 }
 
-/// Says one entry. `admits` is asked about each line, with its bytes.
-fn say(entry: &Entry, admits: &mut dyn FnMut(usize) -> bool) {
+/// Logs an entry. `admits` decides about each line by its bytes.
+fn write(entry: &Entry, admits: &mut dyn FnMut(usize) -> bool) {
     match entry {
-        Entry::Run(run) => ended(run, admits),
+        Entry::Run(run) => write_run(run, admits),
         Entry::Line(Line { live, script, execution, line, .. }) => {
-            logged(live, script.as_str(), *execution, line, admits);
+            write_line(live, script.as_str(), *execution, line, admits);
         }
     }
 }
 
-fn ended(run: &FinishedRun, admits: &mut dyn FnMut(usize) -> bool) {
+fn write_run(run: &FinishedRun, admits: &mut dyn FnMut(usize) -> bool) {
     let app = run.live.revision.app();
     let (script, execution, revision) = (&run.script, run.id, run.live.revision.commit());
     if let CapturedLogs::Buffered(lines) = &run.logs {
-        lines.iter().for_each(|line| logged(&run.live, script.as_str(), execution, line, admits));
+        lines.iter().for_each(|line| write_line(&run.live, script.as_str(), execution, line, admits));
     }
     match &run.outcome {
         Ok(status) => {
@@ -120,15 +129,21 @@ fn ended(run: &FinishedRun, admits: &mut dyn FnMut(usize) -> bool) {
         Err(failure) => {
             let message = &failure.message;
             if tracing::enabled!(Level::WARN) && admits(LINE_BYTES + printed_bytes(message)) {
-                let place = failure.location.as_ref().map(ToString::to_string).unwrap_or_default();
+                let location = failure.location.as_ref().map(ToString::to_string).unwrap_or_default();
                 let kind = failure.kind.as_str();
-                tracing::warn!(%app, %script, %execution, revision, kind, place, took = ?run.duration, "failed: {message}");
+                tracing::warn!(%app, %script, %execution, revision, kind, location, took = ?run.duration, "failed: {message}");
             }
         }
     }
 }
 
-fn logged(live: &Live, script: &str, execution: Uuid, line: &LogLine, admits: &mut dyn FnMut(usize) -> bool) {
+fn write_line(
+    live: &Live,
+    script: &str,
+    execution: Uuid,
+    line: &LogLine,
+    admits: &mut dyn FnMut(usize) -> bool,
+) {
     let app = live.revision.app();
     let LogLine { level, message, data, line, column, .. } = line;
     let bytes = LINE_BYTES + printed_bytes(message) + data.as_deref().map_or(0, printed_bytes);
@@ -147,7 +162,7 @@ fn logged(live: &Live, script: &str, execution: Uuid, line: &LogLine, admits: &m
     }
 }
 
-/// About how many bytes a text is in the log, where quotes and control characters are escaped.
+/// The approximate size of a text in the log, where quotes and control characters are escaped.
 fn printed_bytes(text: &str) -> usize {
     let printed = |byte: u8| match byte {
         b'"' | b'\\' => 2,

@@ -1,24 +1,24 @@
-//! What ran and what it logged, on its way into the database.
+//! Recording of executions and their logs.
 //!
-//! No app takes anything from another: of the memory in which records wait, of the turns in which they are written, and of the
-//! node's own log, each has its part.
+//! Apps do not affect each other: each has its share of the memory for pending records, of the write rate,
+//! and of the node's own log.
 //!
-//! - `recorder`: takes both without making anything wait
-//! - `writer`: writes them into the database in batches, and into the node's log
-//! - `fair_queue`: what waits, of every app in a queue of its own
-//! - `buffer`: what is not written yet
-//! - `token_bucket`: how much of an app is written within a time
-//! - `losses`: what there was no room for
-//! - `records`: from a run to its record
-//! - [`journal`]: the node's own log of it
-//! - [`tail`]: reads what is recorded as it comes in, on any node
-//! - `followers`: how many can read so at once
+//! - `recorder`: accepts executions and log lines without blocking
+//! - `writer`: writes batches into the database, and lines into the node's log
+//! - `fair_queue`: a bounded queue per app, served round-robin
+//! - `buffer`: records that are not written yet
+//! - `token_bucket`: the write rate of an app
+//! - `dropped`: counts of dropped records
+//! - `records`: converts executions to records
+//! - [`journal`]: the node's own log of executions
+//! - [`tail`]: follows new records of all nodes
+//! - `followers`: limits of log streams
 
 mod buffer;
+mod dropped;
 mod fair_queue;
 mod followers;
 pub mod journal;
-mod losses;
 mod recorder;
 mod records;
 pub mod tail;
@@ -28,6 +28,6 @@ mod writer;
 pub use followers::FollowError;
 pub(crate) use followers::Followers;
 pub use recorder::Recorder;
-pub(crate) use recorder::{CapturedLogs, FinishedRun, RecordShare};
+pub(crate) use recorder::{CapturedLogs, DropCounters, FinishedRun};
 pub use token_bucket::ByteRate;
 pub use writer::{RecordLimits, Writer};

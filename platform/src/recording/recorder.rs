@@ -1,7 +1,6 @@
-//! Takes what ran, and what it logged, off the hands of whatever ran it. Nobody waits: what there is no room for is counted, for the
-//! app whose it is.
+//! Accepts finished runs and log lines without blocking their callers. What does not fit is counted per app.
 //!
-//! There are two queues, so that under load those runs are kept about which there is something to tell.
+//! There are two queues, so that notable runs are kept under load.
 
 use std::collections::{HashMap, VecDeque};
 use std::mem;
@@ -17,27 +16,29 @@ use store::AppId;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use super::fair_queue::{FairQueue, Waiting};
+use super::fair_queue::{FairQueue, Queued};
 use crate::live::Live;
 use crate::memory::Account;
 
-/// How many bytes of runs can wait that answered and logged nothing: some five hundred runs.
+/// The maximum bytes of routine runs, which succeeded and logged nothing: some five hundred runs.
 const ROUTINE_BYTES_MAX: usize = 256 << 10;
 
-/// How many bytes of runs can wait that failed or logged something, with their lines, each line of those that take long by itself.
+/// The maximum bytes of notable runs, which failed or logged something, including streamed lines of long
+/// runs.
 const NOTABLE_BYTES_MAX: usize = 8 << 20;
 
-/// Where what ran is handed in. Cheap to clone.
+/// The sending end of the recording. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Recorder(Arc<Inbox>);
 
-/// What was handed in, and what did not get in.
+/// The receiving end, with counts of dropped records.
 #[derive(Debug)]
 pub(super) struct Inbox {
     queues: Mutex<Queues>,
-    /// Raised when something is taken out. What was refused before is refused until then, without a look at the queues.
+    /// Incremented by every take. An app whose record was dropped is dropped again in the same round without
+    /// locking the queues.
     round: AtomicU64,
-    /// Notified when something comes into queues that were empty, and when something is left there.
+    /// Notified when empty queues get an entry, and when entries remain.
     arrived: Notify,
 }
 
@@ -45,54 +46,54 @@ pub(super) struct Inbox {
 struct Queues {
     routine: FairQueue<Entry>,
     notable: FairQueue<Entry>,
-    /// The apps that lost something in this round.
-    losing: HashMap<AppId, (AppName, Arc<RecordShare>)>,
+    /// The apps with drops in this round.
+    dropping: HashMap<AppId, (AppName, Arc<DropCounters>)>,
 }
 
-/// What an app had no room for in the queues of records. There is one of each app that is live.
+/// Counters of dropped records of an app. One per live app.
 #[derive(Debug, Default)]
-pub(crate) struct RecordShare {
-    /// The rounds in which it was refused, of routine and of notable runs. The first round is 1.
-    refused_in: [AtomicU64; 2],
-    lost_executions: AtomicU64,
-    lost_lines: AtomicU64,
+pub(crate) struct DropCounters {
+    /// The last round with a drop, for routine and for notable runs. The first round is 1.
+    dropped_in: [AtomicU64; 2],
+    executions: AtomicU64,
+    lines: AtomicU64,
 }
 
-/// Which of the queues.
+/// The queue of an entry.
 #[derive(Clone, Copy, Debug)]
 enum Kind {
-    /// A run that answered and logged nothing.
+    /// A run that succeeded and logged nothing.
     Routine,
-    /// A run that failed or logged something, or a line of one that goes on.
+    /// A run that failed or logged something, or a line of a running one.
     Notable,
 }
 
-/// Records that are lost.
+/// The number of dropped records.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Lost {
+pub(super) struct DropCounts {
     pub(super) executions: u64,
     pub(super) lines: u64,
 }
 
-/// What was in the queues.
+/// The entries taken from the queues.
 #[derive(Debug)]
 pub(super) struct Taken {
     notable: FairQueue<Entry>,
     routine: VecDeque<(Account, Entry)>,
-    /// What did not get in, by app.
-    pub(super) lost: Vec<(AppId, AppName, Lost)>,
+    /// The drops by app.
+    pub(super) drops: Vec<(AppId, AppName, DropCounts)>,
 }
 
-/// Something that there is to tell about.
+/// An entry of the queues.
 #[derive(Debug)]
 pub(super) enum Entry {
-    /// A run that is over.
+    /// A finished run.
     Run(FinishedRun),
-    /// A line of one that goes on.
+    /// A line of a running script.
     Line(Line),
 }
 
-/// A run that is over.
+/// A finished run.
 #[derive(Debug)]
 pub(crate) struct FinishedRun {
     pub(super) live: Arc<Live>,
@@ -100,11 +101,11 @@ pub(crate) struct FinishedRun {
     pub(super) id: Uuid,
     pub(super) request: Uuid,
     pub(super) trigger: TriggerKind,
-    /// Of a request.
+    /// The method of a request.
     pub(super) method: Option<Method>,
-    /// The path of a request, or the name of the function or the schedule.
+    /// The path of a request, or the name of a function or schedule.
     pub(super) target: String,
-    /// The status that it answers.
+    /// The status of the response.
     pub(super) outcome: Result<u16, Failure>,
     pub(super) ended: SystemTime,
     pub(super) duration: Duration,
@@ -114,16 +115,16 @@ pub(crate) struct FinishedRun {
     pub(super) lines_dropped: u64,
 }
 
-/// What a run logged.
+/// The log lines of a run.
 #[derive(Debug)]
 pub(crate) enum CapturedLogs {
-    /// These lines.
+    /// All lines.
     Buffered(Vec<LogLine>),
-    /// So many, which were handed in as they were written.
+    /// The number of lines that were streamed while it ran.
     Streamed(u32),
 }
 
-/// A line of a run that goes on.
+/// A line of a running script.
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) live: Arc<Live>,
@@ -134,15 +135,15 @@ pub(super) struct Line {
 }
 
 impl Recorder {
-    /// A recorder, and the other end of its queues.
+    /// Creates a recorder with its inbox.
     pub(super) fn new() -> (Self, Arc<Inbox>) {
         let queues = Mutex::new(Queues::default());
         let inbox = Arc::new(Inbox { queues, round: AtomicU64::new(1), arrived: Notify::new() });
         (Self(Arc::clone(&inbox)), inbox)
     }
 
-    /// Takes a run that is over. Under load there is no room for most of them: those are not even made.
-    pub(crate) fn take(
+    /// Records a finished run. `run` is not called if the record would be dropped.
+    pub(crate) fn record(
         &self,
         live: Arc<Live>,
         execution: &Execution,
@@ -155,12 +156,12 @@ impl Recorder {
         };
         let is_routine = execution.outcome.is_ok() && lines == 0 && matches!(logs, CapturedLogs::Buffered(_));
         let kind = if is_routine { Kind::Routine } else { Kind::Notable };
-        let lost = Lost { executions: 1, lines };
-        self.0.hand_in(live, kind, lost, |live| Entry::Run(run(live, logs)));
+        let drops = DropCounts { executions: 1, lines };
+        self.0.push(live, kind, drops, |live| Entry::Run(run(live, logs)));
     }
 
-    /// Takes a line of a run that goes on.
-    pub(crate) fn take_line(
+    /// Records a line of a running script.
+    pub(crate) fn record_line(
         &self,
         live: &Arc<Live>,
         script: &ScriptPath,
@@ -168,22 +169,22 @@ impl Recorder {
         line: LogLine,
         at: SystemTime,
     ) {
-        let lost = Lost { executions: 0, lines: 1 };
-        self.0.hand_in(Arc::clone(live), Kind::Notable, lost, |live| {
+        let drops = DropCounts { executions: 0, lines: 1 };
+        self.0.push(Arc::clone(live), Kind::Notable, drops, |live| {
             Entry::Line(Line { live, script: script.clone(), execution, line, at })
         });
     }
 }
 
 impl Inbox {
-    /// Adds what `entry` makes, or counts it as lost.
-    fn hand_in(&self, live: Arc<Live>, kind: Kind, lost: Lost, entry: impl FnOnce(Arc<Live>) -> Entry) {
+    /// Adds the result of `entry`, or counts it as dropped.
+    fn push(&self, live: Arc<Live>, kind: Kind, drops: DropCounts, entry: impl FnOnce(Arc<Live>) -> Entry) {
         let round = self.round.load(Ordering::SeqCst);
-        if live.records().refused_in[kind as usize].load(Ordering::SeqCst) == round {
-            live.records().lose(lost);
-            // Where the round has ended, what was lost in it may have been added up already.
+        if live.records().dropped_in[kind as usize].load(Ordering::SeqCst) == round {
+            live.records().count(drops);
+            // If the round has ended, its drops can have been summed up already.
             if self.round.load(Ordering::SeqCst) != round {
-                self.queues().note_losing(&live);
+                self.queues().mark_dropping(&live);
                 self.arrived.notify_one();
             }
             return;
@@ -196,42 +197,43 @@ impl Inbox {
             let dropped = queues.of(kind).push(&account, entry);
             let round = self.round.load(Ordering::SeqCst);
             for entry in &dropped {
-                queues.note_losing(entry.live());
-                let share = entry.live().records();
-                share.lose(entry.lost());
-                share.refused_in[kind as usize].store(round, Ordering::SeqCst);
+                queues.mark_dropping(entry.live());
+                let counters = entry.live().records();
+                counters.count(entry.drops());
+                counters.dropped_in[kind as usize].store(round, Ordering::SeqCst);
             }
             (dropped, was_empty)
         };
-        // Not while others wait for the queues.
+        // Drop outside the lock.
         drop(dropped);
         if was_empty {
             self.arrived.notify_one();
         }
     }
 
-    /// Waits until something is there, which can be taken by now.
+    /// Waits for entries, which can have been taken in the meantime.
     pub(super) async fn arrived(&self) {
         self.arrived.notified().await;
     }
 
-    /// Takes everything that tells something, and so many of the other runs at most.
+    /// Takes all notable entries, and up to `routine_max` routine runs.
     pub(super) fn take(&self, routine_max: usize) -> Taken {
         let mut queues = self.queues();
         self.round.fetch_add(1, Ordering::SeqCst);
         let notable = mem::replace(&mut queues.notable, FairQueue::new(NOTABLE_BYTES_MAX));
         let routine = std::iter::from_fn(|| queues.routine.pop()).take(routine_max).collect();
-        queues.routine.settle();
-        let losing = mem::take(&mut queues.losing);
+        queues.routine.release_taken();
+        let dropping = mem::take(&mut queues.dropping);
         if !queues.routine.is_empty() {
             self.arrived.notify_one();
         }
         drop(queues);
-        let lost = losing.into_iter().map(|(app, (name, share))| (app, name, share.take_lost())).collect();
-        Taken { notable, routine, lost }
+        let drops =
+            dropping.into_iter().map(|(app, (name, counters))| (app, name, counters.take_counts())).collect();
+        Taken { notable, routine, drops }
     }
 
-    /// The queues. They are changed in steps that cannot panic halfway.
+    /// The queues. No code panics while holding the lock.
     fn queues(&self) -> MutexGuard<'_, Queues> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -242,7 +244,7 @@ impl Default for Queues {
         Self {
             routine: FairQueue::new(ROUTINE_BYTES_MAX),
             notable: FairQueue::new(NOTABLE_BYTES_MAX),
-            losing: HashMap::new(),
+            dropping: HashMap::new(),
         }
     }
 }
@@ -255,32 +257,32 @@ impl Queues {
         }
     }
 
-    /// Has what an app lost added up when this round ends.
-    fn note_losing(&mut self, live: &Live) {
+    /// Marks an app to sum up its drops at the end of this round.
+    fn mark_dropping(&mut self, live: &Live) {
         let app = AppId::from_uuid(live.revision.app_id());
         let noted = || (live.revision.app().clone(), Arc::clone(live.records()));
-        self.losing.entry(app).or_insert_with(noted);
+        self.dropping.entry(app).or_insert_with(noted);
     }
 }
 
 impl Taken {
-    /// The next one, of each app in its turn, with the app's account.
+    /// The next entry, round-robin over apps, with the app's account.
     pub(super) fn next(&mut self) -> Option<(Account, Entry)> {
         self.notable.pop().or_else(|| self.routine.pop_front())
     }
 }
 
-impl RecordShare {
-    fn lose(&self, lost: Lost) {
-        self.lost_executions.fetch_add(lost.executions, Ordering::SeqCst);
-        self.lost_lines.fetch_add(lost.lines, Ordering::SeqCst);
+impl DropCounters {
+    fn count(&self, drops: DropCounts) {
+        self.executions.fetch_add(drops.executions, Ordering::SeqCst);
+        self.lines.fetch_add(drops.lines, Ordering::SeqCst);
     }
 
-    /// What was lost since this was last asked.
-    fn take_lost(&self) -> Lost {
-        Lost {
-            executions: self.lost_executions.swap(0, Ordering::SeqCst),
-            lines: self.lost_lines.swap(0, Ordering::SeqCst),
+    /// The drops since the last call.
+    fn take_counts(&self) -> DropCounts {
+        DropCounts {
+            executions: self.executions.swap(0, Ordering::SeqCst),
+            lines: self.lines.swap(0, Ordering::SeqCst),
         }
     }
 }
@@ -320,7 +322,7 @@ impl FinishedRun {
 }
 
 impl Entry {
-    /// What ran.
+    /// The revision.
     pub(super) fn live(&self) -> &Arc<Live> {
         match self {
             Self::Run(run) => &run.live,
@@ -328,19 +330,19 @@ impl Entry {
         }
     }
 
-    /// What is lost with it.
-    fn lost(&self) -> Lost {
+    /// What is dropped with this entry.
+    fn drops(&self) -> DropCounts {
         match self {
-            Self::Line(_) => Lost { executions: 0, lines: 1 },
+            Self::Line(_) => DropCounts { executions: 0, lines: 1 },
             Self::Run(FinishedRun { logs: CapturedLogs::Buffered(lines), .. }) => {
-                Lost { executions: 1, lines: lines.len() as u64 }
+                DropCounts { executions: 1, lines: lines.len() as u64 }
             }
-            Self::Run(_) => Lost { executions: 1, lines: 0 },
+            Self::Run(_) => DropCounts { executions: 1, lines: 0 },
         }
     }
 }
 
-impl Waiting for Entry {
+impl Queued for Entry {
     fn app(&self) -> AppId {
         AppId::from_uuid(self.live().revision.app_id())
     }
@@ -373,21 +375,21 @@ mod tests {
 
     use super::*;
     use crate::deploy::{File, Snapshot};
+    use crate::dev::DevDeployer;
     use crate::execution::execute;
     use crate::live::LiveTable;
     use crate::memory::MemoryBudget;
-    use crate::workbench::Workbench;
 
-    /// An app that answers, with a function that does what `script` says.
+    /// An app with a function that runs `script`.
     fn live(table: &Arc<LiveTable>, app: &str, script: &str) -> Arc<Live> {
-        let mut workbench = Workbench::new(Arc::clone(table), AppName::new(app).unwrap(), Secrets::default());
+        let mut dev = DevDeployer::new(Arc::clone(table), AppName::new(app).unwrap(), Secrets::default());
         let mut snapshot = Snapshot::default();
         let manifest = "sdk = \"1.1\"\n[[functions]]\nname = \"f\"\nscript = \"a.rhai\"\n";
         for (path, text) in [("picloud.toml", manifest), ("a.rhai", script)] {
             snapshot.add(path, || File::Bytes(text.as_bytes().to_vec().into()));
         }
-        workbench.take(&snapshot);
-        workbench.live().unwrap()
+        dev.update(&snapshot);
+        dev.live().unwrap()
     }
 
     async fn run(recorder: &Recorder, live: &Arc<Live>) {
@@ -401,23 +403,24 @@ mod tests {
         execute(recorder, Arc::clone(live), invocation).await.unwrap();
     }
 
-    /// Takes all that is there, and counts by app what is kept and what is lost.
+    /// Takes all entries, and counts kept and dropped executions by app.
     async fn count(inbox: &Inbox, counts: &mut BTreeMap<String, (u64, u64)>) {
         while timeout(Duration::ZERO, inbox.arrived()).await.is_ok() {
             let mut taken = inbox.take(100);
             while let Some((_, entry)) = taken.next() {
                 counts.entry(entry.live().revision.app().to_string()).or_default().0 +=
-                    entry.lost().executions;
+                    entry.drops().executions;
             }
-            for (_, app, lost) in taken.lost {
-                counts.entry(app.to_string()).or_default().1 += lost.executions;
+            for (_, app, drops) in taken.drops {
+                counts.entry(app.to_string()).or_default().1 += drops.executions;
             }
         }
     }
 
-    /// The writer takes some hundred at once; what is left is not forgotten though nothing comes after it.
+    /// The writer takes some hundred at a time; the remaining entries are processed though no later one
+    /// arrives.
     #[tokio::test]
-    async fn every_run_is_taken_or_counted_and_those_of_a_quiet_app_are_all_taken() {
+    async fn runs_are_recorded_or_counted_and_quiet_app_loses_none() {
         for script in ["1", "log::info(\"x\"); 1", "throw 1"] {
             let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
             let (busy, quiet) = (live(&table, "busy", script), live(&table, "quiet", script));
@@ -433,26 +436,26 @@ mod tests {
                 }
             }
             count(&inbox, &mut counts).await;
-            let (kept, lost) = counts["busy"];
-            assert_eq!(kept + lost, 20_000, "{script}");
+            let (kept, drops) = counts["busy"];
+            assert_eq!(kept + drops, 20_000, "{script}");
             assert_eq!(counts["quiet"], (40, 0), "{script}");
-            assert!(lost > 1000 || script != "1", "{lost} of routine runs are lost");
+            assert!(drops > 1000 || script != "1", "{drops} routine runs are dropped");
         }
     }
 
     #[test]
-    fn what_is_lost_on_many_threads_is_counted_exactly() {
+    fn drops_are_counted_exactly_across_threads() {
         let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
         let live = live(&table, "busy", "1");
         let (recorder, inbox) = Recorder::new();
-        let handing_in = AtomicU64::new(4);
+        let pushing = AtomicU64::new(4);
         let mut counted = 0;
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for _ in 0..20_000 {
-                        let lost = Lost { executions: 0, lines: 1 };
-                        recorder.0.hand_in(Arc::clone(&live), Kind::Routine, lost, |live| {
+                        let drops = DropCounts { executions: 0, lines: 1 };
+                        recorder.0.push(Arc::clone(&live), Kind::Routine, drops, |live| {
                             Entry::Line(Line {
                                 live,
                                 script: ScriptPath::new("a.rhai").unwrap(),
@@ -462,15 +465,15 @@ mod tests {
                             })
                         });
                     }
-                    handing_in.fetch_sub(1, Ordering::SeqCst);
+                    pushing.fetch_sub(1, Ordering::SeqCst);
                 });
             }
             loop {
-                let is_over = handing_in.load(Ordering::SeqCst) == 0;
+                let is_done = pushing.load(Ordering::SeqCst) == 0;
                 let mut taken = inbox.take(100);
                 let kept = std::iter::from_fn(|| taken.next()).count() as u64;
-                counted += kept + taken.lost.iter().map(|(.., lost)| lost.lines).sum::<u64>();
-                if is_over && kept == 0 {
+                counted += kept + taken.drops.iter().map(|(.., drops)| drops.lines).sum::<u64>();
+                if is_done && kept == 0 {
                     break;
                 }
             }

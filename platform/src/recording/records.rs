@@ -1,4 +1,4 @@
-//! From a run to its record.
+//! Converts finished runs to records.
 
 use std::time::SystemTime;
 
@@ -11,63 +11,63 @@ use uuid::Uuid;
 use super::recorder::{CapturedLogs, FinishedRun, Line};
 use crate::live::Live;
 
-/// The longest path that is kept of a request, in bytes.
-const PATH_MAX: usize = 512;
+/// The maximum length of a recorded path, in bytes.
+const PATH_BYTES_MAX: usize = 512;
 
-/// The record of a run, and its lines that were not recorded yet, the one among them that tells its failure.
-pub(super) fn records(ran: FinishedRun, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
-    let started_at: DateTime<Utc> = ran.ended.checked_sub(ran.duration).unwrap_or(ran.ended).into();
-    let app = app(&ran.live);
-    let trigger = ran.trigger;
-    let target = match ran.method {
+/// The record of a run, and its buffered lines with one for its failure.
+pub(super) fn records(run: FinishedRun, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
+    let started_at: DateTime<Utc> = run.ended.checked_sub(run.duration).unwrap_or(run.ended).into();
+    let app = app(&run.live);
+    let trigger = run.trigger;
+    let target = match run.method {
         Some(method) => {
-            let path = &ran.target[..ran.target.floor_char_boundary(PATH_MAX)];
+            let path = &run.target[..run.target.floor_char_boundary(PATH_BYTES_MAX)];
             format!("{} {path}", method.as_str())
         }
-        None => ran.target,
+        None => run.target,
     };
-    let failure = ran.outcome.as_ref().err();
-    let status = match (&ran.outcome, trigger) {
+    let failure = run.outcome.as_ref().err();
+    let status = match (&run.outcome, trigger) {
         (_, TriggerKind::Function | TriggerKind::Scheduled) => None,
         (Ok(status), _) => Some(*status),
         (Err(failure), _) => Some(failure.kind.http_status()),
     };
-    let logged = match &ran.logs {
+    let logged = match &run.logs {
         CapturedLogs::Buffered(lines) => u32::try_from(lines.len()).unwrap_or(u32::MAX),
         CapturedLogs::Streamed(lines) => *lines,
     };
     let execution = ExecutionRecord {
-        id: ran.id,
-        request: ran.request,
+        id: run.id,
+        request: run.request,
         app,
-        deploy: DeployNumber::new(ran.live.deploy)?,
-        commit: Oid::from_hex(ran.live.revision.commit())?,
-        script: ran.script.as_str().to_owned(),
+        deploy: DeployNumber::new(run.live.deploy)?,
+        commit: Oid::from_hex(run.live.revision.commit())?,
+        script: run.script.as_str().to_owned(),
         trigger,
         target,
         node: node.to_owned(),
         started_at,
-        duration: ran.duration,
-        operations: ran.operations,
-        memory: ran.memory,
+        duration: run.duration,
+        operations: run.operations,
+        memory: run.memory,
         status,
-        failure: failure.map(recorded),
+        failure: failure.map(failure_record),
         lines: logged,
-        lines_dropped: ran.lines_dropped,
+        lines_dropped: run.lines_dropped,
     };
-    let held = match ran.logs {
+    let buffered = match run.logs {
         CapturedLogs::Buffered(lines) => lines,
         CapturedLogs::Streamed(_) => Vec::new(),
     };
-    let mut lines: Vec<LineRecord> = held
+    let mut lines: Vec<LineRecord> = buffered
         .into_iter()
-        .map(|line| line_record(app, ran.script.as_str(), ran.id, started_at + line.elapsed, line))
+        .map(|line| line_record(app, run.script.as_str(), run.id, started_at + line.elapsed, line))
         .collect();
     lines.extend(failure.map(|failure| LineRecord {
-        execution: ran.id,
+        execution: run.id,
         app,
-        script: ran.script.as_str().to_owned(),
-        at: ran.ended.into(),
+        script: run.script.as_str().to_owned(),
+        at: run.ended.into(),
         level: severity(failure.kind),
         message: storable(failure.to_string()),
         data: None,
@@ -96,7 +96,7 @@ fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, lin
     }
 }
 
-fn recorded(failure: &Failure) -> FailureRecord {
+fn failure_record(failure: &Failure) -> FailureRecord {
     let place = failure.location.as_ref().and_then(|place| {
         let (line, column) = (number(place.line)?, number(place.column)?);
         Some(PlaceRecord { script: place.script.as_str().to_owned(), line, column })
@@ -108,7 +108,7 @@ fn recorded(failure: &Failure) -> FailureRecord {
     }
 }
 
-/// What the client caused, or other apps, is no fault of the script.
+/// Failures caused by the client or by other apps are warnings.
 fn severity(kind: FailureKind) -> LogLevel {
     match kind {
         FailureKind::InvalidJson | FailureKind::Stopped | FailureKind::NodeMemory => LogLevel::Warn,
@@ -116,7 +116,7 @@ fn severity(kind: FailureKind) -> LogLevel {
     }
 }
 
-/// PostgreSQL stores every character but NUL.
+/// PostgreSQL cannot store NUL.
 fn storable(text: String) -> String {
     if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
 }
@@ -129,7 +129,7 @@ fn app(live: &Live) -> AppId {
     AppId::from_uuid(live.revision.app_id())
 }
 
-/// Now, as records have it.
+/// The current time of records.
 pub(super) fn now() -> DateTime<Utc> {
     SystemTime::now().into()
 }

@@ -1,7 +1,7 @@
-//! Reads what is recorded as it comes in, whichever node it comes from.
+//! Follows new records of all nodes.
 //!
-//! Records are numbered in the order in which they can be seen, so a tail reads on from the last number and misses nothing.
-//! While somebody follows, the database is asked twice a second; nobody else pays for it.
+//! Records are numbered in order of visibility, so that a tail resumes after the last number without gaps.
+//! The database is polled twice a second while somebody follows.
 
 use std::time::Duration;
 
@@ -10,60 +10,60 @@ use tokio::time::{sleep, timeout};
 
 use super::followers::{FollowError, Followers};
 use crate::executor::Holder;
-use crate::executor::places::Place;
+use crate::executor::evictable_slots::EvictablePermit;
 use crate::memory::{Account, Purpose, Reservation};
 
-/// How often is looked for more.
-const LOOK: Duration = Duration::from_millis(500);
+/// The polling interval.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How long a look may take.
-const LOOK_MAX: Duration = Duration::from_secs(10);
+/// The timeout of a poll.
+const POLL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How many lines are read at once, and about how many bytes of them.
-const LINES_AT_ONCE: u32 = 500;
-const BYTES_AT_ONCE: u64 = 256 << 10;
+/// The maximum lines, and approximate bytes, per poll.
+const BATCH_LINES: u32 = 500;
+const BATCH_BYTES: u64 = 256 << 10;
 
-/// The most that a line has: the longest message, the longest data, and what goes with them.
+/// The maximum size of a line: message, data, and fixed fields.
 const LINE_BYTES_MAX: u64 = 80 << 10;
 
-/// How many losses are read at once.
-const LOSSES_AT_ONCE: u32 = 100;
+/// The maximum drop records per poll.
+const BATCH_DROPS: u32 = 100;
 
-/// What there is to tell.
+/// An event of a tail.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TailEvent {
-    /// A line.
+    /// A log line.
     Line(Numbered<LineRecord>),
-    /// Records of the app that a node could not keep; lines that should be here can be among them.
-    Lost(Numbered<Loss>),
-    /// The database is away: nothing is heard until it is back.
-    Away,
-    /// It is back, and what came in meanwhile follows.
-    Back,
-    /// It was set back to an earlier time, at which this was the last number: what was sent beyond it is lost.
-    SetBack(u64),
+    /// Records of the app that a node dropped, possibly lines of this tail.
+    Dropped(Numbered<Loss>),
+    /// The database is down: events pause until it is up.
+    DatabaseDown,
+    /// The database is up again; the missed events follow.
+    DatabaseUp,
+    /// The database was restored to an earlier state with this last number: later events are lost.
+    DatabaseRestored(u64),
 }
 
-/// Follows the lines of an app.
+/// Follows the log lines of an app.
 #[derive(Debug)]
 pub struct Tail {
     store: Store,
     app: AppId,
     filter: LineFilter,
-    /// Everything up to this number was sent.
-    from: u64,
-    away: bool,
+    /// The last number that was sent.
+    position: u64,
+    is_down: bool,
     account: Account,
-    /// The memory of what was sent last, which the one who follows can still hold.
-    held: Option<Reservation>,
-    place: Place,
+    /// The memory of the last events, which the client can still use.
+    memory: Option<Reservation>,
+    permit: EvictablePermit,
 }
 
 impl Tail {
-    /// Follows from the number `from` on. What is sent is held of the app's account until the next is asked for.
+    /// Creates a tail from the given number on. Events count in the app's account until the next call.
     ///
     /// # Errors
-    /// There is no place.
+    /// The limit of streams is reached.
     pub(crate) fn new(
         store: Store,
         followers: &Followers,
@@ -71,78 +71,78 @@ impl Tail {
         account: Account,
         app: AppId,
         filter: LineFilter,
-        from: u64,
+        position: u64,
     ) -> Result<Self, FollowError> {
-        let place = followers.follow(holder)?;
-        Ok(Self { store, app, filter, from, away: false, account, held: None, place })
+        let permit = followers.follow(holder)?;
+        Ok(Self { store, app, filter, position, is_down: false, account, memory: None, permit })
     }
 
-    /// What is sent next, in its order; waits until there is something. `None`: it gave way to others who follow less.
+    /// Waits for the next events, in order. `None`: the stream was evicted.
     pub async fn next(&mut self) -> Option<Vec<TailEvent>> {
-        let given_way = self.place.watch();
+        let evicted = self.permit.eviction_token();
         tokio::select! {
-            told = self.wait() => Some(told),
-            () = given_way.cancelled() => None,
+            events = self.poll_until_events() => Some(events),
+            () = evicted.cancelled() => None,
         }
     }
 
-    async fn wait(&mut self) -> Vec<TailEvent> {
-        self.held = None;
+    async fn poll_until_events(&mut self) -> Vec<TailEvent> {
+        self.memory = None;
         loop {
-            match timeout(LOOK_MAX, self.look()).await.unwrap_or(Err(StoreError::Silent(LOOK_MAX))) {
-                Ok(mut told) => {
-                    if std::mem::take(&mut self.away) {
-                        told.insert(0, TailEvent::Back);
+            match timeout(POLL_TIMEOUT, self.poll()).await.unwrap_or(Err(StoreError::Silent(POLL_TIMEOUT))) {
+                Ok(mut events) => {
+                    if std::mem::take(&mut self.is_down) {
+                        events.insert(0, TailEvent::DatabaseUp);
                     }
-                    if !told.is_empty() {
-                        return told;
+                    if !events.is_empty() {
+                        return events;
                     }
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.away, true) {
-                        tracing::warn!(%error, "whoever follows logs has to wait");
-                        return vec![TailEvent::Away];
+                    if !std::mem::replace(&mut self.is_down, true) {
+                        tracing::warn!(%error, "database down; log streams wait");
+                        return vec![TailEvent::DatabaseDown];
                     }
                 }
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 
-    async fn look(&mut self) -> Result<Vec<TailEvent>, StoreError> {
-        // Asked first: what comes in after that is told the next time.
-        let up_to = self.store.last_record().await?;
-        if up_to < self.from {
-            self.from = up_to;
-            return Ok(vec![TailEvent::SetBack(up_to)]);
+    async fn poll(&mut self) -> Result<Vec<TailEvent>, StoreError> {
+        // Read first: later records are sent by the next poll.
+        let last = self.store.last_record().await?;
+        if last < self.position {
+            self.position = last;
+            return Ok(vec![TailEvent::DatabaseRestored(last)]);
         }
-        if up_to == self.from {
+        if last == self.position {
             return Ok(Vec::new());
         }
-        // Where the app has no memory for what there is, it is told later.
-        let bytes_max = BYTES_AT_ONCE + LINE_BYTES_MAX;
-        let Ok(mut held) = self.account.try_reserve(Purpose::Responses, bytes_max) else {
+        // Without memory of the app, retry later.
+        let bytes_max = BATCH_BYTES + LINE_BYTES_MAX;
+        let Ok(mut memory) = self.account.try_reserve(Purpose::Responses, bytes_max) else {
             return Ok(Vec::new());
         };
-        let (store, from) = (&self.store, Part::After(self.from));
-        let lines = store.lines(self.app, &self.filter, from, LINES_AT_ONCE, BYTES_AT_ONCE).await?;
-        let losses = store.losses(self.app, self.from, LOSSES_AT_ONCE).await?;
+        let (store, position) = (&self.store, Part::After(self.position));
+        let lines = store.lines(self.app, &self.filter, position, BATCH_LINES, BATCH_BYTES).await?;
+        let drops = store.losses(self.app, self.position, BATCH_DROPS).await?;
         let bytes = lines.iter().map(|line| line.record.bytes() as u64).sum();
-        held.shrink_to(bytes);
-        self.held = Some(held);
-        let all_lines = lines.len() < LINES_AT_ONCE as usize && bytes < BYTES_AT_ONCE;
-        let all_losses = losses.len() < LOSSES_AT_ONCE as usize;
-        let ends = [
+        memory.shrink_to(bytes);
+        self.memory = Some(memory);
+        let all_lines = lines.len() < BATCH_LINES as usize && bytes < BATCH_BYTES;
+        let all_drops = drops.len() < BATCH_DROPS as usize;
+        let limits = [
             lines.last().map(|line| line.number).filter(|_| !all_lines),
-            losses.last().map(|loss| loss.number).filter(|_| !all_losses),
+            drops.last().map(|dropped| dropped.number).filter(|_| !all_drops),
         ];
-        self.from = ends.into_iter().flatten().min().unwrap_or(up_to);
-        let mut told: Vec<(u64, TailEvent)> = Vec::with_capacity(lines.len() + losses.len());
-        told.extend(lines.into_iter().map(|line| (line.number, TailEvent::Line(line))));
-        told.extend(losses.into_iter().map(|loss| (loss.number, TailEvent::Lost(loss))));
-        told.retain(|(number, _)| *number <= self.from);
-        told.sort_by_key(|(number, _)| *number);
-        Ok(told.into_iter().map(|(_, told)| told).collect())
+        self.position = limits.into_iter().flatten().min().unwrap_or(last);
+        let mut events: Vec<(u64, TailEvent)> = Vec::with_capacity(lines.len() + drops.len());
+        events.extend(lines.into_iter().map(|line| (line.number, TailEvent::Line(line))));
+        events.extend(drops.into_iter().map(|dropped| (dropped.number, TailEvent::Dropped(dropped))));
+        events.retain(|(number, _)| *number <= self.position);
+        events.sort_by_key(|(number, _)| *number);
+        Ok(events.into_iter().map(|(_, events)| events).collect())
     }
 }
 
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_follows_holds_little_and_misses_nothing() {
+    async fn tail_uses_little_memory_and_misses_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
         let app = AppId::from_uuid(Uuid::from_u128(1));
@@ -185,18 +185,18 @@ mod tests {
         let (followers, filter) = (Followers::default(), LineFilter::default());
         let holder = Holder::new(None, None, manifest_schema::name::AppName::new("app").unwrap());
         let mut tail = Tail::new(store, &followers, &holder, account.clone(), app, filter, 0).unwrap();
-        let mut told = 0;
-        while told < 200 {
-            let some = tail.next().await.unwrap();
-            assert!(some.len() < 40, "{} lines of 8 kB at once", some.len());
-            let numbers = some.iter().map(|event| match event {
+        let mut count = 0;
+        while count < 200 {
+            let events = tail.next().await.unwrap();
+            assert!(events.len() < 40, "{} lines of 8 kB at once", events.len());
+            let numbers = events.iter().map(|event| match event {
                 TailEvent::Line(line) => line.number,
                 other => panic!("{other:?}"),
             });
-            assert!(numbers.eq(told + 1..=told + some.len() as u64));
-            told += some.len() as u64;
+            assert!(numbers.eq(count + 1..=count + events.len() as u64));
+            count += events.len() as u64;
             assert!(
-                (8000 * some.len() as u64..400_000).contains(&account.used_bytes()),
+                (8000 * events.len() as u64..400_000).contains(&account.used_bytes()),
                 "{}",
                 account.used_bytes()
             );

@@ -1,14 +1,14 @@
-//! How many bytes can pass: so many a second, and what was not used before at once.
+//! A token bucket for bytes.
 
 use tokio::time::Instant;
 
-/// As much as passes in so many seconds passes at once after a pause.
+/// The burst size in seconds of the rate.
 const BURST_SECONDS: u64 = 16;
 
-/// So many bytes a second.
+/// A rate in bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ByteRate {
-    /// How many.
+    /// The bytes per second.
     pub bytes_per_second: u64,
 }
 
@@ -18,40 +18,41 @@ impl ByteRate {
     }
 }
 
-/// What can pass of one app now.
+/// The token bucket of one app.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
-    /// Negative: more passed than could, since nothing is cut in two.
-    left: f64,
-    at: Instant,
+    /// The available tokens; negative after an item larger than the rest, since items are not split.
+    tokens: f64,
+    refilled_at: Instant,
 }
 
 impl TokenBucket {
-    /// A full one.
+    /// Creates a full bucket.
     pub(super) fn new(rate: ByteRate, now: Instant) -> Self {
-        Self { left: rate.burst_bytes(), at: now }
+        Self { tokens: rate.burst_bytes(), refilled_at: now }
     }
 
-    /// Whether anything is left. Then all the bytes pass, more than are left as well.
+    /// Takes `bytes` if any tokens are left, even if `bytes` exceed them.
     pub(super) fn take(&mut self, rate: ByteRate, bytes: usize, now: Instant) -> bool {
         self.refill(rate, now);
-        let passes = self.left > 0.0;
-        if passes {
-            self.left -= bytes as f64;
+        let is_allowed = self.tokens > 0.0;
+        if is_allowed {
+            self.tokens -= bytes as f64;
         }
-        passes
+        is_allowed
     }
 
-    /// Whether nothing is missing.
+    /// Whether the bucket is full.
     pub(super) fn is_full(&mut self, rate: ByteRate, now: Instant) -> bool {
         self.refill(rate, now);
-        self.left >= rate.burst_bytes()
+        self.tokens >= rate.burst_bytes()
     }
 
     fn refill(&mut self, rate: ByteRate, now: Instant) {
-        let more = now.saturating_duration_since(self.at).as_secs_f64() * rate.bytes_per_second as f64;
-        self.left = (self.left + more).min(rate.burst_bytes());
-        self.at = now;
+        let more =
+            now.saturating_duration_since(self.refilled_at).as_secs_f64() * rate.bytes_per_second as f64;
+        self.tokens = (self.tokens + more).min(rate.burst_bytes());
+        self.refilled_at = now;
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
     const RATE: ByteRate = ByteRate { bytes_per_second: 100 };
 
     #[test]
-    fn a_burst_passes_at_once_and_then_the_rate() {
+    fn bucket_allows_burst_and_then_rate() {
         let mut now = Instant::now();
         let mut bucket = TokenBucket::new(RATE, now);
         let mut passed = 0;
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_longer_than_a_burst_passes_and_is_made_up_for() {
+    fn item_beyond_burst_passes_and_delays_the_next() {
         let now = Instant::now();
         let mut bucket = TokenBucket::new(RATE, now);
         assert!(bucket.take(RATE, 2600, now));
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_passes_at_a_rate_of_nothing() {
+    fn zero_rate_allows_nothing() {
         let none = ByteRate { bytes_per_second: 0 };
         let mut bucket = TokenBucket::new(none, Instant::now());
         assert!(!bucket.take(none, 1, Instant::now()));

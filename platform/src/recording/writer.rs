@@ -1,5 +1,6 @@
-//! Writes records into the database: a quarter of a second's at once, when there are any. While the database is away they
-//! wait, in bounded number; what is beyond that is counted, and the count is a record of its own once the database is back.
+//! Writes records into the database in batches, four times a second if there are any. While the database is
+//! down, records wait in a bounded buffer; dropped ones are counted, and the counts are recorded once the
+//! database is up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
@@ -12,45 +13,45 @@ use store::{AppId, DELETED_AT_ONCE, NewRecords, RecordKind, Store, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::buffer::RecordBuffer;
+use super::dropped::UnreportedDrops;
 use super::journal::JournalShare;
-use super::losses::Losses;
-use super::recorder::{Entry, Inbox, Lost, Recorder};
+use super::recorder::{DropCounts, Entry, Inbox, Recorder};
 use super::records::{self, now};
 use super::token_bucket::{ByteRate, TokenBucket};
 use crate::clock::Clock;
 use crate::memory::Account;
 
-/// How long records are gathered before they are written.
-const GATHER: Duration = Duration::from_millis(250);
+/// The interval between batches.
+const BATCH_INTERVAL: Duration = Duration::from_millis(250);
 
-/// How many routine runs are taken off their queue in that time; the queue holds a burst of some times as many. More a second would
-/// keep requests waiting at full load, and make history short.
-const ROUTINE_AT_ONCE: usize = 128;
+/// How many routine runs are recorded per interval; the queue absorbs bursts. More would delay requests at
+/// full load and shorten the history.
+const BATCH_ROUTINE_RUNS: usize = 128;
 
-/// How long requests have the processor for themselves between two batches.
-const BETWEEN: Duration = Duration::from_millis(10);
+/// The pause between batches, which leaves the processor to requests.
+const BATCH_PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a database that failed is left alone.
-const AGAIN: Duration = Duration::from_secs(1);
+/// The delay after a database error.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long writing one batch can take.
-const WRITE_MAX: Duration = Duration::from_secs(10);
+/// The timeout for writing a batch.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often old records are deleted, even if none came in.
-const DELETE_EVERY: Duration = Duration::from_secs(60 * 60);
+/// The interval of retention, if no records were written.
+const RETENTION_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// How much is kept, and how much of it can be of one app.
+/// Limits of records: retention, storage, and rates per app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecordLimits {
-    /// For how long records are kept.
+    /// The retention time.
     pub keep_for: Duration,
-    /// About how many bytes of executions.
+    /// The approximate storage limit of executions in bytes.
     pub executions_bytes: u64,
-    /// About how many bytes of log lines.
+    /// The approximate storage limit of log lines in bytes.
     pub logs_bytes: u64,
-    /// How much of each app a node writes into the database.
+    /// The write rate per app and node into the database.
     pub write_rate: ByteRate,
-    /// How much of each app a node writes into its own log.
+    /// The rate per app and node into the node's own log.
     pub journal_rate: ByteRate,
 }
 
@@ -66,7 +67,7 @@ impl Default for RecordLimits {
     }
 }
 
-/// Writes what one node runs.
+/// The record writer of a node.
 #[derive(Debug)]
 pub struct Writer {
     store: Store,
@@ -74,27 +75,27 @@ pub struct Writer {
     node: String,
     limits: RecordLimits,
     clock: Clock,
-    waiting: RecordBuffer,
+    buffer: RecordBuffer,
     apps: HashMap<AppId, AppState>,
-    /// When the queues were emptied.
-    drained: Instant,
-    /// How much was written since old records were deleted.
+    /// When the inbox was last drained.
+    drained_at: Instant,
+    /// The bytes written since the last retention run.
     written: u64,
-    deleted: Instant,
-    away: bool,
+    retention_at: Instant,
+    is_down: bool,
 }
 
-/// What is remembered of an app while anything of it waits, or was written lately.
+/// The state of an app with pending or recent records.
 #[derive(Debug)]
 struct AppState {
     name: AppName,
     journal: JournalShare,
     writes: TokenBucket,
-    losses: Losses,
+    drops: UnreportedDrops,
 }
 
 impl Writer {
-    /// A writer for the node of that name, and where what it runs is handed in.
+    /// Creates a writer for the named node, and its recorder.
     pub fn new(store: Store, node: String, limits: RecordLimits, clock: Clock) -> (Recorder, Self) {
         let (recorder, inbox) = Recorder::new();
         let writer = Self {
@@ -103,52 +104,52 @@ impl Writer {
             node,
             limits,
             clock,
-            waiting: RecordBuffer::default(),
+            buffer: RecordBuffer::default(),
             apps: HashMap::new(),
-            drained: Instant::now(),
+            drained_at: Instant::now(),
             written: 0,
-            deleted: Instant::now(),
-            away: false,
+            retention_at: Instant::now(),
+            is_down: false,
         };
         (recorder, writer)
     }
 
-    /// Writes until `stop` is done, and then what is left, as long as the database takes it.
+    /// Writes until `stop` completes, then flushes the rest unless the database fails.
     pub async fn run(mut self, stop: impl Future<Output = ()>) {
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
-                () = self.something() => {}
+                () = self.has_work() => {}
             }
             tokio::select! {
                 () = &mut stop => break,
-                () = self.gather() => {}
+                () = self.collect() => {}
             }
             self.step().await;
         }
-        self.away = false;
+        self.is_down = false;
         self.drain(usize::MAX);
-        self.say_left_out(true);
-        self.write(Pace::AtOnce).await;
+        self.report_suppressed(true);
+        self.write(Pace::Unlimited).await;
     }
 
-    /// Waits for more, and takes it off the queues meanwhile where that is for long.
-    async fn gather(&mut self) {
-        let until = Instant::now() + if self.away { AGAIN } else { GATHER };
+    /// Waits for the next batch, and drains the inbox meanwhile.
+    async fn collect(&mut self) {
+        let until = Instant::now() + if self.is_down { RETRY_DELAY } else { BATCH_INTERVAL };
         while Instant::now() < until {
-            sleep(GATHER).await;
-            self.drain(ROUTINE_AT_ONCE);
+            sleep(BATCH_INTERVAL).await;
+            self.drain(BATCH_ROUTINE_RUNS);
         }
     }
 
-    /// Waits until there is something to do.
-    async fn something(&mut self) {
-        let is_owed = |app: &AppState| app.journal.owes() || !app.losses.is_empty();
-        if !self.waiting.is_empty() || self.apps.values().any(is_owed) {
+    /// Waits for work.
+    async fn has_work(&mut self) {
+        let has_unreported = |app: &AppState| app.journal.has_unreported() || !app.drops.is_empty();
+        if !self.buffer.is_empty() || self.apps.values().any(has_unreported) {
             return;
         }
-        let delete_at = self.deleted + DELETE_EVERY;
+        let delete_at = self.retention_at + RETENTION_INTERVAL;
         tokio::select! {
             () = self.inbox.arrived() => {}
             () = sleep_until(delete_at) => {}
@@ -156,88 +157,88 @@ impl Writer {
     }
 
     async fn step(&mut self) {
-        self.say_left_out(false);
-        self.write(Pace::Rated).await;
-        if !self.away {
-            self.delete_old().await;
+        self.report_suppressed(false);
+        self.write(Pace::RateLimited).await;
+        if !self.is_down {
+            self.run_retention().await;
         }
-        self.forget_apps();
+        self.remove_idle_apps();
     }
 
-    /// Takes what is in the queues, of routine runs so many at the most, and says it in the node's log.
+    /// Drains the inbox, up to `routine_max` routine runs, and writes the node's log.
     fn drain(&mut self, routine_max: usize) {
         let mut taken = self.inbox.take(routine_max);
         let at = Instant::now();
-        self.drained = at;
+        self.drained_at = at;
         while let Some((account, entry)) = taken.next() {
-            self.keep(&account, entry, at);
+            self.buffer_entry(&account, entry, at);
         }
-        for (app, name, lost) in taken.lost {
-            self.app(app, &name, at).losses.add(lost);
+        for (app, name, drops) in taken.drops {
+            self.app(app, &name, at).drops.add(drops);
         }
     }
 
-    fn keep(&mut self, account: &Account, entry: Entry, at: Instant) {
+    fn buffer_entry(&mut self, account: &Account, entry: Entry, at: Instant) {
         let revision = &entry.live().revision;
         let id = AppId::from_uuid(revision.app_id());
         let rate = self.limits.journal_rate;
-        self.app(id, revision.app(), at).journal.say(&entry, rate, at);
+        self.app(id, revision.app(), at).journal.write(&entry, rate, at);
         match entry {
             Entry::Line(line) => {
-                let lost = self.waiting.add_line(account, records::line(line));
-                self.lose(lost);
+                let drops = self.buffer.add_line(account, records::line(line));
+                self.count_drops(drops);
             }
             Entry::Run(run) => {
                 let Some((execution, lines)) = records::records(run, &self.node) else { return };
-                let lost = self.waiting.add(account, execution);
-                self.lose(lost);
+                let drops = self.buffer.add(account, execution);
+                self.count_drops(drops);
                 for line in lines {
-                    let lost = self.waiting.add_line(account, line);
-                    self.lose(lost);
+                    let drops = self.buffer.add_line(account, line);
+                    self.count_drops(drops);
                 }
             }
         }
     }
 
-    /// What is remembered of an app.
+    /// The state of an app.
     fn app(&mut self, id: AppId, name: &AppName, at: Instant) -> &mut AppState {
         self.apps.entry(id).or_insert_with(|| AppState {
             name: name.clone(),
             journal: JournalShare::new(self.limits.journal_rate, at),
             writes: TokenBucket::new(self.limits.write_rate, at),
-            losses: Losses::new(),
+            drops: UnreportedDrops::new(),
         })
     }
 
-    fn lose(&mut self, lost: Vec<(AppId, Lost)>) {
-        for (app, lost) in lost {
-            // It is remembered while anything of it waits, and this did.
+    fn count_drops(&mut self, drops: Vec<(AppId, DropCounts)>) {
+        for (app, drops) in drops {
+            // The state exists while the app has buffered records.
             if let Some(app) = self.apps.get_mut(&app) {
-                app.losses.add(lost);
+                app.drops.add(drops);
             }
         }
     }
 
-    /// Says what the node's log leaves out, where it is time to.
-    fn say_left_out(&mut self, at_once: bool) {
+    /// Reports suppressed log lines, at most once per interval.
+    fn report_suppressed(&mut self, at_once: bool) {
         let (rate, at) = (self.limits.journal_rate, Instant::now());
         for app in self.apps.values_mut() {
-            app.journal.say_left_out(&app.name, rate, at, at_once);
+            app.journal.report_suppressed(&app.name, rate, at, at_once);
         }
     }
 
-    /// Forgets apps of which nothing waits and nothing was written lately.
-    fn forget_apps(&mut self) {
-        let (Self { apps, waiting, limits, .. }, at) = (self, Instant::now());
+    /// Removes the state of apps without pending or recent records.
+    fn remove_idle_apps(&mut self) {
+        let (Self { apps, buffer, limits, .. }, at) = (self, Instant::now());
         apps.retain(|id, app| {
-            waiting.has(*id)
-                || !app.losses.is_over(at)
-                || !app.journal.is_over(limits.journal_rate, at)
+            buffer.has(*id)
+                || !app.drops.is_idle(at)
+                || !app.journal.is_idle(limits.journal_rate, at)
                 || !app.writes.is_full(limits.write_rate, at)
         });
     }
 
-    /// Writes what waits, as far as it can be written at that pace, unless the database fails.
+    /// Writes buffered records at the given pace, until the database fails.
     async fn write(&mut self, pace: Pace) {
         loop {
             let records = self.next_batch(pace);
@@ -248,34 +249,36 @@ impl Writer {
                 Ok(()) => self.written(&records),
                 Err(error) if error.is_unavailable() => return self.wait_for_database(&error, [records]),
                 Err(error) => {
-                    tracing::error!(%error, "the database does not take records of executions");
-                    if self.write_apart(records).await.is_break() {
+                    tracing::error!(%error, "the database rejected a batch of execution records");
+                    if self.write_per_app(records).await.is_break() {
                         return;
                     }
                 }
             }
-            self.waiting.settle();
-            if !self.waiting.is_empty() {
-                self.meanwhile(sleep(BETWEEN)).await;
+            self.buffer.release_taken();
+            if !self.buffer.is_empty() {
+                self.while_draining(sleep(BATCH_PAUSE)).await;
             }
         }
     }
 
-    /// What is written next.
+    /// Takes the next batch.
     fn next_batch(&mut self, pace: Pace) -> NewRecords {
-        let (Self { apps, waiting, limits, node, .. }, at) = (self, Instant::now());
+        let (Self { apps, buffer, limits, node, .. }, at) = (self, Instant::now());
         let mut admits = |app: AppId, bytes: usize| match pace {
-            Pace::AtOnce => true,
-            Pace::Rated => apps.get_mut(&app).is_none_or(|app| app.writes.take(limits.write_rate, bytes, at)),
+            Pace::Unlimited => true,
+            Pace::RateLimited => {
+                apps.get_mut(&app).is_none_or(|app| app.writes.take(limits.write_rate, bytes, at))
+            }
         };
-        let records = waiting.take(&mut admits);
-        let losses = apps.iter().filter_map(|(id, app)| app.losses.due(*id, node, at)).collect();
-        NewRecords { losses, ..records }
+        let records = buffer.take(&mut admits);
+        let drops = apps.iter().filter_map(|(id, app)| app.drops.due(*id, node, at)).collect();
+        NewRecords { losses: drops, ..records }
     }
 
-    /// Writes the records of each app by themselves, after the database has refused all of them together: only those are lost that
-    /// it refuses.
-    async fn write_apart(&mut self, records: NewRecords) -> ControlFlow<()> {
+    /// Writes the records of each app separately after the database rejected a batch, so that only rejected
+    /// ones are lost.
+    async fn write_per_app(&mut self, records: NewRecords) -> ControlFlow<()> {
         let mut parts = by_app(records).into_iter();
         while let Some((app, part)) = parts.next() {
             match self.record(&part).await {
@@ -285,12 +288,14 @@ impl Writer {
                     return ControlFlow::Break(());
                 }
                 Err(error) => {
-                    let lost =
-                        Lost { executions: part.executions.len() as u64, lines: part.lines.len() as u64 };
+                    let drops = DropCounts {
+                        executions: part.executions.len() as u64,
+                        lines: part.lines.len() as u64,
+                    };
                     if let Some(state) = self.apps.get_mut(&app) {
-                        tracing::error!(app = %state.name, %error, "records of executions are lost: the database does not take them");
-                        state.losses.add(lost);
-                        state.losses.wait(Instant::now());
+                        tracing::error!(app = %state.name, %error, "execution records dropped: rejected by the database");
+                        state.drops.add(drops);
+                        state.drops.postpone(Instant::now());
                     }
                 }
             }
@@ -298,61 +303,61 @@ impl Writer {
         ControlFlow::Continue(())
     }
 
-    /// Puts back what could not be written, until the database is back.
+    /// Puts an unwritten batch back until the database is up.
     fn wait_for_database(&mut self, error: &StoreError, records: impl IntoIterator<Item = NewRecords>) {
-        if !std::mem::replace(&mut self.away, true) {
-            tracing::warn!(%error, "records of executions wait for the database");
+        if !std::mem::replace(&mut self.is_down, true) {
+            tracing::warn!(%error, "database down; execution records are buffered");
         }
-        records.into_iter().for_each(|records| self.waiting.put_back(records));
-        self.waiting.settle();
+        records.into_iter().for_each(|records| self.buffer.put_back(records));
+        self.buffer.release_taken();
     }
 
     /// Writes one batch.
     async fn record(&mut self, records: &NewRecords) -> Result<(), StoreError> {
         let store = self.store.clone();
-        let writing = timeout(WRITE_MAX, store.record_runs(records, now()));
-        self.meanwhile(writing).await.unwrap_or(Err(StoreError::Silent(WRITE_MAX)))
+        let writing = timeout(WRITE_TIMEOUT, store.record_runs(records, now()));
+        self.while_draining(writing).await.unwrap_or(Err(StoreError::Silent(WRITE_TIMEOUT)))
     }
 
-    /// Does some work. However long it takes, the queues are emptied meanwhile.
-    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Runs `work` and drains the inbox meanwhile.
+    async fn while_draining<T>(&mut self, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                () = sleep_until(self.drained + GATHER) => self.drain(ROUTINE_AT_ONCE),
+                () = sleep_until(self.drained_at + BATCH_INTERVAL) => self.drain(BATCH_ROUTINE_RUNS),
             }
         }
     }
 
     fn written(&mut self, records: &NewRecords) {
-        if std::mem::take(&mut self.away) {
-            tracing::info!("records of executions are written again");
+        if std::mem::take(&mut self.is_down) {
+            tracing::info!("execution records are written again");
         }
         let executions: usize = records.executions.iter().map(store::ExecutionRecord::bytes).sum();
         let lines: usize = records.lines.iter().map(store::LineRecord::bytes).sum();
         self.written += (executions + lines) as u64;
-        for loss in &records.losses {
-            if let Some(app) = loss.app.and_then(|app| self.apps.get_mut(&app)) {
+        for dropped in &records.losses {
+            if let Some(app) = dropped.app.and_then(|app| self.apps.get_mut(&app)) {
                 let name = &app.name;
-                tracing::warn!(app = %name, loss.executions, loss.lines, "there was no room for records of executions");
-                app.losses.told(loss, Instant::now());
+                tracing::warn!(app = %name, dropped.executions, dropped.lines, "execution records dropped: the buffer was full");
+                app.drops.reported(dropped, Instant::now());
             }
         }
     }
 
-    /// Deletes what is too old or too much, some at a time, if enough came in or it was not done for long.
-    async fn delete_old(&mut self) {
-        let some = self.limits.executions_bytes.min(self.limits.logs_bytes) / 16;
-        if self.written < some && self.deleted.elapsed() < DELETE_EVERY {
+    /// Applies retention in batches, after enough new records or after an interval.
+    async fn run_retention(&mut self) {
+        let threshold = self.limits.executions_bytes.min(self.limits.logs_bytes) / 16;
+        if self.written < threshold && self.retention_at.elapsed() < RETENTION_INTERVAL {
             return;
         }
-        (self.written, self.deleted) = (0, Instant::now());
+        (self.written, self.retention_at) = (0, Instant::now());
         let store = self.store.clone();
         let now = match self.clock.retention_now(&store).await {
-            // Where nobody knows the time, only the size counts.
+            // Without a trusted time, only the size limit applies.
             Ok(now) => now.unwrap_or_default(),
-            Err(error) => return tracing::warn!(%error, "old records of executions are not deleted"),
+            Err(error) => return tracing::warn!(%error, "cannot prune execution records"),
         };
         let age = TimeDelta::from_std(self.limits.keep_for).ok();
         let before = age.and_then(|age| now.checked_sub_signed(age)).unwrap_or(DateTime::UNIX_EPOCH);
@@ -367,21 +372,21 @@ impl Writer {
             }
             Ok::<_, StoreError>(())
         };
-        if let Err(error) = self.meanwhile(deleting).await {
-            tracing::warn!(%error, "old records of executions are not deleted");
+        if let Err(error) = self.while_draining(deleting).await {
+            tracing::warn!(%error, "cannot prune execution records");
         }
     }
 }
 
-/// Whether apps are kept to their rate.
+/// The pace of writing.
 #[derive(Clone, Copy, Debug)]
 enum Pace {
-    Rated,
-    /// The node is about to stop.
-    AtOnce,
+    RateLimited,
+    /// At shutdown.
+    Unlimited,
 }
 
-/// The records of each app.
+/// Splits records by app.
 fn by_app(records: NewRecords) -> BTreeMap<AppId, NewRecords> {
     let mut parts = BTreeMap::<_, NewRecords>::new();
     for execution in records.executions {
@@ -390,9 +395,9 @@ fn by_app(records: NewRecords) -> BTreeMap<AppId, NewRecords> {
     for line in records.lines {
         parts.entry(line.app).or_default().lines.push(line);
     }
-    for loss in records.losses {
-        if let Some(app) = loss.app {
-            parts.entry(app).or_default().losses.push(loss);
+    for dropped in records.losses {
+        if let Some(app) = dropped.app {
+            parts.entry(app).or_default().losses.push(dropped);
         }
     }
     parts

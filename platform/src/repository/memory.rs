@@ -10,53 +10,53 @@ use tokio::sync::Notify;
 
 use crate::memory::Reservation;
 
-/// How much is taken of the app's account at a time.
-const STEP: u64 = 1024 * 1024;
+/// The step in which the reservation grows.
+const STEP_BYTES: u64 = 1024 * 1024;
 
-/// How long a request waits for memory: its own, as its client takes what was read before, or that of others.
-const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a request waits for memory, released by itself or by others.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Streams of at most so many bytes count together with so many others.
-const SMALL_STREAM_MAX: usize = 1024;
-const COUNTED_TOGETHER: usize = 64;
+/// Streams up to this size are accounted in groups.
+const SMALL_STREAM_BYTES_MAX: usize = 1024;
+const SMALL_STREAM_GROUP: usize = 64;
 
-/// What one request to a repository holds of its app's memory: at least as much as it began with, until it has ended.
+/// The memory of one request to a repository: at least its initial reservation until it ends.
 #[derive(Debug)]
 pub(crate) struct RequestMemory {
-    least: u64,
-    /// What is in use.
+    minimum: u64,
+    /// The bytes in use.
     used: AtomicU64,
-    /// What is held, for those that look without the lock.
+    /// The reserved bytes, readable without the lock.
     capacity: AtomicU64,
     held: Mutex<Reservation>,
-    /// How many wait for a release.
+    /// The number of waiters for a release.
     waiting: AtomicUsize,
     released: Notify,
 }
 
 impl RequestMemory {
     pub(crate) fn new(held: Reservation) -> Arc<Self> {
-        let least = held.bytes();
+        let minimum = held.bytes();
         Arc::new(Self {
-            least,
+            minimum,
             used: AtomicU64::new(0),
-            capacity: AtomicU64::new(least),
+            capacity: AtomicU64::new(minimum),
             held: Mutex::new(held),
             waiting: AtomicUsize::new(0),
             released: Notify::new(),
         })
     }
 
-    /// Holds so many bytes for what is about to be read, and waits for them.
+    /// Reserves `bytes` for a read, waiting for a release if necessary.
     ///
     /// # Errors
-    /// They are too many, or not given back in time.
-    pub(super) async fn room(self: &Arc<Self>, bytes: u64) -> Result<Room, OutOfMemoryError> {
+    /// They exceed the limit, or were not released in time.
+    pub(super) async fn acquire(self: &Arc<Self>, bytes: u64) -> Result<ReadReservation, OutOfMemoryError> {
         if self.reserve(bytes).is_err() {
-            let waiting = tokio::time::timeout(WAIT_MAX, self.wait_for(bytes));
+            let waiting = tokio::time::timeout(WAIT_TIMEOUT, self.wait_for(bytes));
             waiting.await.unwrap_or_else(|_| self.reserve(bytes))?;
         }
-        Ok(Room { memory: Arc::clone(self), bytes })
+        Ok(ReadReservation { memory: Arc::clone(self), bytes })
     }
 
     async fn wait_for(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
@@ -65,7 +65,7 @@ impl RequestMemory {
             let mut released = pin!(self.released.notified());
             // From here on no release is missed.
             released.as_mut().enable();
-            let Err(refused) = self.reserve(bytes) else { return Ok(()) };
+            let Err(error) = self.reserve(bytes) else { return Ok(()) };
             let (account, purpose, missing) = {
                 let held = self.held();
                 let missing = (self.used.load(Ordering::Relaxed) + bytes).saturating_sub(held.bytes());
@@ -79,14 +79,14 @@ impl RequestMemory {
                         held.absorb(more);
                         self.capacity.store(held.bytes(), Ordering::Relaxed);
                     }
-                    // More than all that the app can have; what is released is less than that.
-                    Err(_) => return Err(refused),
+                    // More than the app's whole share, which no release can provide.
+                    Err(_) => return Err(error),
                 },
             }
         }
     }
 
-    /// Nothing panics while the lock is held.
+    /// No code panics while holding the lock.
     fn held(&self) -> MutexGuard<'_, Reservation> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -100,10 +100,10 @@ impl MemoryPool for RequestMemory {
         }
         let mut held = self.held();
         let missing = self.used.load(Ordering::Relaxed).saturating_sub(held.bytes());
-        // Where a whole step does not fit, what is missing can.
+        // If a whole step does not fit, the missing bytes can.
         let grown = match missing {
             0 => Ok(()),
-            missing => held.try_grow(missing.max(STEP)).or_else(|_| held.try_grow(missing)),
+            missing => held.try_grow(missing.max(STEP_BYTES)).or_else(|_| held.try_grow(missing)),
         };
         self.capacity.store(held.bytes(), Ordering::Relaxed);
         grown.map_err(|error| {
@@ -113,13 +113,13 @@ impl MemoryPool for RequestMemory {
     }
 
     fn release(&self, bytes: u64) {
-        // Who waits says so before looking at what is used: one of the two sees the other.
+        // A waiter registers before it checks the usage, so that one of the two sees the other.
         let used = self.used.fetch_sub(bytes, Ordering::SeqCst).saturating_sub(bytes);
         let capacity = self.capacity.load(Ordering::Relaxed);
-        if capacity > self.least && used.saturating_add(2 * STEP) < capacity {
+        if capacity > self.minimum && used.saturating_add(2 * STEP_BYTES) < capacity {
             let mut held = self.held();
             let used = self.used.load(Ordering::Relaxed);
-            held.shrink_to(used.saturating_add(STEP).max(self.least));
+            held.shrink_to(used.saturating_add(STEP_BYTES).max(self.minimum));
             self.capacity.store(held.bytes(), Ordering::Relaxed);
         }
         if self.waiting.load(Ordering::SeqCst) > 0 {
@@ -128,7 +128,7 @@ impl MemoryPool for RequestMemory {
     }
 }
 
-/// One that waits for a release, until it is dropped.
+/// Counts a waiter until it is dropped.
 struct Waiting<'a>(&'a AtomicUsize);
 
 impl<'a> Waiting<'a> {
@@ -144,17 +144,18 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Bytes that are held for what is read.
-pub(super) struct Room {
+/// Reserved bytes of a read.
+pub(super) struct ReadReservation {
     memory: Arc<RequestMemory>,
     bytes: u64,
 }
 
-impl Room {
-    /// Keeps so many of them for streams that were read; each gives back its own when its last part is dropped.
+impl ReadReservation {
+    /// Converts to the actual size of the read streams; each stream releases its bytes when its last part is
+    /// dropped.
     ///
     /// # Errors
-    /// They are more, and there is no room for them.
+    /// They are more than reserved, and do not fit.
     pub(super) fn into_streams(mut self, bytes: u64) -> Result<Arc<RequestMemory>, OutOfMemoryError> {
         if bytes > self.bytes {
             self.memory.reserve(bytes - self.bytes)?;
@@ -165,27 +166,27 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for ReadReservation {
     fn drop(&mut self) {
         self.memory.release(self.bytes);
     }
 }
 
-/// The streams of `objects`, which are taken from them and count in `memory`. Small ones of one kind, which are mostly let go together,
-/// count together: most are a hundred bytes, and counting each would take as long as reading it.
-pub(super) fn counted_streams(objects: &mut [Object], memory: &Arc<RequestMemory>) -> Vec<Bytes> {
-    let counted = |stream| Bytes::from_owner(CountedStream { stream, memory: Arc::clone(memory) });
+/// Takes the streams of `objects` and accounts for them in `memory`. Small ones of one kind, which are mostly
+/// dropped together, share an entry: accounting for each would take as long as reading it.
+pub(super) fn accounted_streams(objects: &mut [Object], memory: &Arc<RequestMemory>) -> Vec<Bytes> {
+    let counted = |stream| Bytes::from_owner(AccountedStream { stream, memory: Arc::clone(memory) });
     let mut streams = vec![Bytes::new(); objects.len()];
     let mut small: [Vec<usize>; 4] = Default::default();
     for (index, object) in objects.iter_mut().enumerate() {
         match object.zlib.len() {
-            ..=SMALL_STREAM_MAX => small[object.kind as usize].push(index),
+            ..=SMALL_STREAM_BYTES_MAX => small[object.kind as usize].push(index),
             _ => streams[index] = counted(std::mem::take(&mut object.zlib)),
         }
     }
-    for together in small.iter().flat_map(|of_kind| of_kind.chunks(COUNTED_TOGETHER)) {
-        let mut block = Vec::with_capacity(together.iter().map(|index| objects[*index].zlib.len()).sum());
-        let ends: Vec<usize> = together
+    for group in small.iter().flat_map(|of_kind| of_kind.chunks(SMALL_STREAM_GROUP)) {
+        let mut block = Vec::with_capacity(group.iter().map(|index| objects[*index].zlib.len()).sum());
+        let ends: Vec<usize> = group
             .iter()
             .map(|index| {
                 block.append(&mut std::mem::take(&mut objects[*index].zlib));
@@ -193,7 +194,7 @@ pub(super) fn counted_streams(objects: &mut [Object], memory: &Arc<RequestMemory
             })
             .collect();
         let (block, mut from) = (counted(block), 0);
-        for (index, end) in together.iter().zip(ends) {
+        for (index, end) in group.iter().zip(ends) {
             streams[*index] = block.slice(from..end);
             from = end;
         }
@@ -201,19 +202,19 @@ pub(super) fn counted_streams(objects: &mut [Object], memory: &Arc<RequestMemory
     streams
 }
 
-/// A stream that counts among what its request holds.
-struct CountedStream {
+/// A stream accounted for in its request.
+struct AccountedStream {
     stream: Vec<u8>,
     memory: Arc<RequestMemory>,
 }
 
-impl AsRef<[u8]> for CountedStream {
+impl AsRef<[u8]> for AccountedStream {
     fn as_ref(&self) -> &[u8] {
         &self.stream
     }
 }
 
-impl Drop for CountedStream {
+impl Drop for AccountedStream {
     fn drop(&mut self) {
         self.memory.release(self.stream.len() as u64);
     }
@@ -228,10 +229,10 @@ mod tests {
     use super::*;
     use crate::memory::{Account, MemoryBudget, Purpose};
 
-    /// An account of eight steps, and a request that holds one of them.
+    /// An account of eight steps, and a request that reserves one of them.
     fn request() -> (Account, Arc<RequestMemory>) {
-        let account = MemoryBudget::new(32 * STEP).node_account();
-        let memory = RequestMemory::new(account.try_reserve(Purpose::Fetches, STEP).unwrap());
+        let account = MemoryBudget::new(32 * STEP_BYTES).node_account();
+        let memory = RequestMemory::new(account.try_reserve(Purpose::Fetches, STEP_BYTES).unwrap());
         (account, memory)
     }
 
@@ -243,29 +244,30 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_grows_in_steps_and_shrinks_to_what_it_began_with() {
+    async fn request_grows_in_steps_and_shrinks_to_initial_reservation() {
         let (account, memory) = request();
-        memory.reserve(STEP).unwrap();
-        assert_eq!(account.used_bytes(), STEP, "it has that already");
+        memory.reserve(STEP_BYTES).unwrap();
+        assert_eq!(account.used_bytes(), STEP_BYTES, "already reserved");
         memory.reserve(10).unwrap();
-        assert_eq!(account.used_bytes(), 2 * STEP);
-        memory.reserve(6 * STEP).unwrap();
-        let refused = memory.reserve(STEP).unwrap_err();
-        assert!(refused.to_string().contains("can hold"), "{refused}");
-        memory.reserve(STEP - 10).unwrap();
-        assert_eq!(account.used_bytes(), 8 * STEP, "what is missing, where a step does not fit");
-        memory.release(8 * STEP);
-        assert_eq!(account.used_bytes(), STEP);
+        assert_eq!(account.used_bytes(), 2 * STEP_BYTES);
+        memory.reserve(6 * STEP_BYTES).unwrap();
+        let error = memory.reserve(STEP_BYTES).unwrap_err();
+        assert!(error.to_string().contains("of its share"), "{error}");
+        memory.reserve(STEP_BYTES - 10).unwrap();
+        assert_eq!(account.used_bytes(), 8 * STEP_BYTES, "the missing bytes, if a step does not fit");
+        memory.release(8 * STEP_BYTES);
+        assert_eq!(account.used_bytes(), STEP_BYTES);
         drop(memory);
         assert_eq!(account.used_bytes(), 0);
     }
 
     #[tokio::test]
-    async fn streams_keep_the_room_that_they_take() {
+    async fn streams_keep_their_memory_reserved() {
         let (account, memory) = request();
         let object = |number: u8| {
             let kind = if number.is_multiple_of(2) { ObjectKind::Tree } else { ObjectKind::Blob };
-            let length = if number.is_multiple_of(5) { SMALL_STREAM_MAX + 1 } else { usize::from(number) };
+            let length =
+                if number.is_multiple_of(5) { SMALL_STREAM_BYTES_MAX + 1 } else { usize::from(number) };
             Object {
                 oid: Oid::new([number; 20]),
                 kind,
@@ -277,33 +279,33 @@ mod tests {
         };
         let objects: Vec<Object> = (0..=u8::MAX).map(object).collect();
         let bytes = objects.iter().map(|object| object.zlib.len() as u64).sum();
-        let held = memory.room(3 * STEP).await.unwrap().into_streams(bytes).unwrap();
-        let mut streams = counted_streams(&mut objects.clone(), &held);
+        let held = memory.acquire(3 * STEP_BYTES).await.unwrap().into_streams(bytes).unwrap();
+        let mut streams = accounted_streams(&mut objects.clone(), &held);
         assert!(streams.iter().zip(&objects).all(|(stream, object)| *stream == object.zlib));
         assert_eq!(memory.used.load(Ordering::Relaxed), bytes);
         let large = streams.remove(255).slice(1..3);
         drop(streams);
-        assert_eq!(memory.used.load(Ordering::Relaxed), SMALL_STREAM_MAX as u64 + 1);
+        assert_eq!(memory.used.load(Ordering::Relaxed), SMALL_STREAM_BYTES_MAX as u64 + 1);
         drop(large);
         assert_eq!(memory.used.load(Ordering::Relaxed), 0);
-        assert!(account.used_bytes() < 2 * STEP);
+        assert!(account.used_bytes() < 2 * STEP_BYTES);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn room_is_waited_for_whoever_gives_it_back() {
+    async fn reserve_waits_for_own_and_other_releases() {
         let (account, memory) = request();
-        let own = memory.room(5 * STEP).await.unwrap();
-        let mut waiting = pin!(memory.room(4 * STEP));
+        let own = memory.acquire(5 * STEP_BYTES).await.unwrap();
+        let mut waiting = pin!(memory.acquire(4 * STEP_BYTES));
         assert!(now(waiting.as_mut()).is_none());
         drop(own);
         drop(now(waiting).unwrap().unwrap());
-        let others = account.try_reserve(Purpose::Fetches, 6 * STEP).unwrap();
-        let mut waiting = pin!(memory.room(4 * STEP));
+        let others = account.try_reserve(Purpose::Fetches, 6 * STEP_BYTES).unwrap();
+        let mut waiting = pin!(memory.acquire(4 * STEP_BYTES));
         assert!(now(waiting.as_mut()).is_none());
         drop(others);
         drop(now(waiting).unwrap().unwrap());
-        assert!(memory.room(9 * STEP).await.is_err(), "more than there is");
-        let _others = account.try_reserve(Purpose::Fetches, 6 * STEP).unwrap();
-        assert!(memory.room(4 * STEP).await.is_err(), "nobody gives it back");
+        assert!(memory.acquire(9 * STEP_BYTES).await.is_err(), "more than the share");
+        let _others = account.try_reserve(Purpose::Fetches, 6 * STEP_BYTES).unwrap();
+        assert!(memory.acquire(4 * STEP_BYTES).await.is_err(), "nothing is released");
     }
 }

@@ -1,7 +1,7 @@
-//! The hold on the schedules of all apps, from a restore on: what is said of it, and its end.
+//! The hold on the schedules of all apps after a restore, and its release.
 //!
-//! A claim is refused while the row is there, on every node; nothing else has to know of it. When the row goes, each node
-//! goes on with the next due time of each schedule.
+//! Claims are rejected on every node while the row exists. After its removal each node continues with the
+//! next due time of each schedule.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -16,13 +16,13 @@ use store::{
 use uuid::Uuid;
 
 use super::Scheduler;
-use super::owed::{believed, due_times};
+use super::misfire::{clamp_future, due_times};
 
-/// What the audit list has for the schedules of all apps.
-const ALL: &str = "all";
+/// The subject in the audit log.
+const AUDIT_SUBJECT: &str = "all";
 
 impl Scheduler {
-    /// The hold on the schedules of all apps, while there is one.
+    /// The hold on the schedules of all apps, if any.
     ///
     /// # Errors
     /// The store failed.
@@ -30,62 +30,64 @@ impl Scheduler {
         self.0.store.schedule_hold().await
     }
 
-    /// Resumes the schedules of all apps, on all nodes: of each one row says what was skipped, and it is due next from now
-    /// on. Those that are paused stay so, and those that are not declared any more. Returns how many; `None`: they were not
-    /// held.
+    /// Resumes the schedules of all apps on all nodes: one row each records the skipped due times. Paused
+    /// schedules stay paused, undeclared ones are left out. Returns the number of schedules; `None`: they
+    /// were not held.
     ///
     /// # Errors
-    /// The store failed. They are held still then.
+    /// The store failed. They are still held.
     pub async fn resume_all(&self, by: &Actor) -> Result<Option<usize>, StoreError> {
         let Some(hold) = self.schedule_hold().await? else { return Ok(None) };
         let now = self.now();
-        let act = Act { at: now, ..Act::new(by, AuditAction::ScheduleResume, None, ALL) };
+        let event = Act { at: now, ..Act::new(by, AuditAction::ScheduleResume, None, AUDIT_SUBJECT) };
         let skipped = |state: &ScheduleState| {
             let cron = Cron::parse(&state.cron, zone_data().find(&state.timezone).0?).ok()?;
-            let due = due_times(&cron, believed(&cron, state.reckoned_until, now), now)?;
+            let due = due_times(&cron, clamp_future(&cron, state.reckoned_until, now), now)?;
             let since = hold.since.format("%Y-%m-%dT%H:%M:%SZ");
             let reason = format!("schedules were held since {since} by {}", hold.cause);
             Some(Left { due, outcome: RunOutcome::Skipped, reason })
         };
         let all = self.0.store.schedules_by_the_clock().await?;
         let live = self.0.table.scheduled();
-        let branches: HashSet<_> = live.iter().map(|live| place(live)).collect();
+        let branches: HashSet<_> = live.iter().map(|live| branch_key(live)).collect();
         let declared: HashSet<_> = live
             .iter()
-            .flat_map(|live| live.revision.manifest().schedules.iter().map(|one| (place(live), &one.name)))
+            .flat_map(|live| {
+                live.revision.manifest().schedules.iter().map(|one| (branch_key(live), &one.name))
+            })
             .collect();
-        // Of a branch that this node cannot serve nobody knows here what it declares.
+        // The declarations of a branch that this node cannot serve are unknown here.
         let is_declared = |schedule: &ScheduleId| {
-            let place = (schedule.app.as_uuid(), schedule.branch.as_str());
-            !branches.contains(&place) || declared.contains(&(place, &schedule.name))
+            let branch_key = (schedule.app.as_uuid(), schedule.branch.as_str());
+            !branches.contains(&branch_key) || declared.contains(&(branch_key, &schedule.name))
         };
         let resumed: Vec<_> = all
             .into_iter()
             .filter(|(schedule, _)| is_declared(schedule))
             .map(|(schedule, state)| ResumedSchedule { skipped: skipped(&state), schedule })
             .collect();
-        if !self.0.store.resume_all_schedules(&resumed, &self.0.node, &act).await? {
+        if !self.0.store.resume_all_schedules(&resumed, &self.0.node, &event).await? {
             return Ok(None);
         }
-        tracing::info!(schedules = resumed.len(), by = %by.name, "schedules are resumed");
+        tracing::info!(schedules = resumed.len(), by = %by.name, "schedules resumed");
         Ok(Some(resumed.len()))
     }
 
-    /// Says it where a claim met the hold, and it was not said since that began.
-    pub(super) fn say_held(&self) {
-        if !self.0.said_held.swap(true, Ordering::Relaxed) {
+    /// Logs once that schedules are held.
+    pub(super) fn log_hold(&self) {
+        if !self.0.hold_logged.swap(true, Ordering::Relaxed) {
             tracing::warn!("the schedules of all apps are held; resume them with  picloud resume --all");
         }
     }
 }
 
-/// The app and the branch, as the names of schedules are unique there.
-fn place(live: &Live) -> (Uuid, &str) {
+/// The scope in which names of schedules are unique.
+fn branch_key(live: &Live) -> (Uuid, &str) {
     (live.revision.app_id(), live.branch.name.as_str())
 }
 
-/// That schedules are held, by what, and the way out.
-pub fn held(hold: &ScheduleHold) -> String {
+/// The message that schedules are held, with the cause and a hint.
+pub fn hold_message(hold: &ScheduleHold) -> String {
     format!(
         "the schedules of all apps are held since {} by {}; resume them with  picloud resume --all",
         hold.since.format("%Y-%m-%dT%H:%M:%SZ"),
@@ -100,12 +102,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hold_names_its_cause_and_the_way_out() {
+    fn hold_message_has_cause_and_hint() {
         let (since, cause) = (Utc::now(), "the restore of a backup".to_owned());
-        let said = held(&ScheduleHold { since, cause });
+        let message = hold_message(&ScheduleHold { since, cause });
         assert!(
-            said.contains("by the restore of a backup; resume them with  picloud resume --all"),
-            "{said}"
+            message.contains("by the restore of a backup; resume them with  picloud resume --all"),
+            "{message}"
         );
     }
 }

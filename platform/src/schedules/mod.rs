@@ -1,28 +1,29 @@
-//! Runs what is due.
+//! The scheduler: runs the schedules of live deploys.
 //!
-//! What must be right is kept here and in the store, and not in timers:
+//! Correctness depends on the store, not on timers:
 //!
-//! - A schedule's row says up to when it was reckoned. What is due since then follows from the clock and the expression
-//!   ([`mod@owed`]), never from when something ran.
-//! - Whoever inserts the row of (app, schedule, due time) runs it, of however many nodes; only for the deploy that is live.
-//! - A run is held by a lease that its node renews ([`running`]). Where it is not renewed, any node records the run as lost
-//!   ([`upkeep`]), and nobody runs it again.
+//! - A schedule's row has the time up to which it was evaluated. What is due since then follows from the
+//!   clock and the expression ([`mod@misfire`]), never from when something ran.
+//! - A run is claimed by inserting its row (app, schedule, due time): one node runs it, and only for the live
+//!   deploy.
+//! - A running node renews the [`lease`] of the run. If it expires, any node records the run as lost
+//!   ([`maintenance`]), and it is not run again.
 //!
-//! - An app's schedules begin so many runs a minute together and no more ([`rate`]).
+//! - The schedules of an app share a [`rate`] limit of runs per minute.
 //!
-//! [`timer`] fires at the next due time of all schedules and sleeps until then. The schedules are those of the revisions
-//! that are live, so that they change together with the routes. [`desk`] is where people ask: what is scheduled, run it now,
-//! pause it.
+//! [`timer`] fires at the next due time of all schedules and sleeps until then. Schedules are those of the
+//! live revisions, so that they change together with the routes. [`operations`] serves users: list, run now,
+//! pause, resume.
 
-mod agenda;
-mod desk;
+mod due_queue;
 mod hold;
-mod numbers;
-mod owed;
+mod lease;
+mod maintenance;
+mod metrics;
+mod misfire;
+mod operations;
 mod rate;
-mod running;
 mod timer;
-mod upkeep;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,40 +44,41 @@ use tokio_cron_scheduler::JobSchedulerError;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use agenda::{Agenda, Place, place};
-use owed::{believed, due_times, owed, reckoned_ahead_max};
+use due_queue::{BranchKey, DueQueue, branch_key};
+use misfire::{clamp_future, due_run, due_times, future_max};
 use rate::LimitedApps;
 use timer::Alarm;
 
-pub use desk::{NotRun, RunCursor, Scheduled};
-pub use hold::held;
-pub use numbers::RunNumbers;
-pub(crate) use running::execute_run;
+pub use hold::hold_message;
+pub(crate) use lease::execute_run;
+pub use metrics::RunMetrics;
+pub use operations::{RunCursor, RunNowError, ScheduleStatus};
 pub use store::{RunOutcome, ScheduleHold, ScheduleRun};
 
 use crate::clock::Clock;
 use crate::recording::Recorder;
 
-/// For how long a run is held. A node that dies is noticed after this, and at most as long again.
+/// The duration of a lease. A dead node is detected after this time, at most twice.
 const LEASE: Duration = Duration::from_secs(15);
 
-/// When the next attempt is made where the database or the deploy was not ready for one.
-const AGAIN: TimeDelta = TimeDelta::seconds(1);
+/// The delay of a retry after an error.
+const RETRY_DELAY: TimeDelta = TimeDelta::seconds(1);
 
-/// The same where the deploy is not what is live: most often the live one is about to come.
-const AGAIN_WHEN_LIVE: TimeDelta = TimeDelta::seconds(10);
+/// The delay of a retry when the deploy is not live: usually the live one is about to arrive.
+const NOT_LIVE_RETRY_DELAY: TimeDelta = TimeDelta::seconds(10);
 
-/// A due time that comes again since the clock was set back has rows already; so many can be told apart, a microsecond each.
+/// A due time that repeats after the clock was set back already has rows; up to this many are distinguished,
+/// a microsecond each.
 const REPEATS_MAX: TimeDelta = TimeDelta::microseconds(1000);
 
-/// What a server decides about schedules.
+/// The server's settings of schedules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ScheduleLimits {
-    /// A missed run is not caught up when it would be later than this.
+    /// The maximum lateness of a run that is caught up.
     pub catch_up_window: Duration,
-    /// Rows of runs are kept for so long …
+    /// The retention of run rows, …
     pub keep_for: Duration,
-    /// … and so many of each schedule.
+    /// … and their maximum number per schedule.
     pub keep: u32,
 }
 
@@ -87,42 +89,44 @@ impl Default for ScheduleLimits {
     }
 }
 
-/// Runs the schedules of all live branches that are on the clock: production, and previews where it was asked for. Cheap to clone; all clones are one.
+/// Runs the schedules of all live branches where they are enabled: production, and previews on request. Cheap
+/// to clone; clones share their state.
 #[derive(Clone, Debug)]
-pub struct Scheduler(Arc<Parts>);
+pub struct Scheduler(Arc<State>);
 
 #[derive(Debug)]
-struct Parts {
+struct State {
     store: Store,
     table: Arc<LiveTable>,
     recorder: Recorder,
     node: NodeIdentity,
     limits: ScheduleLimits,
     clock: Clock,
-    agenda: Mutex<Agenda>,
-    upkeep: upkeep::Upkeep,
+    queue: Mutex<DueQueue>,
+    maintenance: maintenance::Maintenance,
     alarm: Alarm,
-    numbers: RunNumbers,
-    /// Whether the log says already that all schedules are held.
-    said_held: AtomicBool,
-    limited: LimitedApps,
-    /// Claims and the runs that they are for. Closed: nothing is claimed any more.
+    metrics: RunMetrics,
+    /// Whether it was logged that all schedules are held.
+    hold_logged: AtomicBool,
+    limited_apps: LimitedApps,
+    /// Claims and their runs. Closed at shutdown: nothing is claimed any more.
     tasks: TaskTracker,
 }
 
-/// A due time that an entry of the agenda hands out.
-struct Turn {
+/// A due schedule taken from the queue.
+struct DueSchedule {
     live: Arc<Live>,
     schedule: Schedule,
-    since: DateTime<Utc>,
-    /// Up to when nothing of it is run.
+    evaluated_until: DateTime<Utc>,
+    /// Up to when its runs are skipped because of the rate limit.
     limited_until: Option<DateTime<Utc>>,
-    /// How often the clock had jumped by then.
+    /// The number of clock jumps when it was taken.
     jumps: u64,
 }
 
 impl Scheduler {
-    /// A scheduler of what is in `table`, claiming runs in `store` for `node`, by `clock`. What runs is handed in to `recorder`.
+    /// Creates a scheduler of the revisions in `table` that claims runs in `store` for `node` by `clock`, and
+    /// records executions with `recorder`.
     pub fn new(
         store: Store,
         table: Arc<LiveTable>,
@@ -131,42 +135,42 @@ impl Scheduler {
         limits: ScheduleLimits,
         clock: Clock,
     ) -> Self {
-        let (agenda, upkeep, numbers, said_held, limited, tasks) = Default::default();
+        let (queue, maintenance, metrics, hold_logged, limited_apps, tasks) = Default::default();
         let alarm = Alarm::new(clock.clone());
-        Self(Arc::new(Parts {
+        Self(Arc::new(State {
             store,
             table,
             recorder,
             node,
             limits,
             clock,
-            agenda,
-            upkeep,
+            queue,
+            maintenance,
             alarm,
-            numbers,
-            said_held,
-            limited,
+            metrics,
+            hold_logged,
+            limited_apps,
             tasks,
         }))
     }
 
-    /// What was counted of the runs that this node has claimed.
-    pub fn numbers(&self) -> &RunNumbers {
-        &self.0.numbers
+    /// The metrics of runs claimed by this node.
+    pub fn metrics(&self) -> &RunMetrics {
+        &self.0.metrics
     }
 
-    /// Claims nothing any more.
+    /// Stops claiming runs.
     pub fn close(&self) {
         self.0.tasks.close();
     }
 
-    /// Claims nothing any more, and waits until the runs that go on have ended.
-    pub async fn stop(&self) {
+    /// Stops claiming runs, and waits for active ones.
+    pub async fn drain(&self) {
         self.close();
         self.0.tasks.wait().await;
     }
 
-    /// Runs what is due until the task is dropped. `changes` tells when something else may be live.
+    /// Runs due schedules until the future is dropped. `changes` notifies of changes to the live table.
     ///
     /// # Errors
     /// The timer cannot be started.
@@ -185,7 +189,7 @@ impl Scheduler {
         }
     }
 
-    /// Starts whatever has to be done at `now`, and sets the alarm for what comes next.
+    /// Starts everything due at `now`, and sets the alarm.
     fn tick(&self, now: DateTime<Utc>) {
         if self.0.tasks.is_closed() {
             return self.0.alarm.set(None);
@@ -197,44 +201,44 @@ impl Scheduler {
             .into_iter()
             .filter(|live| !live.revision.manifest().schedules.is_empty())
             .collect();
-        let jumps = self.0.clock.look();
-        let (unknown, turns) = {
-            let mut agenda = self.agenda();
-            agenda.plan_anew(jumps, now);
-            (agenda.follow(&live, now), agenda.due(now))
+        let jumps = self.0.clock.poll();
+        let (unregistered, due) = {
+            let mut queue = self.queue();
+            queue.replan(jumps, now);
+            (queue.sync(&live, now), queue.due(now))
         };
-        for live in unknown {
+        for live in unregistered {
             tokio::spawn(self.clone().register(live, now));
         }
-        for turn in turns {
-            self.0.tasks.spawn(self.clone().take(turn, now));
+        for due in due {
+            self.0.tasks.spawn(self.clone().claim_due(due, now));
         }
-        self.keep_up(now, !live.is_empty());
+        self.run_maintenance(now, !live.is_empty());
         self.arm();
     }
 
-    /// Sets the alarm to what comes next.
+    /// Sets the alarm for the next due time.
     fn arm(&self) {
         let (next, jumps) = {
-            let agenda = self.agenda();
-            (agenda.next(), agenda.jumps())
+            let queue = self.queue();
+            (queue.next(), queue.jumps())
         };
-        // Upkeep alone wakes nobody where nothing is scheduled and no run goes on.
-        let first = next.into_iter().chain(self.0.upkeep.next(next.is_some())).min();
+        // Without schedules and active runs, maintenance does not wake the node.
+        let first = next.into_iter().chain(self.0.maintenance.next(next.is_some())).min();
         self.0.alarm.set(first.map(|first| (first, jumps)));
     }
 
-    /// Puts the schedules of a deploy on the agenda, as far as they have come.
+    /// Registers the schedules of a deploy and adds them to the queue.
     async fn register(self, live: Arc<Live>, now: DateTime<Utc>) {
         let found = self.states(&live).await;
         if let Err(error) = &found {
-            tracing::warn!(app = %live.revision.app(), %error, "its schedules wait for the database");
+            tracing::warn!(app = %live.revision.app(), %error, "cannot load schedules, will retry");
         }
-        self.agenda().registered(&live, found.ok(), now);
+        self.queue().registered(&live, found.ok(), now);
         self.arm();
     }
 
-    /// Makes the schedules of a live deploy known to the store, and reads how far they have come.
+    /// Registers the schedules of a live deploy in the store, and returns their states.
     async fn states(&self, live: &Live) -> Result<Vec<ScheduleState>, StoreError> {
         let app = AppId::from_uuid(live.revision.app_id());
         let declared = |schedule: &Schedule| DeclaredSchedule {
@@ -248,107 +252,116 @@ impl Scheduler {
         store.register_schedules(app, deploy_of(live), &declared).await?;
         let after = store.schedule_states(app, branch).await?;
         for new in &after {
-            let left = before.iter().find(|old| old.name == new.name).and_then(|old| replaced(old, new));
-            if let Some(left) = left {
+            let unrun = before.iter().find(|old| old.name == new.name).and_then(|old| replaced(old, new));
+            if let Some(unrun) = unrun {
                 let schedule = schedule_id(live, &new.name);
-                store.leave_due_times(&schedule, &left, &self.0.node, self.now()).await?;
+                store.leave_due_times(&schedule, &unrun, &self.0.node, self.now()).await?;
             }
         }
         Ok(after)
     }
 
-    /// Claims what a schedule owes, and carries it out where the claim is granted.
-    async fn take(self, turn: Turn, mut now: DateTime<Utc>) {
-        let Turn { live, schedule, mut since, limited_until, jumps } = turn;
-        let (place, name) = (place(&live), &schedule.name);
-        let give_back =
-            |since, again: Option<_>| self.give_back(&place, name, since, again.map(|again| (jumps, again)));
+    /// Claims the due run of a schedule, and executes it if the claim is granted.
+    async fn claim_due(self, due: DueSchedule, mut now: DateTime<Utc>) {
+        let DueSchedule { live, schedule, mut evaluated_until, limited_until, jumps } = due;
+        let (key, name) = (branch_key(&live), &schedule.name);
+        let reschedule = |evaluated_until, retry_at: Option<_>| {
+            self.reschedule(&key, name, evaluated_until, retry_at.map(|retry_at| (jumps, retry_at)))
+        };
         let mut repeats = TimeDelta::zero();
         let began = now;
         loop {
-            since = believed(&schedule.cron, since, now);
+            evaluated_until = clamp_future(&schedule.cron, evaluated_until, now);
             let runs_per_minute = live.limits().schedule_runs;
-            let (cron, app) = (&schedule.cron, &place.0);
-            let skipped =
-                limited_until.and_then(|until| rate::skipped(cron, since, until, now, app, runs_per_minute));
-            let is_skipped = skipped.is_some();
-            let Some(mut owed) =
-                skipped.or_else(|| owed(cron, schedule.catch_up, since, now, self.0.limits.catch_up_window))
-            else {
-                // By the database's clock it is not due yet: as long as that takes, by this one.
-                let early =
-                    schedule.cron.next_after(since).map(|next| began + (next - now).min(AGAIN_WHEN_LIVE * 6));
-                return give_back(since, early.filter(|_| now < began));
+            let (cron, app) = (&schedule.cron, &key.0);
+            let skipped = limited_until
+                .and_then(|until| rate::skipped(cron, evaluated_until, until, now, app, runs_per_minute));
+            let is_rate_limited = skipped.is_some();
+            let Some(mut due_run) = skipped.or_else(|| {
+                due_run(cron, schedule.catch_up, evaluated_until, now, self.0.limits.catch_up_window)
+            }) else {
+                // Not due yet by the database clock: retry after the difference.
+                let early = schedule
+                    .cron
+                    .next_after(evaluated_until)
+                    .map(|next| began + (next - now).min(NOT_LIVE_RETRY_DELAY * 6));
+                return reschedule(evaluated_until, early.filter(|_| now < began));
             };
             let execution = Uuid::now_v7();
-            let action = match &owed.left {
+            let action = match &due_run.unrun {
                 None => Action::Run { execution, lease: LEASE },
                 Some((outcome, reason)) => Action::Leave { outcome: *outcome, reason: reason.clone() },
             };
-            owed.due = owed.due.later_by(repeats);
-            let last = owed.due.last;
-            let run = NewRun { due: owed.due, action, ..self.claim(&live, &schedule, false, now) };
-            let (app, branch) = &place;
+            due_run.due = due_run.due.later_by(repeats);
+            let last = due_run.due.last;
+            let run = NewRun { due: due_run.due, action, ..self.claim(&live, &schedule, false, now) };
+            let (app, branch) = &key;
             match self.0.store.claim_run(&run).await {
-                // What is due since then is claimed now.
-                Ok(Claim::Granted) if is_skipped => {
-                    self.0.numbers.ended(RunOutcome::Skipped);
-                    since = last;
+                // Claim what is due since then.
+                Ok(Claim::Granted) if is_rate_limited => {
+                    self.0.metrics.count_outcome(RunOutcome::Skipped);
+                    evaluated_until = last;
                 }
                 Ok(Claim::Granted) => {
-                    self.0.said_held.store(false, Ordering::Relaxed);
-                    give_back(last, None);
-                    match owed.left {
+                    self.0.hold_logged.store(false, Ordering::Relaxed);
+                    reschedule(last, None);
+                    match due_run.unrun {
                         None => {
-                            self.0.numbers.began(now - last);
-                            self.carry_out(live, &schedule, run_key(&run, execution)).await;
+                            self.0.metrics.observe_start(now - last);
+                            self.execute_claimed(live, &schedule, run_key(&run, execution)).await;
                         }
                         Some((outcome, reason)) => {
-                            self.0.numbers.ended(outcome);
+                            self.0.metrics.count_outcome(outcome);
                             tracing::warn!(%app, branch, schedule = %name, due = %last, "{}: {reason}", outcome.as_str())
                         }
                     }
                     return;
                 }
                 Ok(Claim::Limited(until)) => {
-                    if self.0.limited.is_news(app, until) {
-                        tracing::warn!(%app, "schedules are skipped until {until}: {}", rate::limited(app, runs_per_minute));
+                    if self.0.limited_apps.is_new(app, until) {
+                        tracing::warn!(%app, "skipping scheduled runs until {until}: {}", rate::limit_reason(app, runs_per_minute));
                     }
-                    self.agenda().give_back_limited(&place, name, since, (jumps, until), until);
+                    self.queue().reschedule_limited(&key, name, evaluated_until, (jumps, until), until);
                     return self.arm();
                 }
                 Ok(Claim::Overlaps(reason)) => {
-                    self.0.numbers.ended(RunOutcome::Skipped);
+                    self.0.metrics.count_outcome(RunOutcome::Skipped);
                     tracing::info!(%app, branch, schedule = %name, due = %last, "skipped: {reason}");
-                    return give_back(last, None);
+                    return reschedule(last, None);
                 }
-                Ok(Claim::Reckoned(until)) if until > since => since = until,
-                Ok(Claim::Reckoned(_)) => return give_back(last, None),
+                Ok(Claim::Reckoned(until)) if until > evaluated_until => evaluated_until = until,
+                Ok(Claim::Reckoned(_)) => return reschedule(last, None),
                 Ok(Claim::Taken) if repeats < REPEATS_MAX => repeats += TimeDelta::microseconds(1),
-                Ok(Claim::Taken) => return give_back(last, None),
-                Ok(Claim::Paused) => return give_back(since, schedule.cron.next_after(now)),
+                Ok(Claim::Taken) => return reschedule(last, None),
+                Ok(Claim::Paused) => return reschedule(evaluated_until, schedule.cron.next_after(now)),
                 Ok(Claim::Held) => {
-                    self.say_held();
-                    return give_back(since, schedule.cron.next_after(now));
+                    self.log_hold();
+                    return reschedule(evaluated_until, schedule.cron.next_after(now));
                 }
                 Ok(Claim::Early(shown)) => {
-                    tracing::warn!(%app, branch, schedule = %name, "this node's clock is ahead of the database's: {now}, {shown}");
+                    tracing::warn!(%app, branch, schedule = %name, "the clock of this node is ahead of the database clock: {now}, {shown}");
                     now = shown;
                 }
                 Ok(Claim::NotLive) => {
-                    let again = now + AGAIN_WHEN_LIVE;
-                    give_back(since, Some(again));
-                    // The store may know the schedule no more: it was set back to a time before it was registered.
-                    self.agenda().register_again(&place, again);
+                    let retry_at = now + NOT_LIVE_RETRY_DELAY;
+                    reschedule(evaluated_until, Some(retry_at));
+                    // A restored store can lack the schedule: register it again.
+                    self.queue().reregister(&key, retry_at);
                     return self.arm();
                 }
                 Err(error) => {
-                    tracing::warn!(%app, branch, schedule = %name, due = %last, %error, "the claim is tried again");
-                    let again = self.now().max(now) + AGAIN;
+                    tracing::warn!(%app, branch, schedule = %name, due = %last, %error, "cannot claim run, will retry");
+                    let retry_at = self.now().max(now) + RETRY_DELAY;
                     match limited_until {
-                        None => give_back(since, Some(again)),
+                        None => reschedule(evaluated_until, Some(retry_at)),
                         Some(until) => {
-                            self.agenda().give_back_limited(&place, name, since, (jumps, again), until);
+                            self.queue().reschedule_limited(
+                                &key,
+                                name,
+                                evaluated_until,
+                                (jumps, retry_at),
+                                until,
+                            );
                             self.arm();
                         }
                     }
@@ -358,7 +371,7 @@ impl Scheduler {
         }
     }
 
-    /// A claim of this node, for a single due time that is now.
+    /// A claim by this node with `now` as the only due time.
     fn claim(&self, live: &Live, schedule: &Schedule, manual: bool, now: DateTime<Utc>) -> NewRun {
         NewRun {
             schedule: schedule_id(live, &schedule.name),
@@ -370,19 +383,20 @@ impl Scheduler {
             action: Action::Run { execution: Uuid::now_v7(), lease: LEASE },
             node: self.0.node.clone(),
             now,
-            reckoned_ahead_max: reckoned_ahead_max(&schedule.cron, now),
+            reckoned_ahead_max: future_max(&schedule.cron, now),
         }
     }
 
-    /// The schedule is reckoned up to `since`, and looked at again when it is due next, or at `again`.
-    fn give_back(
+    /// Puts a schedule back: it is evaluated up to `evaluated_until`, and due next after that, or at
+    /// `retry_at`.
+    fn reschedule(
         &self,
-        place: &Place,
+        branch_key: &BranchKey,
         name: &JobName,
-        since: DateTime<Utc>,
-        again: Option<(u64, DateTime<Utc>)>,
+        evaluated_until: DateTime<Utc>,
+        retry_at: Option<(u64, DateTime<Utc>)>,
     ) {
-        self.agenda().give_back(place, name, since, again);
+        self.queue().reschedule(branch_key, name, evaluated_until, retry_at);
         self.arm();
     }
 
@@ -390,13 +404,13 @@ impl Scheduler {
         self.0.clock.now()
     }
 
-    /// The agenda. It is changed in steps that cannot panic halfway.
-    fn agenda(&self) -> MutexGuard<'_, Agenda> {
-        self.0.agenda.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The queue. No code panics while holding the lock.
+    fn queue(&self) -> MutexGuard<'_, DueQueue> {
+        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// What was due by an expression that a deploy has replaced, and was not run before that.
+/// The due times of a replaced expression that did not run.
 fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<Left> {
     if (&old.cron, &old.timezone) == (&new.cron, &new.timezone) {
         return None;
@@ -404,9 +418,9 @@ fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<Left> {
     let cron = Cron::parse(&old.cron, zone_data().find(&old.timezone).0?).ok()?;
     let due = due_times(&cron, old.reckoned_until, new.reckoned_until)?;
     Some(match &old.paused {
-        Some(paused) => desk::paused_meanwhile(due, paused),
+        Some(paused) => operations::skipped_while_paused(due, paused),
         None => {
-            let reason = "a deploy replaced the expression before it was run".to_owned();
+            let reason = "a deploy replaced the expression before the run".to_owned();
             Left { due, outcome: RunOutcome::Missed, reason }
         }
     })
@@ -416,7 +430,7 @@ fn run_key(run: &NewRun, execution: Uuid) -> RunKey {
     RunKey { schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
 }
 
-/// A schedule that a live deploy declares.
+/// The id of a schedule of a live deploy.
 fn schedule_id(live: &Live, name: &JobName) -> ScheduleId {
     ScheduleId {
         app: AppId::from_uuid(live.revision.app_id()),
@@ -426,7 +440,7 @@ fn schedule_id(live: &Live, name: &JobName) -> ScheduleId {
 }
 
 fn deploy_of(live: &Live) -> DeployNumber {
-    DeployNumber::new(live.deploy).expect("what is live was numbered by the store, from 1 on")
+    DeployNumber::new(live.deploy).expect("deploy numbers of live revisions start at 1")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! How often the schedules of an app can run: so many times a minute, over all nodes, as the row of the app counts.
+//! The rate limit of an app's schedules: runs per minute over all nodes, counted in the row of the app.
 //!
-//! Where a claim is one too many, its schedule is left alone until the minute is over, and nothing is written. Then one row stands
-//! for all due times of that minute that were not run.
+//! After a rejected claim the schedule waits until the end of the minute without writing. Then one row
+//! records all skipped due times of that minute.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,22 +11,22 @@ use manifest_schema::cron::Cron;
 use manifest_schema::name::AppName;
 use store::RunOutcome;
 
-use super::owed::{Owed, due_times};
+use super::misfire::{DueRun, due_times};
 
-/// The apps of which the log says that they are limited, each with the end of the minute.
+/// The apps whose limit was logged, with the end of the minute.
 #[derive(Debug, Default)]
 pub(super) struct LimitedApps(Mutex<HashMap<AppName, DateTime<Utc>>>);
 
 impl LimitedApps {
-    /// Whether nobody said yet that an app is limited until then.
-    pub(super) fn is_news(&self, app: &AppName, until: DateTime<Utc>) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.retain(|_, other| *other == until);
-        said.insert(app.clone(), until).is_none()
+    /// Whether the limit of an app was not logged yet for this minute.
+    pub(super) fn is_new(&self, app: &AppName, until: DateTime<Utc>) -> bool {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        logged.retain(|_, other| *other == until);
+        logged.insert(app.clone(), until).is_none()
     }
 }
 
-/// The due times before `until` that are not run, since the app could run no more by then.
+/// The due times before `until` that are skipped because of the limit.
 pub(super) fn skipped(
     cron: &Cron,
     since: DateTime<Utc>,
@@ -34,16 +34,16 @@ pub(super) fn skipped(
     now: DateTime<Utc>,
     app: &AppName,
     runs_per_minute: u32,
-) -> Option<Owed> {
+) -> Option<DueRun> {
     let due = due_times(cron, since, (until - TimeDelta::seconds(1)).min(now))?;
-    Some(Owed { due, left: Some((RunOutcome::Skipped, limited(app, runs_per_minute))) })
+    Some(DueRun { due, unrun: Some((RunOutcome::Skipped, limit_reason(app, runs_per_minute))) })
 }
 
-/// Why nothing more is run within a minute.
-pub(super) fn limited(app: &AppName, runs_per_minute: u32) -> String {
+/// The reason of the limit.
+pub(super) fn limit_reason(app: &AppName, runs_per_minute: u32) -> String {
     format!(
-        "the app's schedules had begun {runs_per_minute} runs within the minute, as many as it is granted; an admin raises it with  \
-         picloud apps limits {app} --schedule-runs N"
+        "the schedules of the app reached their limit of {runs_per_minute} runs per minute; an admin can raise it with  \
+         picloud apps limits {app} --schedule-runs-per-minute N"
     )
 }
 
@@ -52,11 +52,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_app_is_said_to_be_limited_once_a_minute() {
+    fn limit_is_logged_once_per_minute() {
         let (apps, app) = (LimitedApps::default(), |name| AppName::new(name).unwrap());
         let minute = |minute| DateTime::UNIX_EPOCH + TimeDelta::minutes(minute);
-        let said = [("a", 1), ("a", 1), ("b", 1), ("a", 1), ("a", 2), ("a", 2), ("b", 2), ("a", 1)]
-            .map(|(name, until)| apps.is_news(&app(name), minute(until)));
-        assert_eq!(said, [true, false, true, false, true, false, true, true]);
+        let logged = [("a", 1), ("a", 1), ("b", 1), ("a", 1), ("a", 2), ("a", 2), ("b", 2), ("a", 1)]
+            .map(|(name, until)| apps.is_new(&app(name), minute(until)));
+        assert_eq!(logged, [true, false, true, false, true, false, true, true]);
     }
 }

@@ -1,4 +1,4 @@
-//! A scheduler on the embedded database, by a clock of the tests' own.
+//! Schedulers on the embedded database with a simulated clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ use super::*;
 use crate::page::PageRequest;
 use crate::recording::{RecordLimits, Writer};
 
-/// One app with one schedule `tick`, live since [`Day::at`] 00:00:00, and nodes that run it.
+/// An app with one schedule `tick`, live since [`Day::at`] 00:00:00, and nodes that run it.
 struct Day {
     _folder: TempDir,
     store: Store,
@@ -76,14 +76,14 @@ impl Day {
         ScheduleId { app: self.app.id, branch: "main".to_owned(), name: tick() }
     }
 
-    /// The rows, the earliest first: when due, of how many due times, and how it ended.
+    /// The rows in chronological order: last due time, number of due times, and outcome.
     async fn rows(&self) -> Vec<(String, u32, String)> {
         let rows = self.store.runs(&self.tick(), None, 1000).await.unwrap();
-        let told = |row: ScheduleRun| {
+        let format = |row: ScheduleRun| {
             let outcome = row.outcome.map_or("going", RunOutcome::as_str);
             (row.due.last.format("%H:%M:%S").to_string(), row.due.count, outcome.to_owned())
         };
-        rows.into_iter().rev().map(told).collect()
+        rows.into_iter().rev().map(format).collect()
     }
 }
 
@@ -123,21 +123,21 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
 }
 
 impl Scheduler {
-    /// A tick at `now`, and all that it starts until nothing is left to do.
-    async fn settle(&self, now: DateTime<Utc>) {
+    /// Runs a tick at `now` and everything it starts.
+    async fn run_until_idle(&self, now: DateTime<Utc>) {
         self.tick(now);
         let begun = std::time::Instant::now();
         while begun.elapsed() < Duration::from_secs(60) {
             tokio::time::sleep(Duration::from_millis(2)).await;
-            let busy = !self.0.tasks.is_empty() || self.agenda().is_being_told();
-            let due = self.agenda().next().is_some_and(|next| next <= now);
+            let busy = !self.0.tasks.is_empty() || self.queue().is_registering();
+            let due = self.queue().next().is_some_and(|next| next <= now);
             match (busy, due) {
                 (true, _) => {}
                 (false, true) => self.tick(now),
                 (false, false) => return,
             }
         }
-        panic!("it does not come to an end");
+        panic!("does not finish");
     }
 }
 
@@ -149,17 +149,17 @@ fn row(due: &str, count: u32, outcome: &str) -> (String, u32, String) {
 }
 
 #[tokio::test]
-async fn what_is_due_runs_once_however_often_and_wherever_it_is_looked_at() {
+async fn due_run_executes_once_across_nodes() {
     let day = Day::begin().await;
     let nodes = [day.node("a", 1, &manifest(FIVE), "1"), day.node("b", 1, &manifest(FIVE), "1")];
     for now in ["00:04:59", "00:05:00", "00:05:00", "00:05:01", "00:10:02"] {
         for node in &nodes {
-            node.settle(at(now)).await;
+            node.run_until_idle(at(now)).await;
         }
     }
     assert_eq!(day.rows().await, [row("00:05:00", 1, "succeeded"), row("00:10:00", 1, "succeeded")]);
     for node in &nodes {
-        assert_eq!(node.agenda().next(), Some(at("00:15:00")));
+        assert_eq!(node.queue().next(), Some(at("00:15:00")));
         assert_eq!(node.0.alarm.time().map(|time| time <= at("00:15:00")), Some(true));
     }
     let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
@@ -168,7 +168,7 @@ async fn what_is_due_runs_once_however_often_and_wherever_it_is_looked_at() {
 }
 
 #[tokio::test]
-async fn what_an_app_cannot_run_within_a_minute_is_one_row_once_the_minute_is_over() {
+async fn rate_limited_runs_are_recorded_in_one_row() {
     let day = Day::begin().await;
     let nodes = [day.node("a", 1, &manifest(SECOND), "1"), day.node("b", 1, &manifest(SECOND), "1")];
     for node in &nodes {
@@ -176,12 +176,12 @@ async fn what_an_app_cannot_run_within_a_minute_is_one_row_once_the_minute_is_ov
     }
     for second in 1..=125 {
         for node in &nodes {
-            node.settle(at("00:00:00") + TimeDelta::seconds(second)).await;
+            node.run_until_idle(at("00:00:00") + TimeDelta::seconds(second)).await;
         }
         if second == 30 {
             let running = ["00:00:01", "00:00:02", "00:00:03"].map(|due| row(due, 1, "succeeded"));
-            assert_eq!(day.rows().await, running, "nothing is written while it waits");
-            assert!(nodes.iter().all(|node| node.agenda().next() == Some(at("00:01:00"))));
+            assert_eq!(day.rows().await, running, "nothing is written while waiting");
+            assert!(nodes.iter().all(|node| node.queue().next() == Some(at("00:01:00"))));
         }
     }
     let minute = |first: u32, begin: &str| {
@@ -198,61 +198,61 @@ async fn what_an_app_cannot_run_within_a_minute_is_one_row_once_the_minute_is_ov
     let rows = day.store.runs(&day.tick(), Some(at("00:00:59")), 1).await.unwrap();
     let reason = rows[0].detail.as_deref().unwrap();
     assert!(
-        reason.starts_with("the app's schedules had begun 3 runs within the minute")
-            && reason.ends_with("picloud apps limits clock --schedule-runs N"),
+        reason.starts_with("the schedules of the app reached their limit of 3 runs per minute")
+            && reason.ends_with("picloud apps limits clock --schedule-runs-per-minute N"),
         "{reason}"
     );
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_stops_no_schedule_for_long() {
+async fn schedule_continues_after_clock_is_set_back() {
     let day = Day::begin().await;
     let node = day.node("a", 1, &manifest(SECOND), "1");
-    node.settle(at("00:00:01")).await;
-    // An hour forward, an hour back, and on.
+    node.run_until_idle(at("00:00:01")).await;
+    // Set forward by an hour, then back by an hour.
     for now in ["01:00:00", "00:00:02", "00:30:00", "01:00:00", "01:00:01"] {
-        node.settle(at(now)).await;
+        node.run_until_idle(at(now)).await;
     }
     let expected = [
         row("00:00:01", 1, "succeeded"),
         row("00:30:00", 1001, "succeeded"),
         row("01:00:00", 1001, "succeeded"),
-        // The same due time once more: a microsecond later.
+        // The repeated due time is a microsecond later.
         row("01:00:00", 1001, "succeeded"),
         row("01:00:01", 1, "succeeded"),
     ];
     assert_eq!(day.rows().await, expected);
-    // Some seconds are waited for, and nothing comes twice.
-    node.settle(at("00:59:50")).await;
+    // A jump of seconds is waited for without repeated runs.
+    node.run_until_idle(at("00:59:50")).await;
     assert_eq!(day.rows().await, expected);
-    node.settle(at("23:00:00")).await;
-    node.settle(at("02:00:00")).await;
-    node.settle(at("02:00:01")).await;
+    node.run_until_idle(at("23:00:00")).await;
+    node.run_until_idle(at("02:00:00")).await;
+    node.run_until_idle(at("02:00:01")).await;
     let rows = day.rows().await;
     assert_eq!(rows[5..], [row("02:00:01", 1, "succeeded"), row("23:00:00", 1001, "succeeded")]);
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_by_an_hour_repeats_no_hourly_run() {
+async fn hourly_run_is_not_repeated_after_clock_is_set_back() {
     let day = Day::begin().await;
     let node = day.node("a", 1, &manifest("cron = \"0 * * * *\""), "1");
     for now in ["01:00:00", "00:10:00", "01:00:00", "02:00:00"] {
-        node.settle(at(now)).await;
+        node.run_until_idle(at(now)).await;
     }
     assert_eq!(day.rows().await, [row("01:00:00", 1, "succeeded"), row("02:00:00", 1, "succeeded")]);
 }
 
 #[tokio::test]
-async fn a_node_that_was_down_for_a_year_writes_one_row() {
+async fn node_down_for_a_year_writes_one_row() {
     let day = Day::begin().await;
     let year = TimeDelta::days(365);
     let none = format!("{SECOND}\ncatch_up = \"none\"");
-    day.node("a", 1, &manifest(&none), "1").settle(at("00:00:01") + year).await;
-    assert_eq!(day.rows().await, [row("00:00:01", 1001, "succeeded")], "the last of them is not late");
-    // Down again until a time that is not due: nothing is caught up, and the row says so.
+    day.node("a", 1, &manifest(&none), "1").run_until_idle(at("00:00:01") + year).await;
+    assert_eq!(day.rows().await, [row("00:00:01", 1001, "succeeded")], "the last one is not late");
+    // Down until a time that is not due: nothing is caught up, and the row is missed.
     let day = Day::begin().await;
     let daily = "cron = \"0 0 * * *\"\ncatch_up = \"none\"";
-    day.node("a", 1, &manifest(daily), "1").settle(at("12:00:00") + year).await;
+    day.node("a", 1, &manifest(daily), "1").run_until_idle(at("12:00:00") + year).await;
     assert_eq!(day.rows().await, [row("00:00:00", 365, "missed")]);
     let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert_eq!(
@@ -262,54 +262,54 @@ async fn a_node_that_was_down_for_a_year_writes_one_row() {
 }
 
 #[tokio::test]
-async fn a_missed_run_is_caught_up_within_the_window() {
+async fn missed_run_is_caught_up_within_window() {
     let daily = "cron = \"0 6 * * *\"";
     let day = Day::begin().await;
-    day.node("a", 1, &manifest(daily), "1").settle(at("20:00:00")).await;
+    day.node("a", 1, &manifest(daily), "1").run_until_idle(at("20:00:00")).await;
     assert_eq!(day.rows().await, [row("06:00:00", 1, "succeeded")]);
     let day = Day::begin().await;
     let monthly = "cron = \"0 0 2 * *\"";
-    day.node("a", 1, &manifest(monthly), "1").settle(at("20:00:00") + TimeDelta::days(3)).await;
+    day.node("a", 1, &manifest(monthly), "1").run_until_idle(at("20:00:00") + TimeDelta::days(3)).await;
     assert_eq!(day.rows().await, [row("00:00:00", 1, "missed")]);
     let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
-    assert_eq!(rows[0].detail.as_deref(), Some("it was not run within 1440 minutes"));
+    assert_eq!(rows[0].detail.as_deref(), Some("missed by more than 1440 minutes"));
 }
 
 #[tokio::test]
-async fn only_the_deploy_that_is_live_runs_and_the_next_goes_on_where_it_was() {
+async fn only_live_deploy_runs_and_next_deploy_continues() {
     let day = Day::begin().await;
     let old = day.node("old", 1, &manifest(FIVE), "1");
-    old.settle(at("00:05:00")).await;
-    // A push just before the next due time, of which this node does not hear.
+    old.run_until_idle(at("00:05:00")).await;
+    // A push just before the next due time, whose notification this node misses.
     push(&day.store, 2, at("00:09:59")).await;
     let later = at("00:10:00");
     old.tick(later);
-    while !old.0.tasks.is_empty() || old.agenda().is_being_told() {
+    while !old.0.tasks.is_empty() || old.queue().is_registering() {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(day.rows().await.len(), 1, "it is not live any more");
+    assert_eq!(day.rows().await.len(), 1, "not live any more");
     let new = day.node("new", 2, &manifest(FIVE), "throw \"why\"");
-    new.settle(at("00:10:01")).await;
+    new.run_until_idle(at("00:10:01")).await;
     assert_eq!(day.rows().await, [row("00:05:00", 1, "succeeded"), row("00:10:00", 1, "failed")]);
     let rows = day.store.runs(&day.tick(), None, 1).await.unwrap();
     assert!(rows[0].detail.as_deref().unwrap().contains("why"), "{rows:?}");
 }
 
 #[tokio::test]
-async fn what_was_due_before_a_deploy_changed_the_expression_is_recorded() {
+async fn due_times_of_replaced_expression_are_recorded() {
     let day = Day::begin().await;
-    day.node("a", 1, &manifest(FIVE), "1").settle(at("00:05:00")).await;
+    day.node("a", 1, &manifest(FIVE), "1").run_until_idle(at("00:05:00")).await;
     push(&day.store, 2, at("00:21:00")).await;
-    day.node("a", 2, &manifest("cron = \"30 * * * *\""), "1").settle(at("00:30:00")).await;
+    day.node("a", 2, &manifest("cron = \"30 * * * *\""), "1").run_until_idle(at("00:30:00")).await;
     let expected =
         [row("00:05:00", 1, "succeeded"), row("00:20:00", 3, "missed"), row("00:30:00", 1, "succeeded")];
     assert_eq!(day.rows().await, expected);
     let rows = day.store.runs(&day.tick(), None, 9).await.unwrap();
-    assert_eq!(rows[1].detail.as_deref(), Some("a deploy replaced the expression before it was run"));
+    assert_eq!(rows[1].detail.as_deref(), Some("a deploy replaced the expression before the run"));
 }
 
 #[tokio::test]
-async fn a_run_that_goes_on_is_respected_by_other_nodes() {
+async fn running_run_prevents_overlap_on_other_nodes() {
     let day = Day::begin().await;
     let slow = "let n = 0; while n < 3_000_000 { n += 1; }";
     let limits = "[limits]\ntimeout = \"30s\"\noperations = 100_000_000";
@@ -322,15 +322,15 @@ async fn a_run_that_goes_on_is_respected_by_other_nodes() {
             nodes[0].tick(at("00:00:01"));
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
-        nodes[1].settle(at("00:00:02")).await;
-        nodes[0].settle(at("00:00:02")).await;
+        nodes[1].run_until_idle(at("00:00:02")).await;
+        nodes[0].run_until_idle(at("00:00:02")).await;
         let second = row("00:00:02", 1, second);
         assert_eq!(day.rows().await, [row("00:00:01", 1, "succeeded"), second], "{overlap}");
     }
 }
 
 #[tokio::test]
-async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
+async fn run_of_dead_node_is_lost_and_not_repeated() {
     let day = Day::begin().await;
     let dead = day.node("dead", 1, &manifest(FIVE), "1");
     let live = dead.0.table.scheduled().remove(0);
@@ -340,12 +340,12 @@ async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
     assert_eq!(day.store.claim_run(&claim).await.unwrap(), Claim::Granted);
     let other = day.node("other", 1, &manifest(FIVE), "1");
     for now in ["00:05:10", "00:05:20", "00:05:29", "00:05:31", "00:10:00"] {
-        other.settle(at(now)).await;
-        while other.0.upkeep.is_looking() {
+        other.run_until_idle(at(now)).await;
+        while other.0.maintenance.is_checking() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         let lost = day.rows().await[0].2 == "lost";
-        assert_eq!(lost, now >= "00:05:31", "{now}: twice it must have been seen to be over");
+        assert_eq!(lost, now >= "00:05:31", "{now}: the lease must be seen as expired twice");
     }
     assert_eq!(day.rows().await, [row("00:05:00", 1, "lost"), row("00:10:00", 1, "succeeded")]);
     let rows = day.store.runs(&day.tick(), None, 9).await.unwrap();
@@ -353,15 +353,15 @@ async fn a_run_of_a_node_that_died_is_lost_with_its_name_and_not_run_again() {
 }
 
 #[tokio::test]
-async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
+async fn paused_schedule_is_skipped_in_one_row_and_can_run_manually() {
     let day = Day::begin().await;
     let node = day.node("a", 1, &manifest(SECOND), "1");
     let live = node.0.table.scheduled().remove(0);
     let schedule = live.revision.manifest().schedules[0].clone();
-    node.settle(Utc::now() - TimeDelta::seconds(3)).await;
+    node.run_until_idle(Utc::now() - TimeDelta::seconds(3)).await;
     assert!(node.pause(&live, &schedule, &Actor::named("ada")).await.unwrap());
     assert!(!node.pause(&live, &schedule, &Actor::named("bob")).await.unwrap());
-    node.settle(Utc::now() + TimeDelta::seconds(1)).await;
+    node.run_until_idle(Utc::now() + TimeDelta::seconds(1)).await;
     assert_eq!(day.rows().await.len(), 1);
     let listed = node.scheduled(&live).await.unwrap().remove(0);
     assert_eq!((listed.paused.unwrap().by.as_str(), listed.next.len()), ("ada", 0));
@@ -377,11 +377,11 @@ async fn a_paused_schedule_is_skipped_in_one_row_and_can_be_run_by_hand() {
     );
     let listed = node.scheduled(&live).await.unwrap().remove(0);
     assert_eq!((listed.paused, listed.next.len()), (None, 3));
-    node.settle(Utc::now() + TimeDelta::seconds(1)).await;
+    node.run_until_idle(Utc::now() + TimeDelta::seconds(1)).await;
     let first = node.runs(&live, &schedule, None, PageRequest { cursor: None, limit: 1 }).await.unwrap();
     let last = &first.items[0];
     assert_eq!((last.manual, last.outcome), (false, Some(RunOutcome::Succeeded)));
     let rest = PageRequest { cursor: first.next, limit: 9 };
     let rest = node.runs(&live, &schedule, None, rest).await.unwrap();
-    assert_eq!((rest.items, rest.next), (all.items, None), "the next page begins where the first one ended");
+    assert_eq!((rest.items, rest.next), (all.items, None), "the next page starts where the first one ended");
 }

@@ -1,7 +1,7 @@
-//! The timer that fires, and sleeps until it has to.
+//! The timer that fires at the next due time and sleeps until then.
 //!
-//! tokio-cron-scheduler asks its storage every 500 ms which of its jobs are due, and runs those. Here it has one job, and a
-//! storage that answers only when the [`Alarm`] has come: so it polls nothing, and fires on time.
+//! tokio-cron-scheduler polls its storage every 500 ms for due jobs. Here it has one job, and a storage that
+//! only responds when the [`Alarm`] fires: so it does not poll, and fires on time.
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -18,32 +18,32 @@ use uuid::Uuid;
 
 use crate::clock::Clock;
 
-/// The clock can be set during a sleep, which does not notice. So no sleep takes longer than this.
+/// The maximum sleep, since the clock can be set meanwhile.
 const SLEEP_MAX: Duration = Duration::from_secs(20);
 
-/// How many messages the crate's own channels hold. There is one job, which fires twice a second at most.
+/// The size of the crate's channels. There is one job, which fires at most twice a second.
 const CHANNEL_SIZE: usize = 16;
 
-/// The expression of the one job. It is never looked at, since the storage says when the job is due.
-const ANY: &str = "* * * * * *";
+/// The expression of the job, which is not evaluated: the storage decides when it is due.
+const UNUSED_EXPRESSION: &str = "* * * * * *";
 
-/// When to fire next.
+/// The next time to fire.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Alarm {
     set: watch::Sender<Option<Planned>>,
     clock: Clock,
 }
 
-/// A time, and how often the clock had jumped when it was planned.
+/// A time, and the number of clock jumps when it was planned.
 type Planned = (DateTime<Utc>, u64);
 
 impl Alarm {
-    /// An alarm that is not set.
+    /// Creates an alarm that is not set.
     pub(super) fn new(clock: Clock) -> Self {
         Self { set: watch::Sender::default(), clock }
     }
 
-    /// Fires at `time`, and not before; never where there is none. Where the clock jumps after it was planned, at once.
+    /// Fires at `time`; never for `None`; immediately after a clock jump.
     pub(super) fn set(&self, time: Option<Planned>) {
         self.set.send_if_modified(|set| std::mem::replace(set, time) != time);
     }
@@ -54,32 +54,33 @@ impl Alarm {
         self.set.borrow().map(|(time, _)| time)
     }
 
-    /// Waits until the time has come, whatever it is set to meanwhile; or until the clock has jumped, and what it was set to says
-    /// nothing any more.
-    async fn come(mut set: watch::Receiver<Option<Planned>>, clock: Clock) {
+    /// Waits until the alarm fires, considering later changes; or until the clock jumps, which invalidates
+    /// the time.
+    async fn wait(mut set: watch::Receiver<Option<Planned>>, clock: Clock) {
         loop {
             let planned = *set.borrow_and_update();
-            if planned.is_some_and(|(_, jumps)| jumps != clock.look()) {
+            if planned.is_some_and(|(_, jumps)| jumps != clock.poll()) {
                 return;
             }
-            let left = planned.map(|(time, _)| (time - clock.now()).to_std().unwrap_or_default());
-            let gone = match left {
+            let remaining = planned.map(|(time, _)| (time - clock.now()).to_std().unwrap_or_default());
+            let is_closed = match remaining {
                 Some(Duration::ZERO) => return,
-                Some(left) => tokio::select! {
-                    () = tokio::time::sleep(left.min(SLEEP_MAX)) => false,
+                Some(remaining) => tokio::select! {
+                    () = tokio::time::sleep(remaining.min(SLEEP_MAX)) => false,
                     changed = set.changed() => changed.is_err(),
                 },
                 None => set.changed().await.is_err(),
             };
-            if gone {
-                // Nobody can set it any more.
+            if is_closed {
+                // The alarm was dropped.
                 std::future::pending::<()>().await;
             }
         }
     }
 }
 
-/// Starts a timer that calls `fire` whenever the alarm has come. Until `fire` has set it anew, it is called twice a second.
+/// Starts a timer that calls `fire` when the alarm fires. Until `fire` sets it again, it is called twice a
+/// second.
 pub(super) async fn start<F>(alarm: &Alarm, fire: F) -> Result<JobScheduler, JobSchedulerError>
 where
     F: Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
@@ -93,28 +94,28 @@ where
         CHANNEL_SIZE,
     )
     .await?;
-    timer.add(Job::new_async(ANY, move |_, _| fire())?).await?;
+    timer.add(Job::new_async(UNUSED_EXPRESSION, move |_, _| fire())?).await?;
     timer.start().await?;
     Ok(timer)
 }
 
-type Answer<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
+type StorageFuture<T> = Pin<Box<dyn Future<Output = Result<T, JobSchedulerError>> + Send>>;
 
-/// The crate's own storage, but for when jobs are due.
+/// The crate's in-memory storage, except for due times.
 struct Storage {
     jobs: SimpleMetadataStore,
     alarm: Alarm,
 }
 
 impl MetaDataStorage for Storage {
-    fn list_next_ticks(&mut self) -> Answer<Vec<JobAndNextTick>> {
-        let come = Alarm::come(self.alarm.set.subscribe(), self.alarm.clock.clone());
+    fn list_next_ticks(&mut self) -> StorageFuture<Vec<JobAndNextTick>> {
+        let fired = Alarm::wait(self.alarm.set.subscribe(), self.alarm.clock.clone());
         let jobs = self.jobs.list_next_ticks();
         Box::pin(async move {
-            come.await;
+            fired.await;
             let mut jobs = jobs.await?;
             for job in &mut jobs {
-                // Long ago, and for the first time: due.
+                // In the past and never run: due.
                 (job.next_tick, job.last_tick) = (1, None);
             }
             Ok(jobs)
@@ -126,35 +127,35 @@ impl MetaDataStorage for Storage {
         _: Uuid,
         _: Option<DateTime<Utc>>,
         _: Option<DateTime<Utc>>,
-    ) -> Answer<()> {
+    ) -> StorageFuture<()> {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    fn time_till_next_job(&mut self) -> Answer<Option<Duration>> {
+    fn time_till_next_job(&mut self) -> StorageFuture<Option<Duration>> {
         self.jobs.time_till_next_job()
     }
 }
 
 impl DataStore<JobStoredData> for Storage {
-    fn get(&mut self, id: Uuid) -> Answer<Option<JobStoredData>> {
+    fn get(&mut self, id: Uuid) -> StorageFuture<Option<JobStoredData>> {
         self.jobs.get(id)
     }
 
-    fn add_or_update(&mut self, data: JobStoredData) -> Answer<()> {
+    fn add_or_update(&mut self, data: JobStoredData) -> StorageFuture<()> {
         self.jobs.add_or_update(data)
     }
 
-    fn delete(&mut self, id: Uuid) -> Answer<()> {
+    fn delete(&mut self, id: Uuid) -> StorageFuture<()> {
         self.jobs.delete(id)
     }
 }
 
 impl InitStore for Storage {
-    fn init(&mut self) -> Answer<()> {
+    fn init(&mut self) -> StorageFuture<()> {
         self.jobs.init()
     }
 
-    fn inited(&mut self) -> Answer<bool> {
+    fn inited(&mut self) -> StorageFuture<bool> {
         self.jobs.inited()
     }
 }
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn it_fires_when_the_alarm_has_come_and_not_before() {
+    async fn timer_fires_at_alarm_and_not_before() {
         let alarm = Alarm::default();
         let fired = Arc::new(AtomicUsize::new(0));
         let (counted, set) = (Arc::clone(&fired), alarm.clone());
@@ -197,20 +198,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_alarm_that_is_set_forward_fires_forward() {
+    async fn alarm_can_be_moved_to_earlier_time() {
         let alarm = Alarm::default();
         alarm.set(Some((Utc::now() + Duration::from_secs(3600), 0)));
-        let come = tokio::spawn(Alarm::come(alarm.set.subscribe(), alarm.clock.clone()));
+        let fired = tokio::spawn(Alarm::wait(alarm.set.subscribe(), alarm.clock.clone()));
         alarm.set(Some((Utc::now(), 0)));
-        tokio::time::timeout(Duration::from_secs(10), come).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), fired).await.unwrap().unwrap();
     }
+
     #[tokio::test]
-    async fn an_alarm_that_was_planned_before_the_clock_jumped_fires_at_once() {
+    async fn alarm_fires_after_clock_jump() {
         let alarm = Alarm::default();
-        // Somebody else has noticed the jump already.
-        alarm.clock.database_says(Utc::now());
+        // The jump was already detected.
+        alarm.clock.set_database_time(Utc::now());
         alarm.set(Some((Utc::now() + Duration::from_secs(3600), 0)));
-        let come = Alarm::come(alarm.set.subscribe(), alarm.clock.clone());
-        tokio::time::timeout(Duration::from_secs(10), come).await.unwrap();
+        let fired = Alarm::wait(alarm.set.subscribe(), alarm.clock.clone());
+        tokio::time::timeout(Duration::from_secs(10), fired).await.unwrap();
     }
 }

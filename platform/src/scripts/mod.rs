@@ -1,11 +1,11 @@
-//! The scripts of what is live: their texts, each held once for an app, and what is compiled of them.
+//! The scripts of live revisions: their texts, deduplicated per app, and compiled programs.
 //!
-//! Both are counted in the memory budget. Nothing live is ever dropped for others, so a text that has no room is refused when its
-//! revision is pushed or loaded. Programs are dropped where memory is wanted, and where they have not run for a while; who needs one
-//! compiles it again.
+//! Both count in the memory budget. Texts of live revisions are never evicted, so a text that does not fit is
+//! rejected at push or load. Programs are evicted under memory pressure and when idle, and compiled again on
+//! demand.
 //!
-//! - `texts`: every text once
-//! - `programs`: what is compiled, the least recently run first
+//! - `texts`: the deduplicated texts
+//! - `programs`: the compiled programs, evicted by the clock algorithm
 
 mod programs;
 mod texts;
@@ -22,15 +22,15 @@ use runtime::{
 };
 use store::AppId;
 
-use crate::memory::{Account, Growing, MemoryBudget, OutOfMemory, Purpose};
+use crate::memory::{Account, GrowingReservation, MemoryBudget, OutOfMemory, Purpose};
 use programs::Programs;
 use texts::Texts;
 
-/// How long a program is kept that does not run, at the least; at the most twice as long. Most take less than a millisecond to
-/// compile again.
+/// How long an idle program is kept: at least this long, at most twice. Most programs compile in less than a
+/// millisecond.
 const IDLE_TTL: Duration = Duration::from_secs(60);
 
-/// The scripts of all apps of a node. Cheap to clone; clones are the same.
+/// The scripts of all apps of a node. Cheap to clone; clones share their state.
 #[derive(Clone, Debug)]
 pub struct Scripts {
     memory: MemoryBudget,
@@ -48,19 +48,19 @@ pub struct AppScripts {
 }
 
 impl Scripts {
-    /// None so far, in that budget.
+    /// Creates an empty set in this budget.
     pub fn new(memory: MemoryBudget) -> Self {
         let programs = Arc::<Programs>::default();
         memory.set_evict(Box::new(Arc::clone(&programs)));
         Self { memory, texts: Arc::default(), programs }
     }
 
-    /// The budget.
+    /// The memory budget.
     pub fn memory(&self) -> &MemoryBudget {
         &self.memory
     }
 
-    /// Those of an app.
+    /// The scripts of an app.
     pub fn of(&self, app: AppId) -> AppScripts {
         AppScripts {
             app,
@@ -70,39 +70,40 @@ impl Scripts {
         }
     }
 
-    /// Drops programs that have not run for a while, for as long as the node runs. While there are none it sleeps.
-    pub async fn drop_idle(self) {
+    /// Evicts idle programs for as long as the node runs. Sleeps while there are none.
+    pub async fn evict_idle(self) {
         loop {
             self.programs.wait_for_one().await;
             tokio::time::sleep(IDLE_TTL).await;
-            self.programs.drop_unused();
+            self.programs.evict_idle();
         }
     }
 }
 
 impl AppScripts {
-    /// Whose they are.
+    /// The app.
     pub fn app(&self) -> AppId {
         self.app
     }
 
-    /// What the app holds of the node's memory.
+    /// The memory account of the app.
     pub fn account(&self) -> &Account {
         &self.account
     }
 
-    /// The script with this text, which is held once however many revisions and paths have it.
+    /// The source with this text, shared by all revisions and paths of the app.
     ///
     /// # Errors
-    /// There is no room for it.
+    /// Memory is short.
     pub fn source(&self, text: &str) -> Result<Arc<Source>, OutOfMemory> {
         self.texts.get(self.app, &self.account, text)
     }
 
-    /// Checks and compiles a text that was pushed, in memory of the app, for what the manifest provides where that is known.
+    /// Checks and compiles a pushed text in memory of the app, against what the manifest provides if that is
+    /// known.
     ///
     /// # Errors
-    /// Every diagnostic that was found, or that there is no room.
+    /// All diagnostics, or memory is short.
     pub fn check(
         &self,
         sdk: SdkVersion,
@@ -116,24 +117,24 @@ impl AppScripts {
             Ok(script) => Ok(CheckedScript { script, memory }),
             Err(CompileError::Diagnostics(diagnostics)) => Err(CheckError::Diagnostics(diagnostics)),
             Err(CompileError::OutOfMemory(_)) => {
-                let refused = memory.held.refused();
-                Err(CheckError::NoMemory(refused.expect("only the account refuses, and it is remembered")))
+                let error = memory.held.last_error();
+                Err(CheckError::NoMemory(error.expect("only the account rejects, and it keeps the error")))
             }
         }
     }
 
-    /// Keeps what was checked, to be run.
+    /// Keeps a checked script compiled.
     pub fn keep(&self, source: &Arc<Source>, checked: CheckedScript) {
         let CheckedScript { script, memory } = checked;
         let sdk = script.sdk();
         self.keep_program(source, sdk, Program::from(script), &memory);
     }
 
-    /// What a script of a revision is compiled to. Where it is not, it is compiled now, which takes some milliseconds, and seconds at
-    /// the worst; others who want the same wait.
+    /// The program of a script. If it is not compiled, it is compiled now, which takes milliseconds, at worst
+    /// seconds; concurrent callers wait.
     ///
     /// # Errors
-    /// There is no such script, or no room.
+    /// The script does not exist, or memory is short.
     pub fn program(&self, revision: &Revision, path: &ScriptPath) -> Result<Arc<Program>, Failure> {
         let failed = |kind, message| Failure { kind, message, location: None };
         let absent = || failed(FailureKind::Compile, format!("the revision has no script `{path}`"));
@@ -141,15 +142,14 @@ impl AppScripts {
         if let Some(program) = source.program(sdk) {
             return Ok(program);
         }
-        let _turn = source.lock_compilation();
+        let _lock = source.lock_compilation();
         if let Some(program) = source.program(sdk) {
             return Ok(program);
         }
         let memory = CompileMemory::of(&self.account);
         let room: Arc<dyn CompileBudget> = Arc::clone(&memory) as _;
-        let program = Program::compile(sdk, path, source.text(), &room).map_err(|refused| {
-            failed(FailureKind::NodeMemory, format!("cannot compile `{path}`: {refused}"))
-        })?;
+        let program = Program::compile(sdk, path, source.text(), &room)
+            .map_err(|error| failed(FailureKind::NodeMemory, format!("cannot compile `{path}`: {error}")))?;
         Ok(self.keep_program(source, sdk, program, &memory))
     }
 
@@ -160,9 +160,9 @@ impl AppScripts {
         program: Program,
         memory: &CompileMemory,
     ) -> Arc<Program> {
-        // Without the allocator that counts it is known to take some.
+        // Without the counting allocator, assume the size of the text.
         let bytes = program.bytes().max(source.text().len() as u64);
-        let program = match memory.held.settle(bytes) {
+        let program = match memory.held.into_reservation(bytes) {
             Some(held) => program.with_memory_guard(Box::new(held)),
             None => program,
         };
@@ -173,7 +173,7 @@ impl AppScripts {
     }
 }
 
-/// A script that has passed every check, and the memory that it takes.
+/// A checked script with its memory.
 #[derive(Debug)]
 pub struct CheckedScript {
     script: Script,
@@ -181,18 +181,18 @@ pub struct CheckedScript {
 }
 
 impl CheckedScript {
-    /// What its author should look at; no error is among it. The script holds it no more.
+    /// Takes the warnings; there are no errors.
     pub fn take_warnings(&mut self) -> Diagnostics {
         self.script.take_warnings()
     }
 }
 
-/// Why a script, or a snapshot of scripts, did not pass its checks.
+/// Why a script or snapshot failed its check.
 #[derive(Clone, Debug)]
 pub enum CheckError {
-    /// It breaks the contract: every diagnostic, at least one of them an error.
+    /// It is invalid: all diagnostics, at least one of them an error.
     Diagnostics(Diagnostics),
-    /// There was no room to check it, or to serve it.
+    /// Memory is short to check or serve it.
     NoMemory(OutOfMemory),
 }
 
@@ -202,22 +202,22 @@ impl<F: Into<Diagnostics>> From<F> for CheckError {
     }
 }
 
-/// What a compilation holds.
+/// The memory of a compilation.
 #[derive(Debug)]
 struct CompileMemory {
     account: Account,
-    held: Growing,
+    held: GrowingReservation,
 }
 
 impl CompileMemory {
     fn of(account: &Account) -> Arc<Self> {
-        Arc::new(Self { account: account.clone(), held: Growing::new(Purpose::Programs) })
+        Arc::new(Self { account: account.clone(), held: GrowingReservation::new(Purpose::Programs) })
     }
 }
 
 impl CompileBudget for CompileMemory {
     fn reserve(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
-        self.held.grow_to(&self.account, bytes).map_err(|refused| OutOfMemoryError(refused.to_string()))
+        self.held.grow_to(&self.account, bytes).map_err(|error| OutOfMemoryError(error.to_string()))
     }
 }
 

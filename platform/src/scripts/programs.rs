@@ -8,8 +8,8 @@ use tokio::sync::Notify;
 
 use crate::memory::Evict;
 
-/// What is compiled on a node. Who is dropped first is found as a clock does it: they are gone through in a ring, and what has run
-/// since the last time is passed over.
+/// The compiled programs of a node, evicted by the clock algorithm: entries form a ring, and those used since
+/// the last round are skipped.
 #[derive(Debug, Default)]
 pub(super) struct Programs {
     ring: Mutex<VecDeque<Entry>>,
@@ -24,15 +24,15 @@ struct Entry {
     bytes: u64,
 }
 
-/// What becomes of an entry that its turn comes to.
-enum Turn {
-    Stays(Entry),
-    /// It is gone already, or goes.
-    Goes(Option<Dropped>),
+/// The result of visiting an entry.
+enum Visit {
+    Keep(Entry),
+    /// It is already gone, or evicted now.
+    Remove(Option<Evicted>),
 }
 
-/// A program that nobody new can run, and its source. Dropped outside the lock.
-struct Dropped {
+/// An evicted program and its source. Dropped outside the lock.
+struct Evicted {
     program: Arc<Program>,
     _source: Arc<Source>,
     bytes: u64,
@@ -44,51 +44,51 @@ impl Programs {
         self.added.notify_one();
     }
 
-    /// Waits until there is one.
+    /// Waits until there is a program.
     pub(super) async fn wait_for_one(&self) {
         while self.ring().is_empty() {
             self.added.notified().await;
         }
     }
 
-    /// Drops what has not run since the last time.
-    pub(super) fn drop_unused(&self) {
+    /// Evicts programs that were not used since the last round.
+    pub(super) fn evict_idle(&self) {
         let all = self.ring().len();
-        drop(self.go_round(all, u64::MAX, |_| true, true));
+        drop(self.sweep(all, u64::MAX, |_| true, true));
     }
 
-    /// Goes once through all, of that app or of any.
-    fn go_round_for(&self, app: Option<AppId>, bytes: u64, spares_used: bool) -> Vec<Dropped> {
-        let whose = |of: AppId| app.is_none_or(|app| app == of);
+    /// Visits all entries once, of the app or of any.
+    fn sweep_app(&self, app: Option<AppId>, bytes: u64, skip_used: bool) -> Vec<Evicted> {
+        let is_selected = |of: AppId| app.is_none_or(|app| app == of);
         let all = self.ring().len();
-        self.go_round(all, bytes, whose, spares_used)
+        self.sweep(all, bytes, is_selected, skip_used)
     }
 
-    /// Goes once through up to `turns` entries, and drops those of `whose` until they make up `bytes`.
-    fn go_round(
+    /// Visits up to `visits` entries, and evicts the selected ones until `bytes` are freed.
+    fn sweep(
         &self,
-        turns: usize,
+        visits: usize,
         bytes: u64,
-        whose: impl Fn(AppId) -> bool,
-        spares_used: bool,
-    ) -> Vec<Dropped> {
+        is_selected: impl Fn(AppId) -> bool,
+        skip_used: bool,
+    ) -> Vec<Evicted> {
         let mut ring = self.ring();
-        let (mut dropped, mut freed) = (Vec::new(), 0);
-        for _ in 0..turns {
+        let (mut evicted, mut freed) = (Vec::new(), 0);
+        for _ in 0..visits {
             if freed >= bytes {
                 break;
             }
             let Some(entry) = ring.pop_front() else { break };
-            let turn = if whose(entry.app) { entry.take_turn(spares_used) } else { Turn::Stays(entry) };
-            match turn {
-                Turn::Stays(entry) => ring.push_back(entry),
-                Turn::Goes(gone) => {
-                    freed += gone.as_ref().map_or(0, Dropped::freed);
-                    dropped.extend(gone);
+            let visit = if is_selected(entry.app) { entry.visit(skip_used) } else { Visit::Keep(entry) };
+            match visit {
+                Visit::Keep(entry) => ring.push_back(entry),
+                Visit::Remove(program) => {
+                    freed += program.as_ref().map_or(0, Evicted::freed);
+                    evicted.extend(program);
                 }
             }
         }
-        dropped
+        evicted
     }
 
     fn ring(&self) -> MutexGuard<'_, VecDeque<Entry>> {
@@ -97,23 +97,24 @@ impl Programs {
 }
 
 impl Entry {
-    fn take_turn(self, spares_used: bool) -> Turn {
-        let Some(source) = self.source.upgrade() else { return Turn::Goes(None) };
+    fn visit(self, skip_used: bool) -> Visit {
+        let Some(source) = self.source.upgrade() else { return Visit::Remove(None) };
         match source.program(self.sdk) {
-            Some(program) if spares_used && program.take_used() => Turn::Stays(self),
-            // A run goes on with it, so that nothing would be given back: it is held by the source, by the run, and here.
-            Some(program) if Arc::strong_count(&program) > 2 => Turn::Stays(self),
+            Some(program) if skip_used && program.take_used() => Visit::Keep(self),
+            // A running script uses it, so that nothing would be freed: it is referenced by the source, the
+            // run, and here.
+            Some(program) if Arc::strong_count(&program) > 2 => Visit::Keep(self),
             Some(program) => {
                 drop(source.take_program(self.sdk));
-                Turn::Goes(Some(Dropped { program, _source: source, bytes: self.bytes }))
+                Visit::Remove(Some(Evicted { program, _source: source, bytes: self.bytes }))
             }
-            None => Turn::Goes(None),
+            None => Visit::Remove(None),
         }
     }
 }
 
-impl Dropped {
-    /// What is given back at once: nothing where a run goes on with it.
+impl Evicted {
+    /// The bytes freed immediately: none while a running script uses it.
     fn freed(&self) -> u64 {
         if Arc::strong_count(&self.program) == 1 { self.bytes } else { 0 }
     }
@@ -121,16 +122,16 @@ impl Dropped {
 
 impl Evict for Arc<Programs> {
     fn evict(&self, app: Option<AppId>, bytes: u64) -> u64 {
-        let mut dropped = self.go_round_for(app, bytes, true);
-        let mut freed: u64 = dropped.iter().map(Dropped::freed).sum();
+        let mut evicted = self.sweep_app(app, bytes, true);
+        let mut freed: u64 = evicted.iter().map(Evicted::freed).sum();
         if freed < bytes {
-            dropped.extend(self.go_round_for(app, bytes - freed, false));
-            freed = dropped.iter().map(Dropped::freed).sum();
+            evicted.extend(self.sweep_app(app, bytes - freed, false));
+            freed = evicted.iter().map(Evicted::freed).sum();
         }
         freed
     }
 
     fn evict_unused(&self, app: Option<AppId>, bytes: u64) {
-        drop(self.go_round_for(app, bytes, true));
+        drop(self.sweep_app(app, bytes, true));
     }
 }

@@ -23,7 +23,7 @@ fn path() -> ScriptPath {
     ScriptPath::new("main.rhai").unwrap()
 }
 
-/// A revision whose only script has this text.
+/// A revision with one script.
 fn revision(app: &AppScripts, text: &str) -> Revision {
     let function = Function { name: JobName::new("main").unwrap(), script: path() };
     let manifest = Manifest {
@@ -42,7 +42,7 @@ fn revision(app: &AppScripts, text: &str) -> Revision {
 }
 
 #[test]
-fn text_is_held_once_for_an_app_and_given_back_with_the_last_that_has_it() {
+fn text_is_shared_within_app_and_released_with_last_reference() {
     let scripts = scripts();
     let (one, other) = (app(&scripts, 1), app(&scripts, 2));
     let text = "x".repeat(MIB as usize);
@@ -50,7 +50,7 @@ fn text_is_held_once_for_an_app_and_given_back_with_the_last_that_has_it() {
     let again = app(&scripts, 1).source(&text).unwrap();
     assert!(Arc::ptr_eq(&first, &again));
     let foreign = other.source(&text).unwrap();
-    assert!(!Arc::ptr_eq(&first, &foreign), "apps share nothing");
+    assert!(!Arc::ptr_eq(&first, &foreign), "texts are not shared between apps");
     assert!((MIB..MIB + 1024).contains(&one.account().used_bytes()));
     drop(first);
     assert!(one.account().used_bytes() >= MIB);
@@ -62,18 +62,18 @@ fn text_is_held_once_for_an_app_and_given_back_with_the_last_that_has_it() {
 }
 
 #[test]
-fn text_that_has_no_room_is_refused_and_nothing_live_goes_for_it() {
+fn text_beyond_share_is_rejected_without_eviction_of_live_texts() {
     let scripts = scripts();
     let app = app(&scripts, 1);
     let texts: Vec<String> = (0..40).map(|n| format!("{n}{}", "x".repeat(MIB as usize))).collect();
     let live: Vec<_> = texts.iter().map_while(|text| app.source(text).ok()).collect();
     assert_eq!(live.len(), 23, "three quarters of its share, which is half of the budget");
     assert!(matches!(app.source(&texts[31]), Err(OutOfMemory::App { .. })));
-    assert!(app.source(&texts[0]).is_ok(), "what is there takes no more");
+    assert!(app.source(&texts[0]).is_ok(), "an existing text takes no more memory");
 }
 
 #[test]
-fn program_is_shared_by_revisions_and_compiled_again_after_it_was_dropped() {
+fn program_is_shared_and_compiled_again_after_eviction() {
     let scripts = scripts();
     let app = app(&scripts, 1);
     let (production, preview) = (revision(&app, "1 + 1"), revision(&app, "1 + 1"));
@@ -85,34 +85,34 @@ fn program_is_shared_by_revisions_and_compiled_again_after_it_was_dropped() {
     drop(program);
     assert!(scripts.programs.evict(None, 1) > 0);
     assert!(running.upgrade().is_none());
-    assert_eq!(app.account().used_bytes(), sources, "what is live stays");
+    assert_eq!(app.account().used_bytes(), sources, "live texts stay");
     assert!(app.program(&preview, &path()).is_ok());
 }
 
 #[test]
-fn program_that_runs_goes_on_and_is_not_counted_as_freed() {
+fn running_program_is_not_evicted() {
     let scripts = scripts();
     let app = app(&scripts, 1);
     let (one, two) = (revision(&app, "1"), revision(&app, "2"));
     let running = app.program(&one, &path()).unwrap();
     drop(app.program(&two, &path()).unwrap());
     let held = app.account().used_bytes();
-    assert_eq!(scripts.programs.evict(None, u64::MAX), 1, "only that of the other");
+    assert_eq!(scripts.programs.evict(None, u64::MAX), 1, "only the idle one");
     assert!(app.account().used_bytes() < held);
     assert!(Arc::ptr_eq(&running, &app.program(&one, &path()).unwrap()));
 }
 
 #[test]
-fn programs_that_ran_lately_stay_longest() {
+fn recently_used_programs_are_evicted_last() {
     let scripts = scripts();
     let app = app(&scripts, 1);
     let revisions: Vec<_> = (0..10).map(|n| revision(&app, &n.to_string())).collect();
     let programs: Vec<_> = revisions.iter().map(|revision| app.program(revision, &path()).unwrap()).collect();
     let weak: Vec<_> = programs.iter().map(Arc::downgrade).collect();
     drop(programs);
-    let there = || weak.iter().map(|program| program.upgrade().is_some()).collect::<Vec<_>>();
-    scripts.programs.drop_unused();
-    assert_eq!(there(), [true; 10], "all were new");
+    let is_compiled = || weak.iter().map(|program| program.upgrade().is_some()).collect::<Vec<_>>();
+    scripts.programs.evict_idle();
+    assert_eq!(is_compiled(), [true; 10], "all are new");
     let host = Arc::new(NoHost);
     let invocation = runtime::Invocation {
         script: path(),
@@ -128,16 +128,19 @@ fn programs_that_ran_lately_stay_longest() {
         runtime::InlineOutcome::Finished(_)
     ));
     scripts.programs.evict(None, 1);
-    let left = there();
+    let left = is_compiled();
     assert!(left[3] && !left[0], "{left:?}");
-    scripts.programs.drop_unused();
-    assert!(there()[3] && there().iter().filter(|there| **there).count() == 1, "whatever has not run");
-    scripts.programs.drop_unused();
-    assert_eq!(there(), [false; 10], "whatever has not run since");
+    scripts.programs.evict_idle();
+    assert!(
+        is_compiled()[3] && is_compiled().iter().filter(|is_compiled| **is_compiled).count() == 1,
+        "all unused ones are evicted"
+    );
+    scripts.programs.evict_idle();
+    assert_eq!(is_compiled(), [false; 10], "not used since");
 }
 
 #[test]
-fn app_that_holds_much_evicts_its_own_programs_only() {
+fn app_above_equal_part_only_evicts_its_own_programs() {
     let scripts = scripts();
     let (greedy, other) = (app(&scripts, 1), app(&scripts, 2));
     greedy.account().set_share(96 * MIB);
@@ -152,14 +155,17 @@ fn app_that_holds_much_evicts_its_own_programs_only() {
 }
 
 #[test]
-fn script_that_cannot_be_compiled_for_want_of_memory_says_so() {
+fn compile_without_memory_fails_with_reason() {
     let scripts = Scripts::new(MemoryBudget::new(2 * MIB));
     let app = app(&scripts, 1);
     let revision = revision(&app, "1");
     let held = app.account().try_reserve(Purpose::Scripts, MIB - 1024).unwrap();
     let failure = app.program(&revision, &path()).unwrap_err();
     assert_eq!(failure.kind, FailureKind::NodeMemory);
-    assert!(failure.message.starts_with("cannot compile `main.rhai`: the app holds 1.0 MiB"), "{failure}");
+    assert!(
+        failure.message.starts_with("cannot compile `main.rhai`: out of memory: the app uses 1.0 MiB"),
+        "{failure}"
+    );
     drop(held);
     assert!(app.program(&revision, &path()).is_ok());
 }

@@ -8,20 +8,20 @@ use store::AppId;
 
 use crate::memory::{Account, OutOfMemory, Purpose, Reservation};
 
-/// What a text takes beside its bytes: the source, its place here, and the entry of a revision with its path.
+/// The overhead of a text: the source, its entry here, and the entry of a revision with its path.
 const OVERHEAD_BYTES: u64 = 512;
 
-/// The texts that are held, each once for an app.
+/// The texts, deduplicated per app.
 #[derive(Default)]
 pub(super) struct Texts {
     hasher: RandomState,
-    /// By app and the hash of the text; what is gone is taken out at once.
+    /// By app and hash of the text; dropped texts are removed immediately.
     held: Mutex<HashMap<Key, Vec<Weak<Source>>>>,
 }
 
 type Key = (AppId, u64);
 
-/// What accounts for a text, and takes it out of the table when it is gone.
+/// Accounts for a text, and removes it from the table on drop.
 struct Entry {
     texts: Arc<Texts>,
     key: Key,
@@ -42,13 +42,13 @@ impl Texts {
         let held = account.try_reserve(Purpose::Sources, text.len() as u64 + OVERHEAD_BYTES)?;
         let entry = Entry { texts: Arc::clone(self), key, _held: held };
         let source = Arc::new(Source::new(text).with_memory_guard(Box::new(entry)));
-        // Where somebody else has added it meanwhile, there are two for a while.
+        // After a concurrent insert there are two copies for a while.
         self.held().entry(key).or_default().push(Arc::downgrade(&source));
         Ok(source)
     }
 
     fn find(&self, key: Key, text: &str) -> Option<Arc<Source>> {
-        // Dropping the last of a source takes the lock again, so none is dropped under it.
+        // Dropping the last reference takes the lock again, so none is dropped while holding it.
         let found: Vec<_> = self.held().get(&key)?.iter().filter_map(Weak::upgrade).collect();
         found.into_iter().find(|source| source.text() == text)
     }

@@ -1,8 +1,8 @@
-//! The keys that secrets are encrypted with, kept in a file outside the database.
+//! The encryption keys of secrets, in a file outside of the database.
 //!
-//! Each line is a key: 64 hexadecimal digits. The first one encrypts; the others only decrypt what was encrypted before the
-//! first one came. Empty lines and those that begin with `#` are passed over. The file is read at every act, so that a new
-//! key needs no new start.
+//! Each line is a key of 64 hexadecimal digits. The first one encrypts; the others only decrypt older
+//! secrets. Empty lines and lines that begin with `#` are ignored. The file is read for every operation, so
+//! that a new key needs no restart.
 
 use std::fmt;
 use std::fs;
@@ -11,57 +11,57 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::tokens::admin::{keep, write_partial};
+use crate::tokens::admin::{write_atomically, write_temporary};
 
-/// The name of the file, in the data folder and among systemd's credentials.
-pub const FILE: &str = "secret-key";
+/// The name of the file in the data folder, and of the systemd credential.
+pub const FILE_NAME: &str = "secret-key";
 
-/// The bytes of a key.
-const KEY: usize = 32;
+/// The size of a key in bytes.
+const KEY_BYTES: usize = 32;
 
-/// The most keys of a file.
+/// The maximum number of keys in a file.
 const KEYS_MAX: usize = 100;
 
-/// Where the keys are.
+/// The location of the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyFile {
-    /// A file that the operator named, or a credential of systemd. It is never written.
-    Given(PathBuf),
-    /// In the data folder, where one is made with the first secret.
-    Own(PathBuf),
+    /// A file named by the operator, or a systemd credential. It is never written.
+    External(PathBuf),
+    /// A file in the data folder, created with the first secret.
+    Managed(PathBuf),
 }
 
-/// One key. Never printed by `Debug`.
+/// A key. Never printed by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Key(pub(super) [u8; KEY]);
+pub(super) struct Key(pub(super) [u8; KEY_BYTES]);
 
-/// The keys of a file, the one that encrypts first.
+/// The keys of a file, the encrypting one first.
 #[derive(Clone, Debug)]
 pub(super) struct Keys(Vec<Key>);
 
-/// A new key on top of a node's others, in a file that is not in use yet.
+/// A new key prepended to the others, in a temporary file.
 #[derive(Debug)]
 pub(super) struct PreparedKey {
-    /// What the key is known by.
+    /// The id of the key.
     pub(super) id: String,
-    partial: PathBuf,
+    temporary: PathBuf,
     path: PathBuf,
 }
 
-/// Why there are no keys.
+/// Why keys are not available.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file is not there, or holds no key.
-    #[error("there is no secret key in {}; {}", .0.path().display(), .0.way_out())]
+    /// The file does not exist or has no key.
+    #[error("there is no secret key in {}; {}", .0.path().display(), .0.hint())]
     Missing(KeyFile),
-    /// A new key was to be put into a file that is not the node's own.
+    /// The file is not managed by the node, so no key can be added.
     #[error(
-        "the secret key is in {}, which --secret-key-file or a credential of systemd names, and which PiCloud never \
-         writes; put a line of `openssl rand -hex 32` on top of that file yourself", .0.display()
+        "cannot write {}, the file of --secret-key-file or a systemd credential; prepend the output of \
+         `openssl rand -hex 32` to it yourself", .0.display()
     )]
-    Given(PathBuf),
-    /// There is no room for a new key.
-    #[error("{} holds {KEYS_MAX} keys, the most that are read; take out those that no secret needs", .0.display())]
+    External(PathBuf),
+    /// The file has the maximum number of keys.
+    #[error("{} has {KEYS_MAX} keys, the maximum; remove those that no secret needs", .0.display())]
     Full(PathBuf),
     /// The file cannot be read or written.
     #[error("cannot use the secret key in {}: {source}", path.display())]
@@ -71,35 +71,35 @@ pub enum KeyError {
         /// What went wrong.
         source: io::Error,
     },
-    /// The file holds something else.
+    /// The file is malformed.
     #[error(
-        "line {line} of {} is no secret key: a key is 64 hexadecimal digits, as `openssl rand -hex 32` prints them", path.display()
+        "line {line} of {} is not a secret key: a key is 64 hexadecimal digits, for example from `openssl rand -hex 32`", path.display()
     )]
     Form {
         /// The file.
         path: PathBuf,
-        /// The line, counted from 1; what it holds is not told.
+        /// The line number, from 1; its content is not shown.
         line: usize,
     },
-    /// The system gave no random bytes.
-    #[error("the system gives no random bytes: {0}")]
+    /// The OS provides no random bytes.
+    #[error("cannot get random bytes from the OS: {0}")]
     Random(getrandom::Error),
 }
 
 impl KeyFile {
     fn path(&self) -> &PathBuf {
-        let (Self::Given(path) | Self::Own(path)) = self;
+        let (Self::External(path) | Self::Managed(path)) = self;
         path
     }
 
-    /// What helps where there is no key.
-    fn way_out(&self) -> &'static str {
+    /// The hint for a missing key.
+    fn hint(&self) -> &'static str {
         match self {
-            Self::Given(_) => {
-                "put the key back, or a new one (`openssl rand -hex 32`), and then set the lost secrets again"
+            Self::External(_) => {
+                "restore the key, or write a new one (`openssl rand -hex 32`) and set the lost secrets again"
             }
-            Self::Own(_) => {
-                "put the key back, or begin with a new one (`picloud secrets new-key`) and then set the lost secrets again"
+            Self::Managed(_) => {
+                "restore the key, or create a new one (`picloud secrets new-key`) and set the lost secrets again"
             }
         }
     }
@@ -120,19 +120,20 @@ impl KeyFile {
         if keys.is_empty() { Err(KeyError::Missing(self.clone())) } else { Ok(Keys(keys)) }
     }
 
-    /// Makes a first key, where that is this node's to do.
-    pub(super) fn make(&self) -> Result<Keys, KeyError> {
-        let Self::Own(path) = self else { return Err(KeyError::Missing(self.clone())) };
+    /// Creates the first key if the file is managed by the node.
+    pub(super) fn create(&self) -> Result<Keys, KeyError> {
+        let Self::Managed(path) = self else { return Err(KeyError::Missing(self.clone())) };
         let key = Key::random()?;
-        keep(path, &key.digits()).map_err(|source| KeyError::File { path: path.clone(), source })?;
+        write_atomically(path, &key.digits())
+            .map_err(|source| KeyError::File { path: path.clone(), source })?;
         Ok(Keys(vec![key]))
     }
 
-    /// Writes this node's file with a new key on top, next to the file.
+    /// Writes a temporary file with a new key prepended to the others.
     pub(super) fn prepare_new(&self) -> Result<PreparedKey, KeyError> {
         let path = match self {
-            Self::Own(path) => path.clone(),
-            Self::Given(path) => return Err(KeyError::Given(path.clone())),
+            Self::Managed(path) => path.clone(),
+            Self::External(path) => return Err(KeyError::External(path.clone())),
         };
         match self.read() {
             Ok(keys) if keys.0.len() >= KEYS_MAX => return Err(KeyError::Full(path)),
@@ -146,15 +147,15 @@ impl KeyFile {
         };
         let key = Key::random()?;
         let text = format!("{}\n{before}", key.digits());
-        let partial = write_partial(&path, text.trim_end()).map_err(failed)?;
-        Ok(PreparedKey { id: key.id(), partial, path })
+        let temporary = write_temporary(&path, text.trim_end()).map_err(failed)?;
+        Ok(PreparedKey { id: key.id(), temporary, path })
     }
 }
 
 impl PreparedKey {
-    /// Puts the file in the place of the one that was there. Returns where that is.
-    pub(super) fn put(self) -> Result<PathBuf, KeyError> {
-        match fs::rename(&self.partial, &self.path) {
+    /// Replaces the key file with the temporary one. Returns its path.
+    pub(super) fn commit(self) -> Result<PathBuf, KeyError> {
+        match fs::rename(&self.temporary, &self.path) {
             Ok(()) => Ok(self.path),
             Err(source) => Err(KeyError::File { path: self.path, source }),
         }
@@ -162,30 +163,30 @@ impl PreparedKey {
 }
 
 impl Keys {
-    /// The one that encrypts.
+    /// The encrypting key.
     pub(super) fn first(&self) -> &Key {
         &self.0[0]
     }
 
-    /// The one of that name.
-    pub(super) fn named(&self, id: &str) -> Option<&Key> {
+    /// The key with this id.
+    pub(super) fn find(&self, id: &str) -> Option<&Key> {
         self.0.iter().find(|key| key.id() == id)
     }
 }
 
 impl Key {
     fn random() -> Result<Self, KeyError> {
-        let mut bytes = [0; KEY];
+        let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).map_err(KeyError::Random)?;
         Ok(Self(bytes))
     }
 
-    /// As the file has it.
+    /// The line in the file.
     fn digits(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// What the key is known by, which tells nothing of it.
+    /// The id of the key, which does not reveal it.
     pub(super) fn id(&self) -> String {
         let mut hash = Sha256::new();
         hash.update(b"the name of a PiCloud secret key\0");
@@ -201,10 +202,10 @@ impl fmt::Debug for Key {
 }
 
 fn key(digits: &str) -> Option<Key> {
-    if digits.len() != 2 * KEY || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+    if digits.len() != 2 * KEY_BYTES || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
         return None;
     }
-    let mut bytes = [0; KEY];
+    let mut bytes = [0; KEY_BYTES];
     for (byte, at) in bytes.iter_mut().zip((0..).step_by(2)) {
         *byte = u8::from_str_radix(digits.get(at..at + 2)?, 16).ok()?;
     }
@@ -218,53 +219,53 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_made_once_for_the_owner_alone() {
+    fn key_is_created_once_and_only_readable_by_owner() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        let file = KeyFile::Own(path.clone());
+        let path = folder.path().join(FILE_NAME);
+        let file = KeyFile::Managed(path.clone());
         assert!(matches!(file.read(), Err(KeyError::Missing(_))));
-        let made = file.make().unwrap();
+        let made = file.create().unwrap();
         assert_eq!(file.read().unwrap().first(), made.first());
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(matches!(KeyFile::Given(folder.path().join("other")).make(), Err(KeyError::Missing(_))));
+        assert!(matches!(KeyFile::External(folder.path().join("other")).create(), Err(KeyError::Missing(_))));
     }
 
     #[test]
-    fn new_key_goes_on_top_of_the_others_once_it_is_put() {
+    fn new_key_is_prepended_on_commit() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
-        let file = KeyFile::Own(path.clone());
-        file.prepare_new().unwrap().put().unwrap();
+        let path = folder.path().join(FILE_NAME);
+        let file = KeyFile::Managed(path.clone());
+        file.prepare_new().unwrap().commit().unwrap();
         let first = file.read().unwrap().first().id();
         fs::write(&path, format!("# of this year\n{}", fs::read_to_string(&path).unwrap())).unwrap();
         let prepared = file.prepare_new().unwrap();
         let second = prepared.id.clone();
         assert_eq!(file.read().unwrap().first().id(), first);
-        assert_eq!(prepared.put().unwrap(), path);
+        assert_eq!(prepared.commit().unwrap(), path);
         let keys = file.read().unwrap();
         assert_eq!(keys.first().id(), second);
-        assert!(keys.named(&first).is_some() && keys.0.len() == 2);
+        assert!(keys.find(&first).is_some() && keys.0.len() == 2);
         assert!(fs::read_to_string(&path).unwrap().contains("\n# of this year\n"));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::write(&path, format!("{}\n", "ab".repeat(32)).repeat(KEYS_MAX)).unwrap();
         assert!(matches!(file.prepare_new(), Err(KeyError::Full(_))));
         fs::write(&path, "no key").unwrap();
         assert!(matches!(file.prepare_new(), Err(KeyError::Form { .. })));
-        assert!(matches!(KeyFile::Given(path).prepare_new(), Err(KeyError::Given(_))));
+        assert!(matches!(KeyFile::External(path).prepare_new(), Err(KeyError::External(_))));
     }
 
     #[test]
-    fn the_first_key_encrypts_and_the_others_are_found_by_name() {
+    fn first_key_encrypts_and_others_are_found_by_id() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(FILE);
+        let path = folder.path().join(FILE_NAME);
         fs::write(&path, format!("# new\n{}\n\n{}\n", "0A".repeat(32), "ff".repeat(32))).unwrap();
-        let keys = KeyFile::Given(path.clone()).read().unwrap();
+        let keys = KeyFile::External(path.clone()).read().unwrap();
         assert_eq!(keys.first(), &Key([10; 32]));
-        assert_eq!(keys.named(&Key([255; 32]).id()), Some(&Key([255; 32])));
-        assert_eq!(keys.named("0000000000000000"), None);
+        assert_eq!(keys.find(&Key([255; 32]).id()), Some(&Key([255; 32])));
+        assert_eq!(keys.find("0000000000000000"), None);
         for wrong in ["", "# nothing", "ff", &"zz".repeat(32), &"é".repeat(32)] {
             fs::write(&path, wrong).unwrap();
-            assert!(KeyFile::Given(path.clone()).read().is_err(), "{wrong}");
+            assert!(KeyFile::External(path.clone()).read().is_err(), "{wrong}");
         }
     }
 }

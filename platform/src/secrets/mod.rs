@@ -1,14 +1,15 @@
-//! Secrets of apps: encrypted at rest, written and never read back but by scripts.
+//! Secrets of apps: encrypted at rest, and only readable by scripts.
 //!
-//! - [`key`]: the keys, in a file outside the database
-//! - `sealed`: one secret, encrypted and decrypted
+//! - [`key`]: the keys, in a file outside of the database
+//! - `cipher`: encryption and decryption of a secret
 //!
-//! Production has a set of them, and all previews have one: who can push a preview can read what it reads. [`Vault::set`] encrypts
-//! a value and stores it with a new deploy of every live revision that reads it, in one transaction; [`Vault::of`] opens those of
-//! an app for a revision that is about to be served, and for the check of what is pushed.
+//! Production has one set, and all previews share another: anyone who can push a preview can read its
+//! secrets. [`Vault::set`] encrypts a value and stores it with a new deploy of every live revision that reads
+//! it, in one transaction; [`Vault::of`] decrypts the secrets of an app for activation and for the check of a
+//! push.
 
+mod cipher;
 pub mod key;
-mod sealed;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,68 +22,68 @@ use store::{Act, Actor, App, AppId, AuditAction, DeployNumber, NewDeploy, Secret
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub use cipher::CipherError;
 pub use key::{KeyError, KeyFile};
-pub use sealed::SealError;
 pub use store::{Environment, SealedSecret};
 
+use cipher::{AssociatedData, decrypt, encrypt};
 use key::Keys;
-use sealed::{Bound, open, seal};
 
-/// The longest value, in bytes: a key in PEM fits.
-pub const VALUE_MAX: usize = 16 * 1024;
+/// The maximum length of a value in bytes: fits a PEM key.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024;
 
-/// The most secrets of an app, for production and for previews each.
+/// The maximum number of secrets of an app, for production and previews each.
 const SECRETS_MAX: usize = 100;
 
-/// Why secrets cannot be had or changed.
+/// Why secrets cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// There is no key.
+    /// A key is missing.
     #[error(transparent)]
     Key(KeyError),
-    /// The key, or what is encrypted, is not the right one.
+    /// A secret cannot be encrypted or decrypted.
     #[error(transparent)]
-    Seal(#[from] SealError),
-    /// The value is empty, too long, or holds a NUL.
-    #[error("a secret is 1 to {VALUE_MAX} bytes of UTF-8 without NUL")]
+    Cipher(#[from] CipherError),
+    /// The value is empty, too long, or contains NUL.
+    #[error("a secret must be 1 to {VALUE_BYTES_MAX} bytes of UTF-8 without NUL")]
     Value,
     /// There are too many.
     #[error("an app has at most {SECRETS_MAX} secrets for production, and as many for previews")]
     TooMany,
 }
 
-/// Encrypts, keeps and opens the secrets of apps. Cheap to clone.
+/// Encrypts, stores and decrypts the secrets of apps. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Vault {
     store: Store,
     file: KeyFile,
-    /// The node, where others share the database.
+    /// The id of this node in a cluster.
     node: Option<Uuid>,
-    /// Held while the file is written.
-    writing: Arc<Mutex<()>>,
+    /// Locked while the file is written.
+    write_lock: Arc<Mutex<()>>,
 }
 
-/// A secret, without its value.
+/// A secret without its value.
 #[derive(Clone, Debug)]
 pub struct ListedSecret {
-    /// The secret as it is kept.
+    /// The stored secret.
     pub secret: SealedSecret,
-    /// This node has no key that opens it, or it was changed in the database.
+    /// Whether it cannot be decrypted: the key is missing, or the row was modified.
     pub lost: bool,
 }
 
-/// The secrets of an app, opened as far as they can be.
+/// The decrypted secrets of an app.
 #[derive(Clone, Debug)]
 pub struct AppSecrets {
-    production: Result<Secrets, SealError>,
-    preview: Result<Secrets, SealError>,
+    production: Result<Secrets, CipherError>,
+    preview: Result<Secrets, CipherError>,
 }
 
 impl Default for AppSecrets {
-    /// None.
+    /// No secrets.
     fn default() -> Self {
         Self { production: Ok(Secrets::default()), preview: Ok(Secrets::default()) }
     }
@@ -94,11 +95,11 @@ impl AppSecrets {
         Self { production: Ok(production), preview: Ok(preview) }
     }
 
-    /// Those of an environment.
+    /// The secrets of an environment.
     ///
     /// # Errors
-    /// One of them cannot be opened.
-    pub fn of(&self, environment: Environment) -> Result<&Secrets, SealError> {
+    /// A secret cannot be decrypted.
+    pub fn of(&self, environment: Environment) -> Result<&Secrets, CipherError> {
         let secrets = match environment {
             Environment::Production => &self.production,
             Environment::Preview => &self.preview,
@@ -107,36 +108,36 @@ impl AppSecrets {
     }
 }
 
-/// A key that encrypts from now on.
+/// A newly created key.
 #[derive(Clone, Debug)]
 pub struct NewKey {
-    /// What it is known by.
+    /// The id of the key.
     pub id: String,
-    /// The file that it is in.
+    /// The key file.
     pub file: PathBuf,
 }
 
-/// What setting or unsetting a secret has made.
+/// The result of setting or unsetting a secret.
 #[derive(Clone, Debug)]
 pub struct Changed {
     /// The app as it is now.
     pub app: App,
-    /// Whether there was anything to be changed.
+    /// Whether anything changed.
     pub changed: bool,
-    /// The branches that were deployed anew.
+    /// The new deploys, by branch.
     pub deploys: Vec<(String, DeployNumber)>,
 }
 
 impl Vault {
-    /// The secrets in `store`, with the keys in `file`.
+    /// Creates a vault for the secrets in `store`, with the keys in `file`.
     pub fn new(store: Store, file: KeyFile, node: Option<Uuid>) -> Self {
-        Self { store, file, node, writing: Arc::default() }
+        Self { store, file, node, write_lock: Arc::default() }
     }
 
-    /// The secrets of an app, opened. Without any, no key is needed.
+    /// Decrypts the secrets of an app. Without secrets, no key is needed.
     ///
     /// # Errors
-    /// The store failed, or there is no key.
+    /// The store failed, or a key is missing.
     pub async fn of(&self, app: AppId) -> Result<AppSecrets, SecretError> {
         let sealed = self.store.secrets(app).await?;
         if sealed.is_empty() {
@@ -145,41 +146,42 @@ impl Vault {
         let keys = self.file.read().map_err(SecretError::Key)?;
         let of = |environment| {
             let secrets = sealed.iter().filter(|secret| secret.environment == environment);
-            let opened = secrets.map(|secret| Ok((secret.name.clone(), opened(&keys, secret)?)));
-            opened.collect::<Result<BTreeMap<_, _>, SealError>>().map(Secrets::new)
+            let decrypted = secrets.map(|secret| Ok((secret.name.clone(), decrypt_secret(&keys, secret)?)));
+            decrypted.collect::<Result<BTreeMap<_, _>, CipherError>>().map(Secrets::new)
         };
         Ok(AppSecrets { production: of(Environment::Production), preview: of(Environment::Preview) })
     }
 
-    /// The secrets of an app, without their values.
+    /// Lists the secrets of an app without their values.
     ///
     /// # Errors
     /// The store failed.
     pub async fn list(&self, app: AppId) -> Result<Vec<ListedSecret>, StoreError> {
         let keys = self.file.read().ok();
-        let is_open = |secret: &SealedSecret| keys.as_ref().is_some_and(|keys| opened(keys, secret).is_ok());
+        let is_readable =
+            |secret: &SealedSecret| keys.as_ref().is_some_and(|keys| decrypt_secret(keys, secret).is_ok());
         let secrets = self.store.secrets(app).await?.into_iter();
-        Ok(secrets.map(|secret| ListedSecret { lost: !is_open(&secret), secret }).collect())
+        Ok(secrets.map(|secret| ListedSecret { lost: !is_readable(&secret), secret }).collect())
     }
 
-    /// Whether every secret of every app can be opened.
+    /// Checks that every secret of every app can be decrypted.
     ///
     /// # Errors
-    /// The store failed, or one cannot.
+    /// The store failed, or a secret cannot be decrypted.
     pub async fn check(&self) -> Result<(), SecretError> {
         let all = self.store.all_secrets().await?;
         if all.is_empty() {
             return Ok(());
         }
         let keys = self.file.read().map_err(SecretError::Key)?;
-        all.iter().try_for_each(|secret| opened(&keys, secret).map(drop))?;
+        all.iter().try_for_each(|secret| decrypt_secret(&keys, secret).map(drop))?;
         Ok(())
     }
 
-    /// Sets a secret, and creates the app where it `creates` it. `reads` are the live revisions that read it.
+    /// Sets a secret, and creates the app if `creates`. `reads` are the live revisions that read it.
     ///
     /// # Errors
-    /// The value breaks the rule, there is no key, or the store failed. Nothing was changed then.
+    /// The value is invalid, a key is missing, or the store failed. Nothing was changed.
     pub async fn set(
         &self,
         (app, creates): (&App, bool),
@@ -188,12 +190,12 @@ impl Vault {
         reads: &[NewDeploy],
         by: &Actor,
     ) -> Result<Changed, SecretError> {
-        if value.is_empty() || value.len() > VALUE_MAX || value.contains('\0') {
+        if value.is_empty() || value.len() > VALUE_BYTES_MAX || value.contains('\0') {
             return Err(SecretError::Value);
         }
-        let mut there = self.store.secrets(app.id).await?;
-        there.retain(|secret| secret.environment == environment);
-        if there.len() >= SECRETS_MAX && there.iter().all(|secret| secret.name != name.as_str()) {
+        let mut existing = self.store.secrets(app.id).await?;
+        existing.retain(|secret| secret.environment == environment);
+        if existing.len() >= SECRETS_MAX && existing.iter().all(|secret| secret.name != name.as_str()) {
             return Err(SecretError::TooMany);
         }
         let keys = self.keys_to_write().await?;
@@ -202,7 +204,11 @@ impl Vault {
             environment,
             name: name.as_str().to_owned(),
             key: keys.first().id(),
-            sealed: seal(keys.first(), Bound { app: app.id, environment, name: name.as_str() }, value)?,
+            sealed: encrypt(
+                keys.first(),
+                AssociatedData { app: app.id, environment, name: name.as_str() },
+                value,
+            )?,
             set_at: Utc::now(),
             set_by: by.name.clone(),
         };
@@ -242,16 +248,16 @@ impl Vault {
         Ok(Changed { app: receipt.app, changed: receipt.changed, deploys: receipt.deploys })
     }
 
-    /// The keys, made now where there are neither keys nor secrets that an earlier one was needed for.
+    /// Reads the keys, or creates the first one if there are no secrets yet.
     async fn keys_to_write(&self) -> Result<Keys, SecretError> {
         match self.file.read() {
             Ok(keys) => Ok(keys),
             Err(KeyError::Missing(_)) => {
-                let _writing = self.writing.lock().await;
-                // A secret that was set at the same time may have made it.
+                let _writing = self.write_lock.lock().await;
+                // A concurrent call can have created it.
                 let keys = match self.file.read() {
                     Err(KeyError::Missing(_)) if self.store.all_secrets().await?.is_empty() => {
-                        self.file.make()
+                        self.file.create()
                     }
                     keys => keys,
                 };
@@ -261,24 +267,25 @@ impl Vault {
         }
     }
 
-    /// Puts a new key on top of this node's own file: it encrypts what is set from now on. The others stay.
+    /// Prepends a new key to the file managed by this node: it encrypts new values. The other keys stay.
     ///
     /// # Errors
-    /// The operator keeps the file, it cannot be written, or the store failed. Nothing was changed then.
+    /// The file is external, it cannot be written, or the store failed. Nothing was changed.
     pub async fn begin_new_key(&self, by: &Actor) -> Result<NewKey, SecretError> {
-        let _writing = self.writing.lock().await;
+        let _writing = self.write_lock.lock().await;
         let prepared = self.file.prepare_new().map_err(SecretError::Key)?;
         let id = prepared.id.clone();
         self.store.record(&Act::new(by, AuditAction::SecretNewKey, None, &id)).await?;
-        let file = prepared.put().map_err(SecretError::Key)?;
-        tracing::warn!(key = %id, by = %by.name, "secrets are encrypted with a new key");
+        let file = prepared.commit().map_err(SecretError::Key)?;
+        tracing::warn!(key = %id, by = %by.name, "created a new secret key");
         Ok(NewKey { id, file })
     }
 
-    /// Encrypts every secret with the first key of the file that is not yet. Returns how many it were.
+    /// Encrypts all secrets with the first key. Returns the number of re-encrypted secrets.
     ///
     /// # Errors
-    /// The store failed, or one of them cannot be opened. Those before it are encrypted anew, and all can still be opened.
+    /// The store failed, or a secret cannot be decrypted. Earlier ones are re-encrypted, and all remain
+    /// readable.
     pub async fn rotate(&self, by: &Actor) -> Result<usize, SecretError> {
         let all = self.store.all_secrets().await?;
         if all.is_empty() {
@@ -286,23 +293,23 @@ impl Vault {
         }
         let keys = self.file.read().map_err(SecretError::Key)?;
         let first = keys.first();
-        let mut resealed = 0;
+        let mut rotated = 0;
         for old in all.iter().filter(|secret| secret.key != first.id()) {
-            let value = opened(&keys, old)?;
-            let sealed = seal(first, bound_of(old), &value)?;
+            let value = decrypt_secret(&keys, old)?;
+            let sealed = encrypt(first, associated_data(old), &value)?;
             let new = SealedSecret { key: first.id(), sealed, ..old.clone() };
-            resealed += usize::from(self.store.reseal_secret(old, &new).await?);
+            rotated += usize::from(self.store.reseal_secret(old, &new).await?);
         }
         let act = Act::new(by, AuditAction::SecretRotate, None, &first.id());
         self.store.record(&act).await?;
-        Ok(resealed)
+        Ok(rotated)
     }
 }
 
-fn opened(keys: &Keys, secret: &SealedSecret) -> Result<String, SealError> {
-    open(keys, &secret.key, bound_of(secret), &secret.sealed)
+fn decrypt_secret(keys: &Keys, secret: &SealedSecret) -> Result<String, CipherError> {
+    decrypt(keys, &secret.key, associated_data(secret), &secret.sealed)
 }
 
-fn bound_of(secret: &SealedSecret) -> Bound<'_> {
-    Bound { app: secret.app, environment: secret.environment, name: &secret.name }
+fn associated_data(secret: &SealedSecret) -> AssociatedData<'_> {
+    AssociatedData { app: secret.app, environment: secret.environment, name: &secret.name }
 }

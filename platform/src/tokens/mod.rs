@@ -1,10 +1,10 @@
-//! Who may what: the admin token, and tokens with scopes.
+//! Authentication and rights: the admin token, and tokens with scopes.
 //!
-//! - [`admin`]: the token that may everything and needs no database
-//! - `secret`: what a token is written as, and what is kept of it
+//! - [`admin`]: the token that grants everything and needs no database
+//! - `secret`: the format of tokens, and their stored hash
 //! - [`scope`]: rights, and the scopes that grant them
 //!
-//! [`Tokens::identify`] turns what somebody sent into a [`Caller`], of whom everything else only asks [`Caller::may`].
+//! [`Tokens::authenticate`] turns a token into a [`Caller`], whose rights are checked with [`Caller::can`].
 
 pub mod admin;
 pub mod scope;
@@ -22,19 +22,19 @@ pub use admin::{AdminToken, Origin, TOKEN_MAX, TOKEN_MIN, TokenError};
 pub use scope::{NodeRight, Right, ScopeError, Scopes};
 pub use store::{Actor, Token};
 
-/// How often the use of a token is written down.
-const USED_EVERY: TimeDelta = TimeDelta::minutes(1);
+/// The interval at which the use of a token is recorded.
+const LAST_USED_INTERVAL: TimeDelta = TimeDelta::minutes(1);
 
-/// The longest name of a token, and of one who uses the admin token, in characters.
-const NAME_MAX: usize = 64;
+/// The maximum length of a token's name, and of a name claimed with the admin token, in characters.
+const NAME_CHARS_MAX: usize = 64;
 
-/// The name of one who uses the admin token and gives none.
-const NAMELESS: &str = "admin";
+/// The name of callers with the admin token that claim none.
+const DEFAULT_ADMIN_NAME: &str = "admin";
 
-/// Someone whose token is right.
+/// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The name they go by: that of the token, or what they say where the admin token was used.
+    /// The name of the token, or the name claimed with the admin token.
     pub name: String,
     /// The token; `None`: the admin token.
     pub token: Option<Uuid>,
@@ -42,72 +42,72 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Someone with the admin token, who says to be `name`.
+    /// A caller with the admin token who claims `name`.
     pub fn admin(name: String) -> Self {
         Self { name, token: None, scopes: Scopes::admin() }
     }
 
-    /// Whether they may do it, to `app`.
-    pub fn may(&self, right: Right, app: &AppName) -> bool {
+    /// Whether the caller has a right on `app`.
+    pub fn can(&self, right: Right, app: &AppName) -> bool {
         self.scopes.allow(right, app)
     }
 
-    /// Whether they may do it to every app.
-    pub fn may_everywhere(&self, right: Right) -> bool {
+    /// Whether the caller has a right on every app.
+    pub fn can_on_every_app(&self, right: Right) -> bool {
         self.scopes.allow_everywhere(right)
     }
 
-    /// Whether they may see it of the node.
-    pub fn may_on_node(&self, right: NodeRight) -> bool {
+    /// Whether the caller has a right on the node.
+    pub fn can_on_node(&self, right: NodeRight) -> bool {
         self.scopes.allow_on_node(right)
     }
 
-    /// Whether they may everything.
+    /// Whether the caller has all rights.
     pub fn is_admin(&self) -> bool {
         self.scopes.is_admin()
     }
 
-    /// Whether they may anything with the app, and so know of it.
-    pub fn knows(&self, app: &AppName) -> bool {
-        self.scopes.know(app)
+    /// Whether the caller has any right on the app, and can see that it exists.
+    pub fn can_see(&self, app: &AppName) -> bool {
+        self.scopes.can_see(app)
     }
 
-    /// The same for the history.
+    /// The actor in the history.
     pub fn actor(&self, address: Option<String>, request: Option<Uuid>) -> Actor {
         Actor { name: self.name.clone(), token: self.token, address, request }
     }
 }
 
-/// Why somebody is not let in.
+/// Why authentication failed.
 #[derive(Debug, thiserror::Error)]
-pub enum NotLetIn {
-    /// There is no such token.
-    #[error("the token is wrong")]
-    Wrong,
-    /// There was one.
+pub enum AuthError {
+    /// The token does not exist.
+    #[error("invalid token")]
+    Invalid,
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// It cannot be looked up.
+    /// The token cannot be looked up.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 /// Why a token was not created.
 #[derive(Debug, thiserror::Error)]
-pub enum NotCreated {
-    /// The name breaks the rule.
+pub enum CreateTokenError {
+    /// The name is invalid.
     #[error(
-        "a token's name is 1 to {NAME_MAX} characters of a-z, A-Z, 0-9, `.`, `_`, `@` and `-`, and begins with a letter or digit"
+        "a token name must be 1 to {NAME_CHARS_MAX} characters of a-z, A-Z, 0-9, `.`, `_`, `@` and `-`, and begin with a letter or digit"
     )]
     Name,
-    /// Another token has the name.
-    #[error("there is a token of that name already; revoke it first, or choose another name")]
+    /// The name is taken.
+    #[error("a token with this name exists; revoke it first, or choose another name")]
     Taken,
-    /// It would never work.
-    #[error("a token must work for some time")]
+    /// The lifetime is not positive.
+    #[error("the lifetime of a token must be positive")]
     Lifetime,
-    /// The system gave no random bytes.
-    #[error("the system gives no random bytes: {0}")]
+    /// The OS provides no random bytes.
+    #[error("cannot get random bytes from the OS: {0}")]
     Random(getrandom::Error),
     /// The store failed.
     #[error(transparent)]
@@ -123,102 +123,106 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// The tokens that `store` keeps, which expire by `clock`, and the admin token.
+    /// Creates the set of tokens in `store`, which expire by `clock`, and the admin token.
     pub fn new(store: Store, admin: AdminToken, clock: Clock) -> Self {
         Self { store, admin, clock }
     }
 
-    /// Whether `text` is the admin token, or is written as tokens are. No database is asked.
+    /// Whether `text` is the admin token or has the format of tokens. Needs no database.
     pub fn is_token(&self, text: &str) -> bool {
-        (TOKEN_MIN..=TOKEN_MAX).contains(&text.len()) && (secret::is_well_formed(text) || self.admin.is(text))
+        (TOKEN_MIN..=TOKEN_MAX).contains(&text.len())
+            && (secret::is_well_formed(text) || self.admin.matches(text))
     }
 
-    /// Whose token `offered` is; one with the admin token is taken to be who they say. A token that is not written as one
-    /// is wrong without the database being asked; nothing is remembered of one that was looked up, so that it ends as
-    /// soon as it is revoked.
+    /// Authenticates a token; callers with the admin token have the name they claim. Malformed tokens are
+    /// rejected without the database; results are not cached, so that a revocation takes effect immediately.
     ///
     /// # Errors
-    /// It is nobody's, or that cannot be found out.
-    pub async fn identify(&self, offered: &str, says: &str) -> Result<Caller, NotLetIn> {
+    /// The token is invalid or expired, or the store failed.
+    pub async fn authenticate(&self, offered: &str, claimed_name: &str) -> Result<Caller, AuthError> {
         if offered.len() > TOKEN_MAX {
-            return Err(NotLetIn::Wrong);
+            return Err(AuthError::Invalid);
         }
-        if self.admin.is(offered) {
-            let says = says.trim();
-            // Some clients have one field only, and some people take one for the other: what is kept as a name is shown to all.
-            let is_name = !says.is_empty() && !self.holds_token(says);
-            let name = if is_name { says.chars().take(NAME_MAX).collect() } else { NAMELESS.to_owned() };
+        if self.admin.matches(offered) {
+            let claimed_name = claimed_name.trim();
+            // Clients and users can put a token into the name field, and names are visible to others.
+            let is_name = !claimed_name.is_empty() && !self.contains_token(claimed_name);
+            let name = if is_name {
+                claimed_name.chars().take(NAME_CHARS_MAX).collect()
+            } else {
+                DEFAULT_ADMIN_NAME.to_owned()
+            };
             return Ok(Caller::admin(name));
         }
         if !secret::is_well_formed(offered) {
-            return Err(NotLetIn::Wrong);
+            return Err(AuthError::Invalid);
         }
         let hash = secret::hash(offered);
         let found = self.store.token(&hash).await?;
-        let token = found.filter(|token| token.hash.ct_eq(&hash).into()).ok_or(NotLetIn::Wrong)?;
+        let token = found.filter(|token| token.hash.ct_eq(&hash).into()).ok_or(AuthError::Invalid)?;
         let now = self.clock.now();
         if token.expires_at.is_some_and(|end| end <= now) {
-            return Err(NotLetIn::Expired);
+            return Err(AuthError::Expired);
         }
-        self.remember_use(&token, now);
-        Ok(Caller { name: token.name, token: Some(token.id), scopes: Scopes::kept(&token.scopes) })
+        self.record_use(&token, now);
+        Ok(Caller { name: token.name, token: Some(token.id), scopes: Scopes::from_stored(&token.scopes) })
     }
 
-    /// The same once more, of someone who was identified before: `None`: their token was revoked, or has expired.
+    /// Authenticates a caller again. `None`: the token was revoked or has expired.
     ///
     /// # Errors
-    /// It cannot be looked up.
-    pub async fn identify_again(&self, caller: &Caller) -> Result<Option<Caller>, StoreError> {
+    /// The token cannot be looked up.
+    pub async fn reauthenticate(&self, caller: &Caller) -> Result<Option<Caller>, StoreError> {
         let Some(id) = caller.token else { return Ok(Some(caller.clone())) };
         let now = self.clock.now();
         let found = self.store.token_of(id).await?;
-        let works = found.filter(|token| token.expires_at.is_none_or(|end| end > now));
-        Ok(works.map(|token| Caller {
+        let valid = found.filter(|token| token.expires_at.is_none_or(|end| end > now));
+        Ok(valid.map(|token| Caller {
             name: token.name,
             token: Some(id),
-            scopes: Scopes::kept(&token.scopes),
+            scopes: Scopes::from_stored(&token.scopes),
         }))
     }
 
-    /// Whether a text holds a token: one that is written as tokens are, or the admin token.
-    fn holds_token(&self, text: &str) -> bool {
-        secret::stands_in(text) || text.contains(self.admin.reveal())
+    /// Whether a text contains the admin token or anything in the format of tokens.
+    fn contains_token(&self, text: &str) -> bool {
+        secret::is_contained_in(text) || text.contains(self.admin.expose())
     }
 
-    /// Nobody waits for it.
-    fn remember_use(&self, token: &Token, now: DateTime<Utc>) {
-        if token.last_used_at.is_some_and(|last| last > now - USED_EVERY) {
+    /// Records the use of a token in the background.
+    fn record_use(&self, token: &Token, now: DateTime<Utc>) {
+        if token.last_used_at.is_some_and(|last| last > now - LAST_USED_INTERVAL) {
             return;
         }
         let (store, id) = (self.store.clone(), token.id);
         tokio::spawn(async move {
-            if let Err(error) = store.token_used(id, now, USED_EVERY).await {
-                tracing::warn!(%error, "the use of a token is not written down");
+            if let Err(error) = store.token_used(id, now, LAST_USED_INTERVAL).await {
+                tracing::warn!(%error, "cannot record the use of a token");
             }
         });
     }
 
-    /// Makes a token that works for `lifetime`, or until it is revoked. The token itself is in the second part of the answer,
-    /// and nowhere else.
+    /// Creates a token that is valid for `lifetime`, or until it is revoked. The token itself is returned as
+    /// the second value and not stored.
     ///
     /// # Errors
-    /// The name is taken or breaks the rule, or the store failed.
+    /// The name is taken or invalid, or the store failed.
     pub async fn create(
         &self,
         name: &str,
         scopes: &Scopes,
         lifetime: Option<TimeDelta>,
         by: &Actor,
-    ) -> Result<(Token, String), NotCreated> {
+    ) -> Result<(Token, String), CreateTokenError> {
         if !is_name(name) {
-            return Err(NotCreated::Name);
+            return Err(CreateTokenError::Name);
         }
         let now = self.clock.now();
         let end = |lifetime: TimeDelta| {
             let positive = Some(lifetime).filter(|lifetime| *lifetime > TimeDelta::zero());
-            positive.and_then(|lifetime| now.checked_add_signed(lifetime)).ok_or(NotCreated::Lifetime)
+            positive.and_then(|lifetime| now.checked_add_signed(lifetime)).ok_or(CreateTokenError::Lifetime)
         };
-        let secret = secret::random().map_err(NotCreated::Random)?;
+        let secret = secret::random().map_err(CreateTokenError::Random)?;
         let token = Token {
             id: Uuid::now_v7(),
             name: name.to_owned(),
@@ -229,11 +233,12 @@ impl Tokens {
             expires_at: lifetime.map(end).transpose()?,
             last_used_at: None,
         };
-        let act = Act::new(by, AuditAction::TokenCreate, None, name).changing(None, Some(scopes.to_string()));
-        if self.store.create_token(&token, &act).await? {
+        let event =
+            Act::new(by, AuditAction::TokenCreate, None, name).changing(None, Some(scopes.to_string()));
+        if self.store.create_token(&token, &event).await? {
             Ok((token, secret))
         } else {
-            Err(NotCreated::Taken)
+            Err(CreateTokenError::Taken)
         }
     }
 
@@ -245,25 +250,26 @@ impl Tokens {
         self.store.tokens().await
     }
 
-    /// Ends the token with this name or id, at once and everywhere. `None`: there is none.
+    /// Revokes the token with this name or id, effective immediately on all nodes. `None`: not found.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn revoke(&self, which: &str, by: &Actor) -> Result<Option<Token>, StoreError> {
-        let id = Uuid::try_parse(which).ok();
+    pub async fn revoke(&self, name_or_id: &str, by: &Actor) -> Result<Option<Token>, StoreError> {
+        let id = Uuid::try_parse(name_or_id).ok();
         let tokens = self.store.tokens().await?;
-        let Some(token) = tokens.into_iter().find(|token| token.name == which || Some(token.id) == id) else {
+        let Some(token) = tokens.into_iter().find(|token| token.name == name_or_id || Some(token.id) == id)
+        else {
             return Ok(None);
         };
-        let act = Act::new(by, AuditAction::TokenRevoke, None, &token.name)
+        let event = Act::new(by, AuditAction::TokenRevoke, None, &token.name)
             .changing(Some(token.scopes.clone()), None);
-        Ok(self.store.revoke_token(token.id, &act).await?.then_some(token))
+        Ok(self.store.revoke_token(token.id, &event).await?.then_some(token))
     }
 }
 
 fn is_name(name: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'@' | b'-');
-    name.len() <= NAME_MAX
+    name.len() <= NAME_CHARS_MAX
         && name.bytes().all(fits)
         && name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric())
 }
@@ -280,7 +286,7 @@ mod tests {
     async fn tokens() -> (TempDir, Tokens) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&Location::Sqlite(folder.path().join("picloud.db"))).await.unwrap();
-        let (admin, _) = AdminToken::obtain(Some(ADMIN), folder.path()).unwrap();
+        let (admin, _) = AdminToken::load_or_create(Some(ADMIN), folder.path()).unwrap();
         (folder, Tokens::new(store, admin, Clock::default()))
     }
 
@@ -289,50 +295,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_works_until_it_is_revoked_and_is_kept_nowhere() {
+    async fn token_is_valid_until_revoked_and_not_stored() {
         let (folder, tokens) = tokens().await;
         let scopes = "hello:read".parse().unwrap();
         let (token, secret) = tokens.create("ci", &scopes, None, &Actor::named("ada")).await.unwrap();
-        let caller = tokens.identify(&secret, "mallory").await.unwrap();
+        let caller = tokens.authenticate(&secret, "mallory").await.unwrap();
         assert_eq!((caller.name.as_str(), caller.token), ("ci", Some(token.id)));
-        assert!(caller.may(Right::Read, &hello()) && !caller.may(Right::DeployProduction, &hello()));
+        assert!(caller.can(Right::Read, &hello()) && !caller.can(Right::DeployProduction, &hello()));
         for file in std::fs::read_dir(folder.path()).unwrap() {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
         }
         assert!(tokens.revoke("ci", &Actor::named("ada")).await.unwrap().is_some());
-        assert!(matches!(tokens.identify(&secret, "").await, Err(NotLetIn::Wrong)));
+        assert!(matches!(tokens.authenticate(&secret, "").await, Err(AuthError::Invalid)));
         assert!(tokens.revoke("ci", &Actor::named("ada")).await.unwrap().is_none());
     }
 
     #[tokio::test]
-    async fn a_token_expires() {
+    async fn token_expires() {
         let (_folder, tokens) = tokens().await;
         let scopes = "admin".parse().unwrap();
         let lived = TimeDelta::milliseconds(1);
         let (_, secret) = tokens.create("brief", &scopes, Some(lived), &Actor::named("ada")).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-        assert!(matches!(tokens.identify(&secret, "").await, Err(NotLetIn::Expired)));
+        assert!(matches!(tokens.authenticate(&secret, "").await, Err(AuthError::Expired)));
         let never = tokens.create("never", &scopes, Some(TimeDelta::zero()), &Actor::named("ada")).await;
-        assert!(matches!(never, Err(NotCreated::Lifetime)));
+        assert!(matches!(never, Err(CreateTokenError::Lifetime)));
     }
 
     #[tokio::test]
-    async fn the_admin_token_needs_no_database_and_neither_does_a_slip_of_the_pen() {
+    async fn admin_token_and_typos_need_no_database() {
         let (_folder, tokens) = tokens().await;
         tokens.store.close().await;
-        assert!(tokens.identify(ADMIN, "ada").await.unwrap().is_admin());
-        assert!(matches!(tokens.identify("pcl_wrong", "").await, Err(NotLetIn::Wrong)));
+        assert!(tokens.authenticate(ADMIN, "ada").await.unwrap().is_admin());
+        assert!(matches!(tokens.authenticate("pcl_wrong", "").await, Err(AuthError::Invalid)));
         let well_formed = secret::random().unwrap();
-        assert!(matches!(tokens.identify(&well_formed, "").await, Err(NotLetIn::Store(_))));
+        assert!(matches!(tokens.authenticate(&well_formed, "").await, Err(AuthError::Store(_))));
     }
 
     #[tokio::test]
-    async fn no_token_is_taken_for_a_name() {
+    async fn token_is_not_accepted_as_name() {
         let (_folder, tokens) = tokens().await;
         let other = secret::random().unwrap();
-        let named = async |says: &str| tokens.identify(ADMIN, says).await.unwrap().name;
-        for says in [
+        let named = async |claimed_name: &str| tokens.authenticate(ADMIN, claimed_name).await.unwrap().name;
+        for claimed_name in [
             "",
             "  ",
             ADMIN,
@@ -341,7 +347,7 @@ mod tests {
             &format!("https://{other}@host"),
             &format!("{}{other}", "a".repeat(60)),
         ] {
-            assert_eq!(named(says).await, "admin", "{says}");
+            assert_eq!(named(claimed_name).await, "admin", "{claimed_name}");
         }
         assert_eq!(named("ada").await, "ada");
         assert_eq!(named(&"é".repeat(100)).await, "é".repeat(64));
@@ -349,38 +355,38 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn someone_is_known_again_until_the_token_ends() {
+    async fn caller_is_reauthenticated_until_token_ends() {
         let (_folder, tokens) = tokens().await;
         let by = Actor::named("ada");
         let (_, secret) = tokens.create("ci", &"hello:read".parse().unwrap(), None, &by).await.unwrap();
-        let caller = tokens.identify(&secret, "").await.unwrap();
-        assert!(tokens.identify_again(&caller).await.unwrap().unwrap().may(Right::Read, &hello()));
+        let caller = tokens.authenticate(&secret, "").await.unwrap();
+        assert!(tokens.reauthenticate(&caller).await.unwrap().unwrap().can(Right::Read, &hello()));
         tokens.revoke("ci", &by).await.unwrap();
-        assert!(tokens.identify_again(&caller).await.unwrap().is_none());
+        assert!(tokens.reauthenticate(&caller).await.unwrap().is_none());
         let (scopes, minute) = ("admin".parse().unwrap(), TimeDelta::minutes(1));
         let (_, brief) = tokens.create("brief", &scopes, Some(minute), &by).await.unwrap();
-        let caller = tokens.identify(&brief, "").await.unwrap();
-        assert!(tokens.identify_again(&caller).await.unwrap().is_some());
-        tokens.clock.database_says(Utc::now() + TimeDelta::hours(1));
-        assert!(tokens.identify_again(&caller).await.unwrap().is_none());
-        assert!(tokens.identify_again(&Caller::admin("ada".to_owned())).await.unwrap().is_some());
+        let caller = tokens.authenticate(&brief, "").await.unwrap();
+        assert!(tokens.reauthenticate(&caller).await.unwrap().is_some());
+        tokens.clock.set_database_time(Utc::now() + TimeDelta::hours(1));
+        assert!(tokens.reauthenticate(&caller).await.unwrap().is_none());
+        assert!(tokens.reauthenticate(&Caller::admin("ada".to_owned())).await.unwrap().is_some());
     }
 
     #[tokio::test]
-    async fn token_expires_by_the_clock_of_the_database() {
+    async fn token_expires_by_database_clock() {
         let (_folder, tokens) = tokens().await;
         let there = Utc::now() - TimeDelta::hours(1);
-        tokens.clock.database_says(there);
+        tokens.clock.set_database_time(there);
         let (scopes, by) = ("admin".parse().unwrap(), Actor::named("ada"));
         let (token, secret) = tokens.create("ci", &scopes, Some(TimeDelta::minutes(30)), &by).await.unwrap();
         assert!(token.expires_at.is_some_and(|end| end < Utc::now()), "{token:?}");
-        assert!(tokens.identify(&secret, "").await.is_ok());
-        tokens.clock.database_says(there + TimeDelta::hours(1));
-        assert!(matches!(tokens.identify(&secret, "").await, Err(NotLetIn::Expired)));
+        assert!(tokens.authenticate(&secret, "").await.is_ok());
+        tokens.clock.set_database_time(there + TimeDelta::hours(1));
+        assert!(matches!(tokens.authenticate(&secret, "").await, Err(AuthError::Expired)));
     }
 
     #[test]
-    fn a_name_can_be_typed() {
+    fn token_name_is_validated() {
         for fine in ["ci", "Ada.L@home_2-x", "7", &"a".repeat(64)] {
             assert!(is_name(fine), "{fine}");
         }

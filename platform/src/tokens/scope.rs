@@ -1,47 +1,47 @@
-//! What a token may: rights, and the scopes that grant them.
+//! Rights, and the scopes that grant them.
 
 use std::fmt;
 use std::str::FromStr;
 
 use manifest_schema::name::AppName;
 
-/// The most scopes that one token has.
+/// The maximum number of scopes of a token.
 const SCOPES_MAX: usize = 100;
 
-/// What somebody wants to do. All but the last are about one app.
+/// A right. All but the last are on one app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// Clone, fetch, look at what is live, at schedules and logs.
+    /// Clone, fetch, and read live deploys, schedules and logs.
     Read,
     /// Push to branches other than production.
     DeployPreviews,
     /// Push to the production branch, and tags.
     DeployProduction,
-    /// Set a protected production branch back.
+    /// Force-push a protected production branch.
     ForcePush,
     /// Call functions; run, pause and resume schedules.
     Invoke,
-    /// See which secrets are set; set and unset them.
+    /// List, set and unset secrets.
     Secrets,
     /// Create the app.
     Create,
-    /// Everything of every app, and what belongs to none: tokens, settings, nodes, the audit list.
+    /// Everything on every app, and on tokens, settings, nodes and the audit log.
     Admin,
 }
 
-/// What somebody wants to see of the node. No app grants it.
+/// A right on the node. No app grants it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NodeRight {
-    /// What Prometheus reads.
+    /// Read metrics.
     Metrics,
-    /// Whether all is well.
+    /// Read the status.
     Status,
 }
 
 impl NodeRight {
     const ALL: [Self; 2] = [Self::Metrics, Self::Status];
 
-    /// The scope that a token needs for it.
+    /// The scope that grants it.
     pub fn scope(self) -> &'static str {
         match self {
             Self::Metrics => "metrics",
@@ -54,7 +54,7 @@ impl NodeRight {
     }
 }
 
-/// What is granted behind the colon of a scope.
+/// A grant: the part of a scope after the colon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Grant {
     Read,
@@ -86,7 +86,7 @@ impl Grant {
         Self::ALL.into_iter().find(|grant| grant.as_str() == word)
     }
 
-    /// Whoever may change production may show a preview first.
+    /// The right to deploy to production includes previews.
     fn allows(self, right: Right) -> bool {
         match right {
             Right::Read => self == Self::Read,
@@ -102,7 +102,7 @@ impl Grant {
 }
 
 impl Right {
-    /// The scope that a token needs for it, where it is about `app`.
+    /// The scope that grants it on `app`.
     pub fn scope(self, app: &AppName) -> String {
         let grant = match self {
             Self::Read => Grant::Read,
@@ -121,12 +121,12 @@ impl Right {
 const ADMIN: &str = "admin";
 const EVERY_APP: &str = "*";
 
-/// One thing that a token may: `admin`, `metrics`, `status`, or `APP:WHAT` with `*` for every app.
+/// A scope: `admin`, `metrics`, `status`, or `APP:GRANT` with `*` for every app.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Scope {
     Admin,
     Node(NodeRight),
-    /// `None`: every app, also those that come later.
+    /// `None`: every app, including future ones.
     App(Option<AppName>, Grant),
 }
 
@@ -152,36 +152,36 @@ impl fmt::Display for Scope {
     }
 }
 
-/// All that a token may. Each scope is there once, in order.
+/// The scopes of a token, sorted without duplicates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scopes(Vec<Scope>);
 
-/// A scope that is none.
+/// Invalid scopes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScopeError {
-    /// It is neither `admin`, `metrics` or `status` nor `APP:WHAT`.
+    /// The scope is malformed.
     #[error(
-        "scope `{}` is not understood: write `admin`, `metrics`, `status`, or APP:WHAT with `*` for every app, and WHAT one or more of \
-         read, preview, deploy, force, invoke, secrets, create, with commas between them", .0.escape_debug()
+        "invalid scope `{}`: use `admin`, `metrics`, `status`, or APP:GRANT with `*` for every app, where GRANT is a \
+         comma-separated list of read, preview, deploy, force, invoke, secrets, create", .0.escape_debug()
     )]
-    NotUnderstood(String),
-    /// There is none.
+    Invalid(String),
+    /// There is no scope.
     #[error("a token needs at least one scope")]
     None,
-    /// There are too many.
+    /// There are too many scopes.
     #[error("a token has at most {SCOPES_MAX} scopes; `*` stands for every app")]
     TooMany,
 }
 
 impl Scopes {
-    /// Reads scopes as people write them: each `admin`, `metrics`, `status`, or `APP:WHAT` with several WHATs behind commas.
+    /// Parses scopes: each `admin`, `metrics`, `status`, or `APP:GRANT` with comma-separated grants.
     ///
     /// # Errors
-    /// One of them is none, or there are none or too many.
+    /// A scope is malformed, or there are none or too many.
     pub fn parse<'a>(written: impl IntoIterator<Item = &'a str>) -> Result<Self, ScopeError> {
         let mut scopes = Vec::new();
         for text in written {
-            let not_understood = || ScopeError::NotUnderstood(text.chars().take(80).collect());
+            let invalid = || ScopeError::Invalid(text.chars().take(80).collect());
             if text == ADMIN {
                 scopes.push(Scope::Admin);
                 continue;
@@ -190,13 +190,13 @@ impl Scopes {
                 scopes.push(Scope::Node(right));
                 continue;
             }
-            let (app, grants) = text.split_once(':').ok_or_else(not_understood)?;
+            let (app, grants) = text.split_once(':').ok_or_else(invalid)?;
             let app = match app {
                 EVERY_APP => None,
-                app => Some(AppName::new(app).map_err(|_| not_understood())?),
+                app => Some(AppName::new(app).map_err(|_| invalid())?),
             };
             for grant in grants.split(',') {
-                scopes.push(Scope::App(app.clone(), Grant::parse(grant).ok_or_else(not_understood)?));
+                scopes.push(Scope::App(app.clone(), Grant::parse(grant).ok_or_else(invalid)?));
             }
         }
         scopes.sort();
@@ -208,23 +208,23 @@ impl Scopes {
         }
     }
 
-    /// Reads what [`Scopes`] are kept as. What a newer version wrote and this one does not understand grants nothing.
-    pub(super) fn kept(text: &str) -> Self {
+    /// Parses stored scopes. Unknown scopes of a newer version grant nothing.
+    pub(super) fn from_stored(text: &str) -> Self {
         let scopes = text.split(' ').filter_map(|scope| Self::parse([scope]).ok());
         Self(scopes.flat_map(|Self(scopes)| scopes).collect())
     }
 
-    /// Everything.
+    /// All rights.
     pub(super) fn admin() -> Self {
         Self(vec![Scope::Admin])
     }
 
-    /// Whether everything is granted.
+    /// Whether all rights are granted.
     pub(super) fn is_admin(&self) -> bool {
         self.0.contains(&Scope::Admin)
     }
 
-    /// Whether `right` is granted, upon `app`.
+    /// Whether `right` is granted on `app`.
     pub(super) fn allow(&self, right: Right, app: &AppName) -> bool {
         self.0.iter().any(|scope| match scope {
             Scope::Admin => true,
@@ -233,7 +233,7 @@ impl Scopes {
         })
     }
 
-    /// Whether `right` is granted upon every app.
+    /// Whether `right` is granted on every app.
     pub(super) fn allow_everywhere(&self, right: Right) -> bool {
         self.0.iter().any(|scope| match scope {
             Scope::Admin => true,
@@ -247,13 +247,14 @@ impl Scopes {
         self.0.contains(&Scope::Node(right)) || self.is_admin()
     }
 
-    /// Whether anything is granted upon `app`, so that it is no secret that there is one.
-    pub(super) fn know(&self, app: &AppName) -> bool {
+    /// Whether anything is granted on `app`, so that its existence is visible. The right to create does not
+    /// count.
+    pub(super) fn can_see(&self, app: &AppName) -> bool {
         self.0.iter().any(|scope| scope.is_of(app) && !matches!(scope, Scope::App(_, Grant::Create)))
     }
 }
 
-/// With a space between one and the next.
+/// Separated by spaces.
 impl fmt::Display for Scopes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scopes: Vec<String> = self.0.iter().map(ToString::to_string).collect();
@@ -261,7 +262,7 @@ impl fmt::Display for Scopes {
     }
 }
 
-/// As the command line reads one `--scope`.
+/// The format of `--scope`.
 impl FromStr for Scopes {
     type Err = ScopeError;
 
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_grants_what_it_says_and_no_more() {
+    fn scope_grants_exactly_its_rights() {
         use Right::{Admin, Create, DeployPreviews, DeployProduction, ForcePush, Invoke, Read, Secrets};
         let all = [Read, DeployPreviews, DeployProduction, ForcePush, Invoke, Secrets, Create, Admin];
         let granted = |text: &str| -> Vec<Right> {
@@ -304,26 +305,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_of_the_node_has_scopes_of_its_own() {
+    fn node_rights_have_their_own_scopes() {
         for right in NodeRight::ALL {
             let scope = scopes(right.scope());
             assert!(scope.allow_on_node(right) && scopes("admin").allow_on_node(right), "{right:?}");
             assert!(!scopes("*:read").allow_on_node(right) && !scope.allow(Right::Read, &app("hello")));
-            assert!(!scope.know(&app("hello")) && !scope.allow_everywhere(Right::Read));
+            assert!(!scope.can_see(&app("hello")) && !scope.allow_everywhere(Right::Read));
             assert!(!NodeRight::ALL.into_iter().any(|other| other != right && scope.allow_on_node(other)));
         }
     }
 
     #[test]
-    fn scopes_are_kept_as_they_are_read_each_once() {
+    fn stored_scopes_are_deduplicated_and_round_trip() {
         let read = scopes("hello:read,deploy *:invoke metrics hello:read");
         assert_eq!(read.to_string(), "metrics *:invoke hello:read hello:deploy");
-        assert_eq!(Scopes::kept(&read.to_string()), read);
-        assert_eq!(Scopes::kept("hello:read hello:fly world"), scopes("hello:read"));
+        assert_eq!(Scopes::from_stored(&read.to_string()), read);
+        assert_eq!(Scopes::from_stored("hello:read hello:fly world"), scopes("hello:read"));
     }
 
     #[test]
-    fn what_is_no_scope_is_refused() {
+    fn invalid_scope_is_rejected() {
         for wrong in ["", "hello", "hello:", ":read", "hello:write", "Hello:read", "hello:read,", "*"] {
             assert!(Scopes::parse([wrong]).is_err(), "{wrong}");
         }
@@ -333,8 +334,8 @@ mod tests {
     }
 
     #[test]
-    fn whoever_may_only_create_an_app_is_not_told_whether_there_is_one() {
-        assert!(scopes("hello:read").know(&app("hello")) && !scopes("hello:read").know(&app("other")));
-        assert!(!scopes("*:create").know(&app("hello")) && scopes("admin").know(&app("hello")));
+    fn create_right_does_not_reveal_existing_apps() {
+        assert!(scopes("hello:read").can_see(&app("hello")) && !scopes("hello:read").can_see(&app("other")));
+        assert!(!scopes("*:create").can_see(&app("hello")) && scopes("admin").can_see(&app("hello")));
     }
 }

@@ -1,7 +1,7 @@
 //! `picloud dev`: serves the working tree of an app, and again whenever a file is saved.
 //!
 //! [`watch`] tells that something has changed, the folder is read and checked as a push is, and what is good is swapped in
-//! ([`platform::workbench`]). Requests are answered by the edge that a node has; [`console`] shows what happens.
+//! ([`platform::dev`]). Requests are answered by the edge that a node has; [`console`] shows what happens.
 
 mod console;
 mod watch;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use platform::deploy::Snapshot;
+use platform::dev::{DevDeployer, SaveOutcome, run_schedules};
 use platform::live::{Live, LiveTable};
 use platform::memory::MemoryBudget;
 use platform::recording::journal::Journal;
-use platform::workbench::{Saved, Workbench, keep_time};
 use runtime::Secrets;
 use tokio::sync::{oneshot, watch as latest};
 
@@ -33,7 +33,7 @@ use crate::node::StartError;
 use crate::settings::{Settings, USUAL_ADDRESS};
 use crate::words::dev as words;
 use console::Console;
-use platform::executor::threads::{ThreadsError, threads};
+use platform::executor::threads::{ThreadsError, main_runtime};
 use watch::Watch;
 
 /// What nobody serves and nobody waits for.
@@ -53,7 +53,7 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
     let app = options.app.clone().unwrap_or_else(|| folder::app_name(&folder));
     let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
     Console::start(Arc::clone(&table), app.clone());
-    let threads = threads().map_err(StartError::from)?;
+    let threads = main_runtime().map_err(StartError::from)?;
     let served = threads.block_on(async {
         let listener = listen(options.listen.map(|ListenAddress(address)| address))?;
         let address =
@@ -66,10 +66,10 @@ pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
         let edge = Edge::for_dev(Arc::clone(&table), recorder.clone(), served, settings.bodies);
         let (tell, live) = latest::channel(None);
         if options.schedules {
-            tokio::spawn(keep_time(recorder, live));
+            tokio::spawn(run_schedules(recorder, live));
         }
         let (ready, is_ready) = oneshot::channel();
-        let workbench = Workbench::new(table, app, Secrets::default());
+        let workbench = DevDeployer::new(table, app, Secrets::default());
         let mut bench = Bench { folder, workbench, tell, last: None, told: None };
         // It ends with the process.
         let working = std::thread::Builder::new().spawn(move || {
@@ -136,7 +136,7 @@ fn listen(wanted: Option<SocketAddr>) -> Result<tokio::net::TcpListener, StartEr
 /// What is saved, from the folder to what is live.
 struct Bench {
     folder: PathBuf,
-    workbench: Workbench,
+    workbench: DevDeployer,
     /// Who runs the schedules.
     tell: latest::Sender<Option<Arc<Live>>>,
     /// What was looked at last, with what the file of secrets held.
@@ -184,12 +184,12 @@ impl Bench {
         let held = self.secrets_text();
         let (secrets, wrong) = secrets(&self.folder);
         self.workbench.set_secrets(secrets);
-        let text = match self.workbench.take(&snapshot) {
-            Saved::Live { planned, warnings } => {
+        let text = match self.workbench.update(&snapshot) {
+            SaveOutcome::Live { planned, warnings } => {
                 let _ = self.tell.send(self.workbench.live());
                 words::live(first, &planned, &warnings, changed.elapsed())
             }
-            Saved::Refused(diagnostics) => {
+            SaveOutcome::Rejected(diagnostics) => {
                 if !watch.is_quiet_for(FAULTS_STAY) {
                     return false;
                 }

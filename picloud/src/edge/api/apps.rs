@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use manifest_schema::name::AppName;
-use platform::collection::Pruned;
+use platform::gc::Pruned;
 use platform::tokens::Right;
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
     responses((status = 200, body = rest::Apps), rest::Refusals),
 )]
 pub(super) async fn list(State(api): State<Api>, caller: Caller, _: NoQuery) -> Result<Json<Apps>, ApiError> {
-    let apps = api.apps.list().await?.into_iter().filter(|app| caller.principal.knows(&app.name));
+    let apps = api.apps.list().await?.into_iter().filter(|app| caller.principal.can_see(&app.name));
     Ok(Json(Apps { apps: apps.map(|app| to_api(&api, app)).collect() }))
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn create(
     _: NoBody,
 ) -> Result<(StatusCode, Json<App>), ApiError> {
     let name = AppName::new(&app)?;
-    if !caller.principal.may(Right::Create, &name) {
+    if !caller.principal.can(Right::Create, &name) {
         return Err(ApiError::missing_scope(Right::Create.scope(&name)));
     }
     let (app, created) = api.apps.create(&name, &caller.actor).await?;

@@ -50,7 +50,7 @@ pub(super) async fn list(
     let app =
         app.map_err(|_| ApiError::bad_request("invalid query parameter `app`: not the name of an app"))?;
     let is_first = cursor.is_none();
-    let found = api.audit.acts(app.as_ref(), page(limit, cursor, PAGE)).await?;
+    let found = api.audit.events(app.as_ref(), page(limit, cursor, PAGE)).await?;
     if let Some(app) = app.filter(|_| is_first && found.items.is_empty())
         && api.apps.find(&app).await?.is_none()
     {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use manifest_schema::manifest::{Function, Route};
 use manifest_schema::name::AppName;
 use platform::apps::{DeployNumber, DeployState, ListedDeploy};
-use platform::deploy::{Activated, Outcome, Pusher, Rejection, Tell};
+use platform::deploy::{Activated, EventSender, Outcome, Pusher, Rejection};
 use platform::memory::OutOfMemory;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -105,11 +105,11 @@ pub(super) async fn roll_back(
     // Spawned: a disconnect of the client does not cancel it halfway.
     let (deployer, name) = (api.deployer.clone(), app.name.clone());
     let task = tokio::spawn(async move {
-        let tell = Tell::to_nobody();
+        let tell = EventSender::sink();
         deployer.roll_back(&name, to, &pusher, &tell).await
     });
     let rolled = task.await??;
-    match rolled.verdict.outcome {
+    match rolled.report.outcome {
         Outcome::Live(activated) => Ok(Json(rolled_back(rolled.to, activated, url, message))),
         Outcome::Rejected(rejection) => Err(rejected(&app.name, &rejection)),
         _ => Err(ApiError::conflict("nothing was changed")),
@@ -136,7 +136,7 @@ fn rolled_back(
     url: String,
     message: Option<String>,
 ) -> rest::RolledBack {
-    let reach = activated.reach.filter(|reach| !reach.unknown);
+    let reach = activated.propagation.filter(|reach| !reach.unknown);
     rest::RolledBack {
         to: to.deploy.number.get(),
         deploy: activated.deploy.get(),
@@ -145,7 +145,7 @@ fn rolled_back(
         url,
         message,
         nodes_live: reach.as_ref().map(|reach| reach.live),
-        nodes: reach.as_ref().map(platform::nodes::Reach::nodes),
+        nodes: reach.as_ref().map(platform::nodes::Propagation::nodes),
     }
 }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use manifest_schema::name::DomainName;
 use platform::apps::App;
-use platform::domains::{OwnNames, challenge};
+use platform::domains::{ServerNames, challenge};
 use platform::repository::AppId;
 use serde::Deserialize;
 
@@ -109,7 +109,7 @@ pub(super) async fn release(
 /// Parses the domain, and rejects the one by which the client reaches this server: it would reach the app instead.
 fn reject_own_host(domain: &str, host: &RequestedHost) -> Result<DomainName, ApiError> {
     let name = DomainName::new(domain)?;
-    if OwnNames::new(None, [host.name().to_owned()]).contains(name.as_str()) {
+    if ServerNames::new(None, [host.name().to_owned()]).contains(name.as_str()) {
         let message = format!(
             "this request was sent to {name} itself, so it cannot be the domain of an app; send it to another name of the server"
         );

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use manifest_schema::execution::TriggerKind;
-use platform::records::{ExecutionRecord, Executions, WholeExecution};
+use platform::records::{ExecutionDetails, ExecutionQuery, ExecutionRecord};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -74,7 +74,7 @@ pub(super) async fn list(
 ) -> Result<Json<rest::Executions>, ApiError> {
     let ListParams { branch, script, trigger, failed, limit, cursor } = params;
     let (is_first, named_script, named_branch) = (cursor.is_none(), script.clone(), branch.clone());
-    let filter = Executions { branch, script, trigger: trigger.map(TriggerKind::from), failed };
+    let filter = ExecutionQuery { branch, script, trigger: trigger.map(TriggerKind::from), failed };
     let found = api.records.executions(&app, filter, page(limit, cursor, PAGE)).await?;
     if let Some(script) = named_script.filter(|_| is_first && found.items.is_empty()) {
         lookup::require_live_script(&api, &app.name, &script)?;
@@ -108,7 +108,7 @@ pub(super) async fn show(
     _: NoQuery,
 ) -> Result<Json<rest::WholeExecution>, ApiError> {
     let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(rest::NO_EXECUTION))?;
-    let WholeExecution { record, lines, source } = found;
+    let ExecutionDetails { record, lines, source } = found;
     let mut execution = to_api(record);
     if let Some(place) = execution.failure.as_mut().and_then(|failure| failure.place.as_mut()) {
         place.source = source;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use manifest_schema::name::AppName;
 use platform::apps::{AppId, DeletedApp};
-use platform::collection::DELETED_KEPT;
+use platform::gc::DELETED_APP_RETENTION;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -154,7 +154,7 @@ fn deleted(app: DeletedApp) -> rest::DeletedApp {
         name: app.name.to_string(),
         deleted_at: app.deleted_at,
         deleted_by: app.deleted_by,
-        purged_at: app.deleted_at + DELETED_KEPT,
+        purged_at: app.deleted_at + DELETED_APP_RETENTION,
         disk_bytes: app.disk_bytes,
     }
 }

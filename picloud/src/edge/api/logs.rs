@@ -17,7 +17,7 @@ use platform::apps::{App, Apps};
 use platform::executor::Holder;
 use platform::recording::FollowError;
 use platform::recording::tail::{Tail, TailEvent};
-use platform::records::{LineFilter, LineRecord, TailFrom};
+use platform::records::{LineFilter, LineRecord, TailStart};
 use platform::tokens::{Caller, Right, Tokens};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -170,7 +170,7 @@ pub(super) async fn follow(
         lookup::require_live_script(&api, &app.name, script)?;
     }
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
-    let from = last.map_or(TailFrom::LastLines(before.min(PAGE_MAX)), TailFrom::Record);
+    let from = last.map_or(TailStart::LastLines(before.min(PAGE_MAX)), TailStart::Record);
     let client =
         caller.actor.address.as_ref().and_then(|address| address.parse().ok()).map(client_ip::network);
     let holder = Holder::new(caller.principal.token, client, app.name.clone());
@@ -209,8 +209,8 @@ impl ReadAccess {
     }
 
     async fn check(&self) -> Result<bool, StoreError> {
-        let caller = self.tokens.identify_again(&self.caller).await?;
-        let can_read = caller.is_some_and(|caller| caller.may(Right::Read, &self.app.name));
+        let caller = self.tokens.reauthenticate(&self.caller).await?;
+        let can_read = caller.is_some_and(|caller| caller.can(Right::Read, &self.app.name));
         Ok(can_read && self.apps.find(&self.app.name).await?.is_some_and(|app| app.id == self.app.id))
     }
 }
@@ -247,7 +247,7 @@ fn event(tail_event: TailEvent) -> Option<Event> {
             let event = Event::default().event("line").id(line.number.to_string());
             event.json_data(to_api(line.record))
         }
-        TailEvent::Lost(lost) => {
+        TailEvent::Dropped(lost) => {
             let event = Event::default().event("gap").id(lost.number.to_string());
             let loss = lost.record;
             event.json_data(rest::Gap {
@@ -259,9 +259,9 @@ fn event(tail_event: TailEvent) -> Option<Event> {
                 ..gap("lost")
             })
         }
-        TailEvent::Away => Event::default().event("gap").json_data(gap("away")),
-        TailEvent::Back => Event::default().event("gap").json_data(gap("back")),
-        TailEvent::SetBack(last) => {
+        TailEvent::DatabaseDown => Event::default().event("gap").json_data(gap("away")),
+        TailEvent::DatabaseUp => Event::default().event("gap").json_data(gap("back")),
+        TailEvent::DatabaseRestored(last) => {
             Event::default().event("gap").id(last.to_string()).json_data(gap("set back"))
         }
     };

@@ -36,7 +36,7 @@ pub(super) fn live(
 
 /// The error for an app that does not exist, or that the caller has no access to: both are the same.
 pub(super) fn no_app(api: &Api, caller: &Caller, name: &str) -> ApiError {
-    let is_visible = |name: &AppName| caller.knows(name);
+    let is_visible = |name: &AppName| caller.can_see(name);
     let names = api.table.app_names(is_visible, COMPARED_APPS_MAX);
     not_found(ApiError::NO_APP, name, &names)
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
 use manifest_schema::name::AppName;
 use platform::live::Live;
-use platform::schedules::{RunCursor, RunOutcome, ScheduleHold, ScheduleRun, Scheduled};
+use platform::schedules::{RunCursor, RunOutcome, ScheduleHold, ScheduleRun, ScheduleStatus};
 use platform::tokens::Caller;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -204,8 +204,8 @@ fn find(
     Ok((live, found))
 }
 
-fn to_api(scheduled: Scheduled, held: bool) -> rest::Schedule {
-    let Scheduled { schedule, paused, next, last } = scheduled;
+fn to_api(scheduled: ScheduleStatus, held: bool) -> rest::Schedule {
+    let ScheduleStatus { schedule, paused, next, last } = scheduled;
     let next = if held { Vec::new() } else { next };
     rest::Schedule {
         name: schedule.name.as_str().to_owned(),

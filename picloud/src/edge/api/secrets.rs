@@ -116,7 +116,7 @@ fn value_warnings(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec
             if is_word { "word" } else { "number" }
         ));
     }
-    if caller.may(Right::Read, app) {
+    if caller.can(Right::Read, app) {
         let mut branches = api.table.branches(app);
         branches.sort_by_key(|live| (!live.branch.production, live.branch.name.clone()));
         let (mut seen, mut left) = (HashSet::new(), SEARCHED_BYTES_MAX);

@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use platform::apps::Apps;
 use platform::audit::AuditLog;
-use platform::collection::Collector;
 use platform::deploy::Deployer;
+use platform::gc::GarbageCollector;
 use platform::live::LiveTable;
 use platform::memory::Account;
-use platform::nodes::Roster;
+use platform::nodes::NodeList;
 use platform::records::Records;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
-use platform::status::Watched;
+use platform::status::StatusChecker;
 use platform::tokens::Tokens;
 
 use crate::edge::authenticator::Authenticator;
@@ -26,16 +26,16 @@ use crate::edge::shutdown::Shutdown;
 pub(crate) struct Api {
     pub(crate) apps: Apps,
     pub(crate) audit: AuditLog,
-    pub(crate) collector: Collector,
+    pub(crate) collector: GarbageCollector,
     pub(crate) deployer: Deployer,
     pub(crate) functions: FunctionCaller,
-    pub(crate) nodes: Roster,
+    pub(crate) nodes: NodeList,
     pub(crate) records: Records,
     pub(crate) scheduler: Scheduler,
     pub(crate) tokens: Tokens,
     pub(crate) vault: Vault,
     pub(crate) table: Arc<LiveTable>,
-    pub(crate) watched: Watched,
+    pub(crate) watched: StatusChecker,
     /// The URLs of apps.
     pub(crate) public_url: PublicUrl,
     pub(crate) authenticator: Authenticator,

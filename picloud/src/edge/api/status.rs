@@ -26,7 +26,7 @@ pub(super) async fn show(
     caller: Caller,
     _: NoQuery,
 ) -> Result<Json<rest::Status>, ApiError> {
-    if !caller.principal.may_on_node(NodeRight::Status) {
+    if !caller.principal.can_on_node(NodeRight::Status) {
         return Err(ApiError::missing_scope(NodeRight::Status.scope()));
     }
     let Status { counts, apps_live, problems } = api.watched.status().await?;

@@ -88,7 +88,7 @@ fn unavailable(error: &(dyn std::error::Error + 'static)) -> Rejection {
     match StoreError::among(error) {
         Some(cause) if cause.is_unavailable() => {
             tracing::warn!(%error, "push failed in the database");
-            Rejection::Unavailable { why: cause.public_reason() }
+            Rejection::Unavailable { reason: cause.public_reason() }
         }
         _ => {
             let incident = uuid::Uuid::new_v4();

@@ -87,7 +87,7 @@ async fn authorize(
     app: &AppName,
     service: Service,
 ) -> Result<(), GitError> {
-    let has = |right| caller.principal.may(right, app);
+    let has = |right| caller.principal.can(right, app);
     let (can_fetch, can_push) = (has(Right::Read), has(Right::DeployPreviews));
     let allowed = if matches!(service, Service::Upload) { can_fetch } else { can_push };
     let can_create = has(Right::Create);
@@ -99,7 +99,11 @@ async fn authorize(
         GitError::Forbidden { app: app.clone(), what, right }
     };
     if !allowed && !can_create {
-        return Err(if caller.principal.knows(app) { forbidden() } else { GitError::NotFound(app.clone()) });
+        return Err(if caller.principal.can_see(app) {
+            forbidden()
+        } else {
+            GitError::NotFound(app.clone())
+        });
     }
     match git.apps.find(app).await? {
         Some(_) if allowed => Ok(()),
@@ -108,7 +112,7 @@ async fn authorize(
             _ => Err(GitError::CreatedByPush(app.clone())),
         },
         None if can_create => Err(GitError::CreatedByHand(app.clone())),
-        _ if caller.principal.knows(app) && !allowed => Err(forbidden()),
+        _ if caller.principal.can_see(app) && !allowed => Err(forbidden()),
         _ => Err(GitError::NotFound(app.clone())),
     }
 }
@@ -124,7 +128,7 @@ async fn advertise(
     let (name, body) = match service {
         Service::Upload => ("git-upload-pack", advertise_upload(&repository, http, protocol, AGENT).await?),
         Service::Receive => {
-            let repository = repository.for_pushers();
+            let repository = repository.without_deploy_refs();
             ("git-receive-pack", advertise_receive(&repository, http, protocol, AGENT).await?)
         }
     };

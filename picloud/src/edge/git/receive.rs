@@ -8,10 +8,10 @@ use axum::body::Body;
 use axum::http::{Request, Response};
 use git_receiver::{Capabilities, Request as PushRequest, UnpackError, report};
 use manifest_schema::name::AppName;
-use platform::deploy::{Deployed, Deployer, Event, Outcome, Pusher, Rejection, Tell, Verdict};
+use platform::deploy::{Deployer, Event, EventSender, Outcome, PushReport, Pusher, RefReport, Rejection};
 use platform::executor::Holder;
-use platform::executor::fair_turns::FairTurns;
-use platform::executor::places::Place;
+use platform::executor::evictable_slots::EvictablePermit;
+use platform::executor::fair_semaphore::FairSemaphore;
 use platform::memory::{Purpose, Reservation};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadHalf, WriteHalf};
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -56,7 +56,7 @@ struct ReceivedPush {
     urls: Addresses,
     started: Instant,
     /// Held until the push ends: queued and running pushes take spool space as well.
-    slot: Place,
+    slot: EvictablePermit,
     /// Held until the push runs.
     memory: Reservation,
     numbers: Arc<Numbers>,
@@ -98,7 +98,7 @@ pub(super) async fn receive(
     };
     if let Some(error) = request.error {
         let error = UnpackError::from(error);
-        let rejection = Rejection::Unpack { why: error.to_string(), limit: error.limit() };
+        let rejection = Rejection::Unpack { reason: error.to_string(), limit: error.limit() };
         return Ok(reject(git, &reporter, &request, &rejection, started));
     }
     let pusher = Pusher {
@@ -127,8 +127,8 @@ pub(super) async fn receive(
 }
 
 /// Acquires the slot and the memory to receive a push.
-async fn admit(git: &GitService, holder: &Holder) -> Result<(Place, Reservation), GitError> {
-    let slot = git.push_slots.try_enter(holder).map_err(|_| GitError::TooManyPushes)?;
+async fn admit(git: &GitService, holder: &Holder) -> Result<(EvictablePermit, Reservation), GitError> {
+    let slot = git.push_slots.try_acquire(holder).map_err(|_| GitError::TooManyPushes)?;
     let account = git.apps.repository(&holder.app).await?.account(&git.memory);
     Ok((slot, account.try_reserve(Purpose::Pushes, RECEIVE_BYTES)?))
 }
@@ -171,13 +171,14 @@ fn spool_rejection(app: &AppName, error: &SpoolError, git: &GitService) -> Rejec
     }
     tracing::info!(%app, %error, "push not received");
     match error {
-        SpoolError::NoSpace => Rejection::NoRoomBeside,
-        SpoolError::Evicted => Rejection::GaveWay,
-        SpoolError::Timeout => {
-            Rejection::TooSlow { time: git.config.limits.timeout, min_rate: git.min_rate.bytes_per_second }
-        }
+        SpoolError::NoSpace => Rejection::NoBufferSpace,
+        SpoolError::Evicted => Rejection::Evicted,
+        SpoolError::Timeout => Rejection::ReceiveTimeout {
+            time: git.config.limits.timeout,
+            min_rate: git.min_rate.bytes_per_second,
+        },
         SpoolError::Disconnected(_) | SpoolError::Storage(_) => {
-            Rejection::Unpack { why: error.to_string(), limit: None }
+            Rejection::Unpack { reason: error.to_string(), limit: None }
         }
     }
 }
@@ -200,9 +201,9 @@ fn reject(
     rejection: &Rejection,
     started: Instant,
 ) -> Response<Body> {
-    let verdicts = Verdict::reject_all(&request.commands, rejection);
-    git.config.numbers.pushed(&verdicts, started.elapsed());
-    let ending = reporter.ending(&verdicts, started.elapsed());
+    let reports = RefReport::reject_all(&request.commands, rejection);
+    git.config.numbers.pushed(&reports, started.elapsed());
+    let ending = reporter.ending(&reports, started.elapsed());
     let unpacked = match rejection {
         Rejection::Unpack { .. } => Err(rejection.clone()),
         _ => Ok(()),
@@ -216,7 +217,7 @@ async fn run_push(
     push: ReceivedPush,
     deployer: Deployer,
     limits: PushLimits,
-    permits: FairTurns,
+    permits: FairSemaphore,
     output: DuplexStream,
 ) {
     let capabilities = push.request.capabilities.clone();
@@ -228,7 +229,7 @@ async fn run_push(
         capabilities.quiet(),
     );
     let (started, numbers) = (push.started, Arc::clone(&push.numbers));
-    let (tell, events) = Tell::channel();
+    let (tell, events) = EventSender::channel();
     let span = tracing::trace_span!(target: TARGET, "push", app = %push.holder.app, rejected = Empty);
     // Spawned: a client that reads slowly does not delay the deploy, and a disconnect cancels it only before anything has changed.
     let task = tokio::spawn(deploy(push, deployer, limits, permits, tell).instrument(span.clone()));
@@ -238,17 +239,17 @@ async fn run_push(
         // Drops the receiver of events, which cancels the deploy.
         () = client_disconnected(&mut input) => {}
     }
-    let Deployed { unpacked, verdicts } = task.await.unwrap_or_else(|error| {
+    let PushReport { unpacked, reports } = task.await.unwrap_or_else(|error| {
         let incident = uuid::Uuid::new_v4();
         tracing::error!(%incident, %error, "push task panicked");
         let rejection = Rejection::OutcomeUnknown;
-        Deployed { unpacked: Ok(()), verdicts: Verdict::reject_all(&commands, &rejection) }
+        PushReport { unpacked: Ok(()), reports: RefReport::reject_all(&commands, &rejection) }
     });
-    numbers.pushed(&verdicts, started.elapsed());
-    let is_rejected = |verdict: &Verdict| matches!(verdict.outcome, Outcome::Rejected(_));
-    span.record("rejected", verdicts.iter().any(is_rejected));
+    numbers.pushed(&reports, started.elapsed());
+    let is_rejected = |verdict: &RefReport| matches!(verdict.outcome, Outcome::Rejected(_));
+    span.record("rejected", reports.iter().any(is_rejected));
     drop(span);
-    let ending = reporter.ending(&verdicts, started.elapsed());
+    let ending = reporter.ending(&reports, started.elapsed());
     let status = report_status(&capabilities, &ending.text, &unpacked, &ending.results);
     let _ = output.write_all(&status).await;
 }
@@ -286,9 +287,9 @@ fn report_status(
 ) -> Vec<u8> {
     let results: Vec<_> = results.iter().map(|(name, result)| (name.as_str(), result.clone())).collect();
     let unpacked = unpacked.as_ref().copied().map_err(|rejection| match rejection {
-        Rejection::Unpack { why, .. } | Rejection::Unavailable { why } => why.as_str(),
+        Rejection::Unpack { reason, .. } | Rejection::Unavailable { reason } => reason.as_str(),
         Rejection::NoMemory(_) => "out of memory",
-        Rejection::HistoryEnds(_) => "missing necessary objects",
+        Rejection::ShallowHistory(_) => "missing necessary objects",
         _ => "the server cannot read its repository",
     });
     [report::progress(capabilities, text), report::report(capabilities, unpacked, &results)].concat()
@@ -299,30 +300,30 @@ async fn deploy(
     push: ReceivedPush,
     deployer: Deployer,
     limits: PushLimits,
-    permits: FairTurns,
-    tell: Tell,
-) -> Deployed {
+    permits: FairSemaphore,
+    tell: EventSender,
+) -> PushReport {
     let ReceivedPush { holder, request, body, pusher, slot, memory, .. } = push;
     let commands = request.commands.clone();
     let rejected =
-        |rejection| Deployed { unpacked: Ok(()), verdicts: Verdict::reject_all(&commands, &rejection) };
+        |rejection| PushReport { unpacked: Ok(()), reports: RefReport::reject_all(&commands, &rejection) };
     let admit = async {
         let push = deployer.admit(&holder.app, request, body.into_pack().await).await?;
-        match tokio::time::timeout(PERMIT_WAIT_MAX, permits.next(&holder)).await {
+        match tokio::time::timeout(PERMIT_WAIT_MAX, permits.acquire(&holder)).await {
             Ok(permit) => Ok((push, permit)),
             Err(_) => Err(rejected(Rejection::NoSlot)),
         }
     };
     let admitted = tokio::select! {
         admitted = admit => admitted,
-        () = slot.given_way() => Err(rejected(Rejection::GaveWay)),
-        () = tell.unheard() => Err(rejected(Rejection::Unheard)),
+        () = slot.evicted() => Err(rejected(Rejection::Evicted)),
+        () = tell.closed() => Err(rejected(Rejection::ClientDisconnected)),
     };
     let (push, _permit) = match admitted {
         Ok(admitted) => admitted,
         Err(rejected) => return rejected,
     };
-    slot.settle();
+    slot.pin();
     drop(memory);
     deployer.receive(&holder.app, push, &limits.limits, &pusher, &tell).await
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use git_receiver::PackBytes;
-use platform::executor::places::{NoPlace, Place};
+use platform::executor::evictable_slots::{EvictablePermit, NoSlotError};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncSeekExt as _, AsyncWriteExt as _, ReadBuf};
 
@@ -79,14 +79,14 @@ pub(super) struct SpoolLimits<'a> {
 pub(super) async fn spool(
     body: &mut (impl AsyncRead + Unpin),
     limits: &SpoolLimits<'_>,
-    slot: &Place,
+    slot: &EvictablePermit,
 ) -> Result<Spooled, SpoolFailure> {
     let mut buffer = SpoolBuffer::default();
     let result = tokio::select! {
         result = tokio::time::timeout(limits.timeout, receive(body, limits, slot, &mut buffer)) => {
             result.unwrap_or(Err(SpoolError::Timeout))
         }
-        () = slot.given_way() => Err(SpoolError::Evicted),
+        () = slot.evicted() => Err(SpoolError::Evicted),
     };
     let SpoolBuffer { memory, file } = buffer;
     match (result, file) {
@@ -131,7 +131,7 @@ struct SpoolBuffer {
 async fn receive(
     body: &mut (impl AsyncRead + Unpin),
     limits: &SpoolLimits<'_>,
-    slot: &Place,
+    slot: &EvictablePermit,
     buffer: &mut SpoolBuffer,
 ) -> Result<(), SpoolError> {
     let mut failed: Option<SpoolError> = None;
@@ -158,9 +158,9 @@ async fn receive(
             continue;
         }
         let more = read.len() + if file.is_none() { memory.len() } else { 0 };
-        failed = match slot.grow(more as u64) {
+        failed = match slot.try_grow(more as u64) {
             Ok(()) => append(file, limits.dir, memory, read).await.err().map(SpoolError::Storage),
-            Err(NoPlace) => Some(SpoolError::NoSpace),
+            Err(NoSlotError) => Some(SpoolError::NoSpace),
         };
     }
     failed.map_or(Ok(()), Err)
@@ -216,14 +216,14 @@ impl AsyncRead for Spooled {
 mod tests {
     use manifest_schema::name::AppName;
     use platform::executor::Holder;
-    use platform::executor::places::{PlaceBounds, Places};
+    use platform::executor::evictable_slots::{EvictableSlots, SlotLimits};
 
     use super::*;
 
     const LONG: Duration = Duration::from_secs(60);
 
-    fn places() -> Places {
-        Places::new(PlaceBounds { places: 1, app_places: 1, bytes: 1024 * 1024, app_bytes: 1024 * 1024 })
+    fn places() -> EvictableSlots {
+        EvictableSlots::new(SlotLimits { slots: 1, app_slots: 1, bytes: 1024 * 1024, app_bytes: 1024 * 1024 })
     }
 
     fn holder(token: u128) -> Holder {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     async fn spool_and_read(body: &[u8], bytes_max: u64) -> (Vec<u8>, bool) {
-        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
+        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_acquire(&holder(1)).unwrap());
         let limits = limits(bytes_max, LONG, folder.path());
         let mut spooled = spool(&mut &*body, &limits, &place).await.unwrap();
         let in_file = matches!(spooled, Spooled::File(_));
@@ -263,7 +263,7 @@ mod tests {
 
     #[tokio::test]
     async fn request_without_spool_space_keeps_its_start() {
-        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
+        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_acquire(&holder(1)).unwrap());
         let limits = limits(u64::MAX, LONG, folder.path());
         let long = vec![7; 1024 * 1024 + 1];
         let result = spool(&mut &*long, &limits, &place).await;
@@ -273,7 +273,7 @@ mod tests {
 
     /// Spools the request of a client that sends `bytes` each second.
     async fn spool_slow_client(bytes: usize, timeout: Duration) -> (Result<Spooled, SpoolFailure>, Duration) {
-        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_enter(&holder(1)).unwrap());
+        let (folder, place) = (tempfile::tempdir().unwrap(), places().try_acquire(&holder(1)).unwrap());
         let (mut client, mut body) = tokio::io::duplex(CHUNK);
         client.write_all(b"half").await.unwrap();
         tokio::spawn(async move {
@@ -303,13 +303,13 @@ mod tests {
     async fn evicted_client_is_dropped() {
         let (folder, places) = (
             tempfile::tempdir().unwrap(),
-            Places::new(PlaceBounds { places: 2, app_places: 2, bytes: 0, app_bytes: 0 }),
+            EvictableSlots::new(SlotLimits { slots: 2, app_slots: 2, bytes: 0, app_bytes: 0 }),
         );
-        let hog = [1, 1].map(|token| places.try_enter(&holder(token)).unwrap());
+        let hog = [1, 1].map(|token| places.try_acquire(&holder(token)).unwrap());
         let (_client, mut body) = tokio::io::duplex(16);
         let other = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
-            drop(places.try_enter(&holder(2)).unwrap());
+            drop(places.try_acquire(&holder(2)).unwrap());
         };
         let limits = limits(u64::MAX, LONG, folder.path());
         let (result, ()) = tokio::join!(spool(&mut body, &limits, &hog[0]), other);

@@ -12,10 +12,10 @@ use platform::repository::AppId;
 use crate::edge::authenticator::Authenticator;
 use crate::edge::min_rate::MinRate;
 use crate::numbers::Numbers;
-use platform::executor::fair_turns::FairTurns;
-use platform::executor::places::{PlaceBounds, Places};
-use platform::executor::threads::BackgroundThreads;
-use platform::executor::turns::Turns;
+use platform::executor::app_semaphores::AppSemaphores;
+use platform::executor::evictable_slots::{EvictableSlots, SlotLimits};
+use platform::executor::fair_semaphore::FairSemaphore;
+use platform::executor::threads::BackgroundRuntime;
 use tokio::sync::Semaphore;
 
 /// The maximum number of pushes that are received, queued or running. Beyond it, a push of the largest holder is evicted.
@@ -71,9 +71,9 @@ pub(crate) struct PushConfig {
     pub(crate) create_apps: bool,
     pub(crate) numbers: Arc<Numbers>,
     /// The threads that run pushes.
-    pub(crate) threads: Arc<BackgroundThreads>,
+    pub(crate) threads: Arc<BackgroundRuntime>,
     /// The threads that run fetches.
-    pub(crate) fetch_threads: Arc<BackgroundThreads>,
+    pub(crate) fetch_threads: Arc<BackgroundRuntime>,
 }
 
 /// Serves repositories. Cheap to clone.
@@ -84,15 +84,15 @@ pub(crate) struct GitService {
     pub(super) authenticator: Authenticator,
     pub(super) config: PushConfig,
     /// The slots of pushes that are received, queued or running.
-    pub(super) push_slots: Places,
+    pub(super) push_slots: EvictableSlots,
     /// The permits of pushes that are read only to reject them.
     pub(super) rejecting: Arc<Semaphore>,
     /// The permits of running pushes.
-    pub(super) push_permits: FairTurns,
+    pub(super) push_permits: FairSemaphore,
     /// The slots of fetches.
-    pub(super) fetch_slots: Places,
+    pub(super) fetch_slots: EvictableSlots,
     /// The permits of fetches that read from the database.
-    pub(super) read_permits: Turns<AppId>,
+    pub(super) read_permits: AppSemaphores<AppId>,
     /// The memory budget of all apps.
     pub(super) memory: MemoryBudget,
     /// The minimum rate of clients.
@@ -115,22 +115,22 @@ impl GitService {
             deployer,
             authenticator,
             config,
-            push_slots: Places::new(PlaceBounds {
-                places: PUSHES_MAX,
-                app_places: PUSHES_MAX,
+            push_slots: EvictableSlots::new(SlotLimits {
+                slots: PUSHES_MAX,
+                app_slots: PUSHES_MAX,
                 bytes: push_bytes.saturating_mul(LARGE_PUSHES_MAX),
                 app_bytes: push_bytes.saturating_mul(LARGE_PUSHES_OF_APP_MAX),
             }),
             rejecting: Arc::new(Semaphore::new(REJECTED_MAX)),
             // With several, one holder leaves at least one to the others.
-            push_permits: FairTurns::new(max_concurrent, max_concurrent.saturating_sub(1).max(1)),
-            fetch_slots: Places::new(PlaceBounds {
-                places: FETCHES_MAX,
-                app_places: FETCHES_MAX,
+            push_permits: FairSemaphore::new(max_concurrent, max_concurrent.saturating_sub(1).max(1)),
+            fetch_slots: EvictableSlots::new(SlotLimits {
+                slots: FETCHES_MAX,
+                app_slots: FETCHES_MAX,
                 bytes: 0,
                 app_bytes: 0,
             }),
-            read_permits: Turns::new(READS_MAX, READS_OF_APP_MAX),
+            read_permits: AppSemaphores::new(READS_MAX, READS_OF_APP_MAX),
             memory,
             min_rate,
         }
@@ -138,7 +138,7 @@ impl GitService {
 
     /// The number of waiting (received or queued) and of running pushes.
     pub(crate) fn pushes_in_progress(&self) -> (usize, usize) {
-        let running = self.push_permits.taken();
-        (self.push_slots.taken().saturating_sub(running), running)
+        let running = self.push_permits.in_use();
+        (self.push_slots.in_use().saturating_sub(running), running)
     }
 }

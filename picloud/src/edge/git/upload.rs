@@ -6,7 +6,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
 use git_receiver::Protocol;
 use platform::executor::Holder;
-use platform::executor::places::Place;
+use platform::executor::evictable_slots::EvictablePermit;
 use platform::memory::{Account, Purpose};
 use platform::repository::AppRepository;
 use tokio::io::{AsyncReadExt as _, DuplexStream};
@@ -56,7 +56,7 @@ pub(super) async fn upload(
     holder: Holder,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
-    let permit = git.fetch_slots.enter(&holder, WAIT_MAX).await.map_err(|_| GitError::TooManyFetches)?;
+    let permit = git.fetch_slots.acquire(&holder, WAIT_MAX).await.map_err(|_| GitError::TooManyFetches)?;
     let protocol = protocol(request.headers());
     let repository = git.apps.repository(&holder.app).await?;
     if !repository.exists() {
@@ -76,13 +76,13 @@ pub(super) async fn upload(
 async fn run_fetch(
     git: GitService,
     fetch: Fetch,
-    permit: Place,
+    permit: EvictablePermit,
     ready: oneshot::Sender<Result<DuplexStream, GitError>>,
 ) {
     let app = fetch.holder.app.clone();
     tokio::select! {
         () = serve_pack(&git, fetch, ready) => {}
-        () = permit.given_way() => tracing::info!(%app, "fetch evicted"),
+        () = permit.evicted() => tracing::info!(%app, "fetch evicted"),
     }
 }
 
@@ -111,7 +111,7 @@ async fn serve_pack(
         Ok(prepared) => prepared,
         Err(error) => return drop(ready.send(Err(error))),
     };
-    let repository = repository.holding(reservation).taking_turns(&git.read_permits);
+    let repository = repository.with_memory(reservation).with_read_limit(&git.read_permits);
     let (mut input, output) = tokio::io::duplex(RESPONSE_BUFFER);
     if ready.send(Ok(output)).is_err() {
         return;

@@ -76,11 +76,11 @@ impl<P: Permission> FromRequestParts<Api> for AppAccess<P> {
         let Path(AppPath { app: name }) = Path::from_request_parts(parts, api).await?;
         // An invalid name is reported like an unknown app.
         let app = AppName::new(&name).map_err(|_| lookup::no_app(api, &caller.principal, &name))?;
-        if caller.principal.may(P::RIGHT, &app) {
+        if caller.principal.can(P::RIGHT, &app) {
             return Ok(Self { app, caller, permission: PhantomData });
         }
         // Without any access the app appears not to exist.
-        Err(match caller.principal.knows(&app) || P::RIGHT == Right::Admin {
+        Err(match caller.principal.can_see(&app) || P::RIGHT == Right::Admin {
             true => ApiError::missing_scope(P::RIGHT.scope(&app)),
             false => lookup::no_app(api, &caller.principal, &name),
         })

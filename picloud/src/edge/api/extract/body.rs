@@ -33,7 +33,7 @@ impl Input for rest::Rollback {}
 
 impl Input for rest::NewSecret {
     // A JSON escape has up to six bytes per byte of the value.
-    const BYTES_MAX: u64 = 6 * platform::secrets::VALUE_MAX as u64 + 1024;
+    const BYTES_MAX: u64 = 6 * platform::secrets::VALUE_BYTES_MAX as u64 + 1024;
     const CONCEALED_CAUSE: Option<&'static str> = Some("expected {\"value\": \"…\"}");
 }
 

@@ -1,4 +1,4 @@
-//! Which nodes there are, as each says of itself.
+//! The nodes of the cluster, as reported by themselves.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,20 +13,20 @@ use crate::disk;
 
 pub use store::cluster::{Disk, Node};
 
-/// What a node does.
+/// The role of a node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Role {
     /// Everything.
     #[default]
     All,
-    /// The control plane: takes pushes, answers the API, runs schedules. Requests to apps are for others.
+    /// The control plane: pushes, API and schedules. Other nodes serve apps.
     Manager,
-    /// Answers requests to apps. Pushes, the API and schedules are for others.
+    /// Serves apps. Other nodes handle pushes, API and schedules.
     Node,
 }
 
 impl Role {
-    /// The role as it is written.
+    /// The name of the role.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
@@ -35,35 +35,35 @@ impl Role {
         }
     }
 
-    /// Whether it takes pushes, answers the API and runs schedules.
+    /// Whether it handles pushes, API and schedules.
     pub fn manages(self) -> bool {
         self != Self::Node
     }
 
-    /// Whether it answers requests to apps.
-    pub fn answers_apps(self) -> bool {
+    /// Whether it serves apps.
+    pub fn serves_apps(self) -> bool {
         self != Self::Manager
     }
 }
 
-/// What this node is, as others see it.
+/// This node, as seen by others.
 #[derive(Clone, Debug)]
-pub struct ThisNode {
-    /// Its id, another one for each process, and its name.
+pub struct LocalNode {
+    /// Its name and its id, which changes with every start.
     pub identity: NodeIdentity,
-    /// What it does.
+    /// Its role.
     pub role: Role,
     /// Its version of PiCloud.
     pub version: &'static str,
-    /// Where it listens.
+    /// Its listen address.
     pub address: SocketAddr,
-    /// When it was started.
+    /// Its start time.
     pub started_at: DateTime<Utc>,
 }
 
-impl ThisNode {
-    /// The node as it joins the others.
-    pub fn joining(&self) -> NewNode {
+impl LocalNode {
+    /// The record of this node in the cluster.
+    pub fn to_new_node(&self) -> NewNode {
         NewNode {
             id: self.identity.id,
             name: self.identity.name.clone(),
@@ -74,27 +74,27 @@ impl ThisNode {
     }
 }
 
-/// All nodes that share the database, this one among them. Cheap to clone.
+/// The nodes that share the database, including this one. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Roster {
+pub struct NodeList {
     store: Store,
     activation: Activation,
-    this: Arc<ThisNode>,
+    this: Arc<LocalNode>,
     data_dir: PathBuf,
 }
 
-impl Roster {
-    /// The nodes on `store`, of which `this` has its files in `data_dir`.
-    pub fn new(store: Store, activation: Activation, this: Arc<ThisNode>, data_dir: PathBuf) -> Self {
+impl NodeList {
+    /// Creates the list of nodes on `store`; `this` has its files in `data_dir`.
+    pub fn new(store: Store, activation: Activation, this: Arc<LocalNode>, data_dir: PathBuf) -> Self {
         Self { store, activation, this, data_dir }
     }
 
     /// This node.
-    pub fn this(&self) -> &ThisNode {
+    pub fn this(&self) -> &LocalNode {
         &self.this
     }
 
-    /// All nodes that are there, by name. On the embedded database that is this one.
+    /// All nodes by name; only this one on the embedded database.
     ///
     /// # Errors
     /// The store failed.
@@ -106,14 +106,14 @@ impl Roster {
     }
 
     async fn only_node(&self) -> Result<Node, StoreError> {
-        let taken = self.activation.taken_up();
+        let applied = self.activation.applied();
         let apps = self.store.apps().await?;
-        let is_current = |app: &&store::App| {
-            let taken = taken.get(&app.name);
-            taken.is_some_and(|taken| taken.generation == app.generation && taken.fault.is_none())
+        let is_up_to_date = |app: &&store::App| {
+            let applied = applied.get(&app.name);
+            applied.is_some_and(|applied| applied.generation == app.generation && applied.error.is_none())
         };
-        let current = apps.iter().filter(is_current).count() as u64;
-        let NewNode { id, name, role, program, address } = self.this.joining();
+        let current = apps.iter().filter(is_up_to_date).count() as u64;
+        let NewNode { id, name, role, program, address } = self.this.to_new_node();
         Ok(Node {
             id,
             name,
@@ -122,12 +122,12 @@ impl Roster {
             address,
             started_at: self.this.started_at,
             seen_at: Utc::now(),
-            trouble: self.activation.trouble(),
+            trouble: self.activation.not_ready_reason(),
             current,
             behind: apps.len() as u64 - current,
             since: None,
             clock_skew_ms: None,
-            disk: disk::of(&self.data_dir).await,
+            disk: disk::usage(&self.data_dir).await,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What people ask of schedules: what there is, run it now, pause it, resume it.
+//! Operations on schedules for users: list, run now, pause and resume.
 
 use std::fmt;
 use std::num::ParseIntError;
@@ -15,34 +15,34 @@ use store::{
 
 use crate::page::{Page, PageRequest};
 
-use super::agenda::place;
-use super::owed::{believed, due_times};
+use super::due_queue::branch_key;
+use super::misfire::{clamp_future, due_times};
 use super::{Scheduler, run_key, schedule_id};
 
-/// How many of the next due times are told.
-const NEXT: usize = 3;
+/// How many of the next due times are listed.
+const DUE_TIMES_LISTED: usize = 3;
 
-/// A row that is due later than this from now on is of before the clock was set back.
-const LATEST_AHEAD: TimeDelta = TimeDelta::minutes(1);
+/// Rows further in the future are from before the clock was set back.
+const FUTURE_MAX: TimeDelta = TimeDelta::minutes(1);
 
-/// How often a run by hand is tried anew where another one was asked for in the same microsecond.
-const TRIES: usize = 5;
+/// How often a manual run is retried after a collision within a microsecond.
+const ATTEMPTS_MAX: usize = 5;
 
-/// A schedule and where it stands.
+/// A schedule with its status.
 #[derive(Clone, Debug)]
-pub struct Scheduled {
-    /// As it is declared.
+pub struct ScheduleStatus {
+    /// The declaration.
     pub schedule: Schedule,
     /// Since when and by whom it is paused, if it is.
     pub paused: Option<Paused>,
-    /// When it is due next; never while it is paused, or in a preview whose schedules do not run.
+    /// The next due times; empty while it is paused or disabled in a preview.
     pub next: Vec<DateTime<Utc>>,
-    /// Its latest row.
+    /// The latest run.
     pub last: Option<ScheduleRun>,
 }
 
-/// The place of a row in the list of a schedule's rows: later ones have higher numbers. When a run by hand and one by the clock
-/// are due at the same microsecond, the former is the later.
+/// The cursor in the list of a schedule's runs: later ones have higher numbers. A manual run sorts after a
+/// scheduled one due in the same microsecond.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RunCursor(u64);
 
@@ -71,14 +71,14 @@ impl RunCursor {
     }
 }
 
-/// Why a run that was asked for was not run.
+/// Why a manual run did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum NotRun {
-    /// Another run goes on. That is recorded as a run that was skipped.
+pub enum RunNowError {
+    /// Another run is active. It is recorded as skipped.
     #[error("{0}")]
     Overlaps(String),
-    /// Something else has become live.
-    #[error("another deploy has become live meanwhile")]
+    /// Another deploy has become live.
+    #[error("another deploy has become live")]
     NotLive,
     /// The store failed.
     #[error(transparent)]
@@ -86,11 +86,11 @@ pub enum NotRun {
 }
 
 impl Scheduler {
-    /// The schedules of a live deploy, in its order.
+    /// The schedules of a live deploy in declaration order.
     ///
     /// # Errors
     /// The store failed.
-    pub async fn scheduled(&self, live: &Live) -> Result<Vec<Scheduled>, StoreError> {
+    pub async fn scheduled(&self, live: &Live) -> Result<Vec<ScheduleStatus>, StoreError> {
         let app = AppId::from_uuid(live.revision.app_id());
         let states = self.0.store.schedule_states(app, &live.branch.name).await?;
         let now = self.now();
@@ -102,16 +102,18 @@ impl Scheduler {
                 .and_then(|state| state.paused.clone());
             let next =
                 std::iter::successors(schedule.cron.next_after(now), |due| schedule.cron.next_after(*due));
-            let next = next.take(if paused.is_none() && live.branch.scheduled { NEXT } else { 0 }).collect();
-            // What was run while the clock was far ahead is not the latest for years.
-            let up_to = Some(now + LATEST_AHEAD);
+            let next = next
+                .take(if paused.is_none() && live.branch.scheduled { DUE_TIMES_LISTED } else { 0 })
+                .collect();
+            // Ignore runs from a time when the clock was far ahead.
+            let up_to = Some(now + FUTURE_MAX);
             let last = self.0.store.runs(&schedule_id(live, &schedule.name), up_to, 1).await?.pop();
-            all.push(Scheduled { schedule: schedule.clone(), paused, next, last });
+            all.push(ScheduleStatus { schedule: schedule.clone(), paused, next, last });
         }
         Ok(all)
     }
 
-    /// The rows of a schedule that are due up to `up_to`, the latest first.
+    /// The runs of a schedule due up to `up_to`, the latest first.
     ///
     /// # Errors
     /// The store failed.
@@ -124,7 +126,7 @@ impl Scheduler {
     ) -> Result<Page<ScheduleRun, RunCursor>, StoreError> {
         let begin = page.cursor.and_then(RunCursor::due);
         let up_to = [begin, up_to].into_iter().flatten().min();
-        // Of those that are due when the page before has ended, it may have had two.
+        // The previous page can have had two runs due at its end.
         let most = page.limit.saturating_add(2);
         let mut rows = self.0.store.runs(&schedule_id(live, &schedule.name), up_to, most).await?;
         rows.retain(|row| page.cursor.is_none_or(|cursor| RunCursor::of(row) < cursor));
@@ -132,19 +134,19 @@ impl Scheduler {
         Ok(Page::of(rows, page.limit, |rows| Some(RunCursor::of(rows.last()?))))
     }
 
-    /// Runs a schedule now, paused or not, and waits for its end. It goes on to its end where nobody waits any more.
+    /// Runs a schedule now, paused or not, and waits for its end. The run continues if the caller is dropped.
     ///
     /// # Errors
-    /// See [`NotRun`].
+    /// See [`RunNowError`].
     pub async fn run_now(
         &self,
         live: Arc<Live>,
         schedule: Schedule,
         by: &Actor,
-    ) -> Result<Option<ScheduleRun>, NotRun> {
-        self.0.store.record(&act(AuditAction::ScheduleRun, &live, &schedule, by)).await?;
+    ) -> Result<Option<ScheduleRun>, RunNowError> {
+        self.0.store.record(&audit_event(AuditAction::ScheduleRun, &live, &schedule, by)).await?;
         let scheduler = self.clone();
-        // Whoever asked may leave at any moment; what was claimed is carried out.
+        // The caller can be dropped at any moment; a claimed run continues.
         let running = self.0.tasks.spawn(async move { scheduler.claim_and_run(&live, &schedule).await });
         running.await.unwrap_or(Ok(None))
     }
@@ -153,38 +155,39 @@ impl Scheduler {
         &self,
         live: &Arc<Live>,
         schedule: &Schedule,
-    ) -> Result<Option<ScheduleRun>, NotRun> {
+    ) -> Result<Option<ScheduleRun>, RunNowError> {
         self.states(live).await?;
         let mut now = self.now().trunc_subsecs(6);
-        for _ in 0..TRIES {
+        for _ in 0..ATTEMPTS_MAX {
             let run = self.claim(live, schedule, true, now);
             match self.0.store.claim_run(&run).await? {
                 Claim::Granted => {
                     let Action::Run { execution, .. } = run.action else { return Ok(None) };
-                    self.carry_out(Arc::clone(live), schedule, run_key(&run, execution)).await;
+                    self.execute_claimed(Arc::clone(live), schedule, run_key(&run, execution)).await;
                     let rows = self.0.store.runs(&run.schedule, Some(run.due.last), 1).await?;
                     return Ok(rows.into_iter().find(|row| row.manual && row.due == run.due));
                 }
-                Claim::Overlaps(reason) => return Err(NotRun::Overlaps(reason)),
+                Claim::Overlaps(reason) => return Err(RunNowError::Overlaps(reason)),
                 Claim::Taken => now += TimeDelta::microseconds(1),
                 Claim::Reckoned(_) | Claim::Limited(_) | Claim::Paused => break,
                 Claim::Held | Claim::Early(_) | Claim::NotLive => break,
             }
         }
-        Err(NotRun::NotLive)
+        Err(RunNowError::NotLive)
     }
 
-    /// Pauses a schedule on all nodes, until it is resumed. `false`: it was paused already.
+    /// Pauses a schedule on all nodes. `false`: it was already paused.
     ///
     /// # Errors
     /// The store failed.
     pub async fn pause(&self, live: &Live, schedule: &Schedule, by: &Actor) -> Result<bool, StoreError> {
         self.states(live).await?;
-        let act = act(AuditAction::SchedulePause, live, schedule, by);
-        self.0.store.pause_schedule(&schedule_id(live, &schedule.name), &act).await
+        let event = audit_event(AuditAction::SchedulePause, live, schedule, by);
+        self.0.store.pause_schedule(&schedule_id(live, &schedule.name), &event).await
     }
 
-    /// Resumes a paused schedule: one row says what was skipped, and it is due next from now on. `false`: it was not paused.
+    /// Resumes a paused schedule: one row records the skipped due times, and later ones run. `false`: it was
+    /// not paused.
     ///
     /// # Errors
     /// The store failed.
@@ -195,17 +198,17 @@ impl Scheduler {
         let Some((since, Some(paused))) = state.map(|state| (state.reckoned_until, state.paused)) else {
             return Ok(false);
         };
-        let skipped = due_times(&schedule.cron, believed(&schedule.cron, since, now), now)
-            .map(|due| paused_meanwhile(due, &paused));
-        let act = Act { at: now, ..act(AuditAction::ScheduleResume, live, schedule, by) };
+        let skipped = due_times(&schedule.cron, clamp_future(&schedule.cron, since, now), now)
+            .map(|due| skipped_while_paused(due, &paused));
+        let event = Act { at: now, ..audit_event(AuditAction::ScheduleResume, live, schedule, by) };
         let id = schedule_id(live, &schedule.name);
-        let resumed = self.0.store.resume_schedule(&id, skipped, &self.0.node, &act).await?;
-        self.give_back(&place(live), &schedule.name, now, None);
+        let resumed = self.0.store.resume_schedule(&id, skipped, &self.0.node, &event).await?;
+        self.reschedule(&branch_key(live), &schedule.name, now, None);
         Ok(resumed)
     }
 }
 
-fn act(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> Act {
+fn audit_event(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> Act {
     let subject = match live.branch.production {
         true => schedule.name.to_string(),
         false => format!("{} of {}", schedule.name, live.branch.name),
@@ -213,8 +216,8 @@ fn act(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> Act
     Act::new(by, action, Some(live.revision.app()), &subject)
 }
 
-/// What is recorded of due times that came while a schedule was paused.
-pub(super) fn paused_meanwhile(due: DueTimes, paused: &Paused) -> Left {
+/// The record of due times skipped while a schedule was paused.
+pub(super) fn skipped_while_paused(due: DueTimes, paused: &Paused) -> Left {
     let reason = format!("paused by {} at {}", paused.by, paused.at.format("%Y-%m-%dT%H:%M:%SZ"));
     Left { due, outcome: RunOutcome::Skipped, reason }
 }

@@ -1,4 +1,4 @@
-//! One run, from its claim to its record: held by a lease as long as it goes on.
+//! One scheduled run from its claim to its record, with a lease while it is running.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,58 +15,60 @@ use super::{LEASE, Scheduler};
 use crate::execution::execute;
 use crate::recording::Recorder;
 
-/// How often a lease is renewed. Two renewals may fail before it is over.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The renewal interval of a lease. Two renewals can fail before it expires.
+pub(super) const LEASE_RENEWAL_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How long recording an outcome is tried while the database is away.
-const RECORD_TIME_MAX: Duration = Duration::from_secs(300);
+/// How long recording an outcome is retried while the database is down.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// The time between two tries.
-const RECORD_AGAIN: Duration = Duration::from_secs(1);
+/// The delay between attempts.
+const RECORD_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Scheduler {
-    /// Runs the script of a claimed run and records how it ended. A run that is lost meanwhile is stopped, and its record
-    /// left as it is.
-    pub(super) async fn carry_out(&self, live: Arc<Live>, schedule: &Schedule, run: RunKey) {
+    /// Runs the script of a claimed run and records the outcome. If its lease is lost, the run is stopped
+    /// without recording.
+    pub(super) async fn execute_claimed(&self, live: Arc<Live>, schedule: &Schedule, run: RunKey) {
         let app = live.revision.app().clone();
         let (name, due) = (&run.schedule.name, run.due);
         tokio::select! {
             (outcome, detail) = execute_run(&self.0.recorder, live, schedule, (run.execution, run.due)) => {
-                self.0.numbers.ended(outcome);
+                self.0.metrics.count_outcome(outcome);
                 if !self.record(&run, outcome, detail.as_deref()).await {
-                    tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "the outcome is not recorded");
+                    tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "cannot record the outcome");
                 }
             }
-            () = self.hold(&run) => {
-                self.0.numbers.ended(RunOutcome::Lost);
-                tracing::error!(%app, schedule = %name, %due, "stopped: it was recorded as lost, since its lease was over");
+            () = self.renew_lease(&run) => {
+                self.0.metrics.count_outcome(RunOutcome::Lost);
+                tracing::error!(%app, schedule = %name, %due, "stopped: the lease expired and the run was recorded as lost");
             }
         }
     }
 
     /// Renews the lease of a run until it is lost.
-    async fn hold(&self, run: &RunKey) {
+    async fn renew_lease(&self, run: &RunKey) {
         loop {
-            sleep(HEARTBEAT).await;
+            sleep(LEASE_RENEWAL_INTERVAL).await;
             match self.0.store.renew_run(run, LEASE, self.now()).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(schedule = %run.schedule.name, due = %run.due, %error, "the lease is not renewed")
+                    tracing::warn!(schedule = %run.schedule.name, due = %run.due, %error, "cannot renew the lease, will retry")
                 }
             }
         }
     }
 
-    /// Whether the outcome stands in the record now.
+    /// Records the outcome. `false`: it could not be recorded.
     async fn record(&self, run: &RunKey, outcome: RunOutcome, detail: Option<&str>) -> bool {
-        let give_up = Instant::now() + RECORD_TIME_MAX;
+        let deadline = Instant::now() + RECORD_TIMEOUT;
         loop {
             match self.0.store.finish_run(run, outcome, detail, self.now()).await {
                 Ok(recorded) => return recorded,
-                Err(error) if error.is_unavailable() && Instant::now() < give_up => sleep(RECORD_AGAIN).await,
+                Err(error) if error.is_unavailable() && Instant::now() < deadline => {
+                    sleep(RECORD_RETRY_DELAY).await
+                }
                 Err(error) => {
-                    tracing::error!(schedule = %run.schedule.name, due = %run.due, %error, "cannot record an outcome");
+                    tracing::error!(schedule = %run.schedule.name, due = %run.due, %error, "cannot record the outcome");
                     return false;
                 }
             }
@@ -74,7 +76,7 @@ impl Scheduler {
     }
 }
 
-/// Executes what is scheduled, for a due time. Returns how it ended, and why it failed.
+/// Executes a schedule for a due time. Returns the outcome with the reason of a failure.
 pub(crate) async fn execute_run(
     recorder: &Recorder,
     live: Arc<Live>,

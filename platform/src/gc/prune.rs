@@ -1,4 +1,4 @@
-//! Which deploys are kept, and the deletion of the others.
+//! Deploy retention.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -6,51 +6,45 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use store::{Act, Actor, App, AuditAction, Deploy, DeployNumber, Ref, StoreError};
 
-use super::{CollectError, Collected, Collector, TRIES, give_way};
+use super::{ATTEMPTS_MAX, GarbageCollector, GcError, GcStats, pause};
 
-/// How many deploys of each preview are kept while it is there.
-const PREVIEW_DEPLOYS_KEPT: usize = 10;
+/// How many deploys of each preview are kept while it exists.
+const PREVIEW_HISTORY_LIMIT: usize = 10;
 
 /// How many deploys one transaction deletes.
 const BATCH_DEPLOYS: usize = 200;
 
-/// How long deploys are kept, and what was released by them and by refs.
+/// How long deploys and unreachable objects are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeployRetention {
-    /// How many deploys to production are kept.
+    /// How many production deploys are kept.
     pub kept: usize,
-    /// For how long; `None`: for ever.
+    /// For how long; `None`: without a time limit.
     pub age: Option<Duration>,
-    /// How long objects stay after nothing reaches them any more.
-    pub released_kept: Duration,
+    /// How long unreachable objects are kept.
+    pub gc_grace_period: Duration,
 }
 
 impl Default for DeployRetention {
     fn default() -> Self {
-        Self { kept: 200, age: None, released_kept: Duration::from_secs(10 * 60) }
+        Self { kept: 200, age: None, gc_grace_period: Duration::from_secs(10 * 60) }
     }
 }
 
-/// Which deploys are kept. What is live always is; and of a preview that has ended, none.
+/// Which deploys are kept. Live ones always are; those of an ended preview never.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PruneRule {
-    /// The latest deploys to production.
+    /// How many production deploys are kept.
     pub production: usize,
-    /// The latest of each preview.
+    /// How many deploys of each preview are kept.
     pub previews: usize,
-    /// Those that are not older; `None`: of any age.
+    /// The maximum age; `None`: any age.
     pub age: Option<Duration>,
 }
 
 impl PruneRule {
-    /// What is to be deleted by it of `deploys`, the app having these refs.
-    fn to_delete(
-        &self,
-        app: &App,
-        deploys: &[Deploy],
-        refs: &[Ref],
-        now: DateTime<Utc>,
-    ) -> Vec<DeployNumber> {
+    /// The `deploys` that the rule does not keep, given the app's refs.
+    fn expired(&self, app: &App, deploys: &[Deploy], refs: &[Ref], now: DateTime<Utc>) -> Vec<DeployNumber> {
         let tips: HashMap<&str, _> = refs
             .iter()
             .filter_map(|found| Some((found.name.strip_prefix("refs/heads/")?, found.target)))
@@ -59,24 +53,24 @@ impl PruneRule {
             let age = TimeDelta::from_std(age).ok();
             age.and_then(|age| now.checked_sub_signed(age)).unwrap_or(DateTime::UNIX_EPOCH)
         });
-        let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
         let mut live: BTreeSet<&str> = BTreeSet::new();
         let mut deleted = Vec::new();
         for deploy in deploys.iter().rev() {
             let branch = deploy.branch.as_str();
-            let place = places.entry(branch).or_default();
-            *place += 1;
+            let rank = ranks.entry(branch).or_default();
+            *rank += 1;
             let tip = tips.get(branch);
-            // The latest deploy of the commit that the branch points to is the live one.
+            // The latest deploy of the branch's commit is the live one.
             if tip == Some(&deploy.commit) && live.insert(branch) {
                 continue;
             }
-            let most = match tip {
+            let limit = match tip {
                 Some(_) if branch == app.production_branch => self.production,
                 Some(_) => self.previews,
                 None => 0,
             };
-            if *place > most || before.is_some_and(|before| deploy.at < before) {
+            if *rank > limit || before.is_some_and(|before| deploy.at < before) {
                 deleted.push(deploy.number);
             }
         }
@@ -84,23 +78,23 @@ impl PruneRule {
     }
 }
 
-/// What was deleted where somebody asked for it.
+/// What a requested prune deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Pruned {
-    /// How many deploys.
+    /// The deploys.
     pub deploys: u64,
-    /// How many objects.
+    /// The objects.
     pub objects: u64,
-    /// How many bytes of the disk the app takes less.
+    /// The bytes freed on disk.
     pub bytes: u64,
 }
 
-/// Why not everything was deleted.
+/// Why a prune stopped early.
 #[derive(Debug, thiserror::Error)]
 pub enum PruneError {
-    /// See [`CollectError`].
+    /// See [`GcError`].
     #[error(transparent)]
-    Collect(#[from] CollectError),
+    Collect(#[from] GcError),
 }
 
 impl From<StoreError> for PruneError {
@@ -109,42 +103,43 @@ impl From<StoreError> for PruneError {
     }
 }
 
-impl Collector {
-    /// What is kept of an app where somebody says how many deploys or for how long, and by the settings otherwise.
+impl GarbageCollector {
+    /// The rule for the given limits; the settings apply where there are none.
     pub fn rule(&self, deploys: Option<usize>, age: Option<Duration>) -> PruneRule {
         PruneRule {
             production: deploys.unwrap_or(self.retention.kept),
-            previews: deploys.unwrap_or(PREVIEW_DEPLOYS_KEPT),
+            previews: deploys.unwrap_or(PREVIEW_HISTORY_LIMIT),
             age: age.or(self.retention.age),
         }
     }
 
-    /// Deletes the deploys of an app that `rule` does not keep, and all that nothing reaches then, at once.
+    /// Deletes the deploys of an app that `rule` does not keep, and all objects that are unreachable then,
+    /// without a grace period.
     ///
     /// # Errors
-    /// Not everything could be deleted. What was is gone.
+    /// Not everything could be deleted. What was deleted before stays deleted.
     pub async fn prune(&self, app: &App, rule: &PruneRule, by: &Actor) -> Result<Pruned, PruneError> {
         let now = self.clock.now();
         let (deploys, bytes) = self.delete_deploys(app, rule, now).await?;
         let act = Act::new(by, AuditAction::AppPrune, Some(&app.name), app.name.as_str());
         let collected = self.collect(app, DateTime::<Utc>::MAX_UTC, now).await;
-        let Collected { objects, bytes: of_objects } = *collected.as_ref().unwrap_or(&Collected::default());
-        let pruned = Pruned { deploys, objects, bytes: bytes + of_objects };
+        let GcStats { objects, bytes: object_bytes } = *collected.as_ref().unwrap_or(&GcStats::default());
+        let pruned = Pruned { deploys, objects, bytes: bytes + object_bytes };
         let done = format!("{deploys} deploys, {objects} objects, {} bytes", pruned.bytes);
         self.store.record(&act.changing(None, Some(done))).await?;
         collected?;
-        self.give_back_pages().await?;
+        self.shrink_database().await?;
         self.store.forget_deleted().await?;
         Ok(pruned)
     }
 
-    /// Deletes the old deploys of all apps.
-    pub(super) async fn prune_old(&self) -> Result<(), CollectError> {
+    /// Prunes the deploys of all apps.
+    pub(super) async fn prune_old(&self) -> Result<(), GcError> {
         let Some(now) = self.clock.retention_now(&self.store).await? else { return Ok(()) };
         let rule = self.rule(None, None);
         for app in self.store.apps().await? {
             match self.delete_deploys(&app, &rule, now).await {
-                Ok((0, _)) | Err(CollectError::Busy | CollectError::OlderNode) => {}
+                Ok((0, _)) | Err(GcError::Busy | GcError::OlderNode) => {}
                 Ok((deploys, _)) => tracing::info!(app = %app.name, deploys, "deleted old deploys"),
                 Err(error) => return Err(error),
             }
@@ -152,25 +147,25 @@ impl Collector {
         Ok(())
     }
 
-    /// Deletes the deploys that `rule` does not keep. How many those were, and how many bytes of the disk they took.
+    /// Deletes the deploys that `rule` does not keep. Returns their number and their size on disk.
     async fn delete_deploys(
         &self,
         app: &App,
         rule: &PruneRule,
         now: DateTime<Utc>,
-    ) -> Result<(u64, u64), CollectError> {
+    ) -> Result<(u64, u64), GcError> {
         if !self.store.all_notice_deletions().await? {
-            return Err(CollectError::OlderNode);
+            return Err(GcError::OlderNode);
         }
         let (mut rows, mut bytes) = (0, 0);
-        for _ in 0..TRIES {
-            // What is read after the app is of its generation, or of a later one that is noticed.
+        for _ in 0..ATTEMPTS_MAX {
+            // Everything read after the app belongs to its generation, or to a later one that is detected.
             let Some(app) = self.store.app(&app.name).await?.filter(|found| found.id == app.id) else {
                 return Ok((rows, bytes));
             };
             let deploys = self.store.deploys(app.id).await?;
             let refs = self.store.refs(app.id).await?;
-            let deleted = rule.to_delete(&app, &deploys, &refs, now);
+            let deleted = rule.expired(&app, &deploys, &refs, now);
             let mut state = Some(app.collection_state());
             for batch in deleted.chunks(BATCH_DEPLOYS) {
                 let began = std::time::Instant::now();
@@ -181,13 +176,13 @@ impl Collector {
                     rows += done.rows;
                     bytes += done.bytes;
                 }
-                give_way(began).await;
+                pause(began).await;
             }
             if state.is_some() {
                 return Ok((rows, bytes));
             }
         }
-        Err(CollectError::Busy)
+        Err(GcError::Busy)
     }
 }
 
@@ -206,7 +201,7 @@ mod tests {
         DateTime::UNIX_EPOCH + TimeDelta::days(20_000 + day)
     }
 
-    /// Deploys by branch and the digit of their commit, numbered from 1 and a day apart.
+    /// Deploys by branch and digit of the commit, numbered from 1 and one day apart.
     fn deploys(list: &[(&str, u8)]) -> Vec<Deploy> {
         let deploy = |(number, (branch, digit)): (u64, &(&str, u8))| Deploy {
             number: DeployNumber::new(number).unwrap(),
@@ -226,7 +221,7 @@ mod tests {
             |(branch, digit): &(&str, u8)| Ref { name: format!("refs/heads/{branch}"), target: oid(*digit) };
         let refs: Vec<Ref> = tips.iter().map(tip).collect();
         let mut deleted: Vec<u64> =
-            rule.to_delete(&app, &deploys(list), &refs, at(10)).into_iter().map(DeployNumber::get).collect();
+            rule.expired(&app, &deploys(list), &refs, at(10)).into_iter().map(DeployNumber::get).collect();
         deleted.sort_unstable();
         deleted
     }
@@ -241,8 +236,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_live_is_kept_however_old_it_is() {
-        // Gone back to the first.
+    fn live_deploy_is_kept_at_any_age() {
+        // Rolled back to the first.
         let list = [("main", 1), ("main", 2), ("main", 3), ("main", 4), ("main", 1), ("try", 9)];
         let none = PruneRule { production: 0, previews: 0, age: Some(Duration::ZERO) };
         assert_eq!(deleted(&none, &list, &[("main", 1), ("try", 9)]), [1, 2, 3, 4]);
@@ -250,13 +245,13 @@ mod tests {
     }
 
     #[test]
-    fn preview_that_has_ended_keeps_no_deploy() {
+    fn ended_preview_keeps_no_deploy() {
         let list = [("main", 1), ("try", 2), ("try", 3)];
         assert_eq!(deleted(&KEEP_TWO, &list, &[("main", 1)]), [2, 3]);
     }
 
     #[test]
-    fn old_deploys_are_deleted_however_few_they_are() {
+    fn old_deploys_are_deleted_below_the_limit() {
         let list = [("main", 1), ("main", 2), ("main", 3)];
         let week = PruneRule { production: 9, previews: 9, age: Some(Duration::from_secs(8 * 24 * 60 * 60)) };
         assert_eq!(deleted(&week, &list, &[("main", 3)]), [1]);

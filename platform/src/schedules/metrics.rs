@@ -1,14 +1,14 @@
-//! What is counted of schedules' runs on this node since it started.
+//! Metrics of scheduled runs on this node since its start.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::histogram::{Classes, Histogram};
+use crate::histogram::{Buckets, Histogram};
 use chrono::TimeDelta;
 use store::RunOutcome;
 
-/// The ends of the classes that lateness is counted in.
-const LATENESS_BOUNDS: [Duration; 8] = [
+/// The upper bounds of the lateness buckets.
+const LATENESS_BUCKETS: [Duration; 8] = [
     Duration::from_millis(10),
     Duration::from_millis(50),
     Duration::from_millis(100),
@@ -19,36 +19,36 @@ const LATENESS_BOUNDS: [Duration; 8] = [
     Duration::from_secs(3600),
 ];
 
-/// What is counted of schedules' runs.
+/// Metrics of scheduled runs.
 #[derive(Debug)]
-pub struct RunNumbers {
+pub struct RunMetrics {
     lateness: Histogram,
     outcomes: [AtomicU64; RunOutcome::ALL.len()],
 }
 
-impl Default for RunNumbers {
+impl Default for RunMetrics {
     fn default() -> Self {
-        Self { lateness: Histogram::new(&LATENESS_BOUNDS), outcomes: Default::default() }
+        Self { lateness: Histogram::new(&LATENESS_BUCKETS), outcomes: Default::default() }
     }
 }
 
-impl RunNumbers {
-    /// How late runs began.
-    pub fn lateness(&self) -> Classes {
-        self.lateness.classes()
+impl RunMetrics {
+    /// The lateness of runs.
+    pub fn lateness(&self) -> Buckets {
+        self.lateness.buckets()
     }
 
-    /// How runs ended, by name.
+    /// The number of runs by outcome.
     pub fn outcomes(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let counts = self.outcomes.iter().map(|count| count.load(Ordering::Relaxed));
         RunOutcome::ALL.iter().map(|outcome| outcome.as_str()).zip(counts)
     }
 
-    pub(super) fn began(&self, late: TimeDelta) {
-        self.lateness.note(late.to_std().unwrap_or_default());
+    pub(super) fn observe_start(&self, lateness: TimeDelta) {
+        self.lateness.observe(lateness.to_std().unwrap_or_default());
     }
 
-    pub(super) fn ended(&self, outcome: RunOutcome) {
+    pub(super) fn count_outcome(&self, outcome: RunOutcome) {
         self.outcomes[outcome as usize].fetch_add(1, Ordering::Relaxed);
     }
 }
