@@ -65,7 +65,7 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
         ("\"first\"", Some(first.as_str()))
     );
     let (code, _, text) = run(repository.path(), &["rollback", "1"]);
-    assert!(code == Some(1) && text.contains("deploy 1 is what is live"), "{text}");
+    assert!(code == Some(1) && text.contains("deploy 1 is already live"), "{text}");
     let (code, _, text) = run(repository.path(), &["rollback", "99"]);
     assert!(code == Some(1) && text.contains("no deploy 99"), "{text}");
     let rolled = api(&server, "POST", "apps/hello/rollback", Some(&json!({"deploy": 2})));

@@ -182,7 +182,7 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     repository
         .push(&server.git_url("hello"), &["-f", "main"])
         .refused()
-        .says("secret KEY is required and not set");
+        .says("required secret KEY is not set");
     cli(&server, &["apps", "undelete", "hello"]).refused().says("there is an app hello already");
     cli(&server, &["apps", "undelete", "hello", "--as", "old"]).succeeded().says("old is back");
     assert_eq!((server.get("/old/key").body.as_str(), server.get("/hello/greet/Ann").status), ("10", 200));

@@ -179,7 +179,7 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     assert_eq!((&changed["own"]["disk_bytes"], &changed["own"]["previews"]), (&json!(null), &json!(3)));
     assert_eq!(changed, limits(TOKEN).json());
     for (wrong, expected) in [
-        (json!({"timeout_ms": 0}), "timeout is from 1ms to 86400s"),
+        (json!({"timeout_ms": 0}), "timeout must be between 1ms and 86400s"),
         (json!({"concurrency": 100_001}), "concurrency is from 1 to 100000"),
         (json!({"disk": 1}), "unknown field `disk`"),
         (json!({"previews": -1}), "invalid"),
@@ -200,7 +200,7 @@ fn limits_below_minimum_are_rejected() {
     let server = Server::start(Database::sqlite());
     let (code, text) = server.fails_to_start(&["--app-timeout", "0s"]);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("error: --app-timeout is from 1ms to 86400s"), "{text}");
+    assert!(text.contains("error: --app-timeout must be between 1ms and 86400s"), "{text}");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn git_lfs_pointer_is_reported() {
     repository.write("f.rhai", pointer);
     repository.commit("pointer");
     let (passed, output) = check(repository.path());
-    let expected = "error: f.rhai  the file is a Git LFS pointer: the push has no more of it";
+    let expected = "error: f.rhai  the file is a Git LFS pointer; its content was not pushed";
     assert!(!passed && output.contains(expected), "{output}");
     let server = Server::start(Database::sqlite());
     let pushed = repository.push(&server.git_url("hello"), &["main"]);

@@ -341,7 +341,7 @@ fn secrets_are_read_from_environment_and_never_shown() {
     dev.says("key [secret API_KEY]");
     assert!(!dev.log().contains("tangerine"), "{}", dev.log());
     let dev = Dev::with_secret(None);
-    dev.says("warning: picloud.toml  secret API_KEY is required and not set; scripts that read it will fail");
+    dev.says("warning: picloud.toml  required secret API_KEY is not set; scripts that read it will fail");
     dev.says("API_KEY=… picloud dev");
     assert_eq!(dev.request("GET", "/hello/greet/Ann", None).0, 500);
 }

@@ -86,7 +86,7 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     second
         .push(&server.git_url("second"), &["main"])
         .refused()
-        .says("error: picloud.toml:3:12  domain `shop.example` is that of the app first")
+        .says("error: picloud.toml:3:12  domain `shop.example` belongs to app first")
         .says("3 | domains = [\"shop.example\"")
         .says("1 problem in 1 file; nothing changed");
     let seconds = token(&server, "seconds", &["second:deploy,read,preview"]);

@@ -134,7 +134,7 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
     assert_eq!(deploy_refs(&repository, &url), ["4", "5"]);
     cli(&server, &["rollback", "1", "--app", "hello"])
         .refused()
-        .says("deploy 1 is not kept any more; push its commit again");
+        .says("deploy 1 was pruned; push its commit again");
     cli(&server, &["rollback", "9", "--app", "hello"]).refused().says("the app has no deploy 9");
     cli(&server, &["rollback", "4", "--app", "hello"]).succeeded();
     assert_eq!(server.get("/hello/greet/Ann").body, "\"3\"");
@@ -375,7 +375,7 @@ fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     repository.push(&url, &[":b"]).succeeded();
     cli(&server, &["apps", "prune", "hello"])
         .refused()
-        .says("nothing is deleted while there is a node of an earlier version; upgrade it first");
+        .says("a node of an earlier version is running, and nothing is deleted meanwhile; upgrade it first");
     for apps_command in [["apps", "stop", "hello"].as_slice(), &["apps", "delete", "hello", "--yes"]] {
         cli(&server, apps_command)
             .refused()

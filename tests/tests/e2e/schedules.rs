@@ -79,7 +79,8 @@ fn total_schedule_frequency_is_limited(database: Database) {
     let body = br#"{"schedule_runs_per_minute": 10}"#;
     let response = server.request("PATCH", "/-/api/v1/apps/clock/limits", &headers, Some(body));
     assert_eq!(response.status, 200, "{}", response.body);
-    let expected = "had begun 10 runs within the minute, as many as it is granted; an admin raises it with  picloud apps limits clock";
+    let expected =
+        "reached their limit of 10 runs per minute; an admin can raise it with  picloud apps limits clock";
     until("skipped due times are logged", || server.log().contains(expected).then_some(()));
     let minute = || Utc::now().timestamp() / 60;
     let (started, before, at) = (minute(), ran(), Instant::now());
@@ -293,7 +294,7 @@ fn due_times_during_outage_are_caught_up_in_one_row() {
     let before = runs(&server).len();
     postgres.stop();
     until("a due time could not be claimed", || {
-        server.log().contains("the claim is tried again").then_some(())
+        server.log().contains("cannot claim run, will retry").then_some(())
     });
     std::thread::sleep(Duration::from_secs(2));
     postgres.restart();
@@ -325,7 +326,8 @@ fn paused_node_does_not_overwrite_the_result_of_its_lost_run() {
     frozen.thaw();
     until("the node notices", || {
         let log = frozen.log();
-        (log.contains("it was recorded as lost") || log.contains("the outcome is not recorded")).then_some(())
+        (log.contains("the run was recorded as lost") || log.contains("cannot record the outcome"))
+            .then_some(())
     });
     assert_eq!(recorded()["outcome"], "lost");
     assert_eq!(recorded()["node"], run["node"]);

@@ -88,9 +88,9 @@ fn requests_without_a_slot_wait_in_a_limited_queue() {
     assert_eq!(served + busy.len(), responses.len(), "{responses:?}");
     assert!(served >= 2, "one runs and one waits: {responses:?}");
     assert!(!busy.is_empty() && busy.iter().all(|response| response.header("retry-after").is_some()));
-    assert!(
-        busy.iter().all(|response| response.body == "{\"error\":\"the app is full (1 of 1 executions)\"}")
-    );
+    assert!(busy.iter().all(
+        |response| response.body == "{\"error\":\"the app is at its limit of 1 concurrent executions\"}"
+    ));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn long_executions_do_not_starve_other_requests_and_schedules_of_their_app() {
     until("some of them share slots", || (times("begun") >= turns + 2).then_some(()));
     let refused =
         until("one gets no slot", || Some(server.get("/app/other")).filter(|other| other.status == 503));
-    assert_eq!(refused.body, "{\"error\":\"the app got no processor time within 10 s\"}");
+    assert_eq!(refused.body, "{\"error\":\"the app got no CPU permit within 10 s\"}");
     drop((hogs, more));
     until("their clients have disconnected", || (server.get("/app/other").status == 200).then_some(()));
 }

@@ -49,7 +49,7 @@ fn push_whose_objects_exceed_memory_is_rejected() {
         repository
             .push(&server.git_url("app"), &["main:zeros"])
             .refused()
-            .says("of the node's memory and can hold 6.0 MiB for this: ")
+            .says("of its share of 6.0 MiB, and ")
             .says("nothing was changed");
     };
     (0..2).for_each(rejected);

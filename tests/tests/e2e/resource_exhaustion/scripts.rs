@@ -194,7 +194,7 @@ fn push_above_memory_budget_is_rejected_and_changes_nothing() {
         repository
             .push(&url, &[refspec])
             .refused()
-            .says("of the node's memory and can hold 18.0 MiB for this: ")
+            .says("of its share of 18.0 MiB, and ")
             .says("nothing was changed; delete branches whose previews are not needed");
     }
     assert_eq!(server.get("/big/0").body, "1");
@@ -230,7 +230,7 @@ fn node_restarted_with_less_memory_serves_what_fits_and_reports_the_rest() {
     };
     assert_eq!(statuses(&server), [200, 503, 503]);
     let ready = server.get("/-/health/ready");
-    assert!(ready.body.contains("big: no memory for it: the app holds "), "{ready:?}");
+    assert!(ready.body.contains("big: out of memory: the app uses "), "{ready:?}");
     assert_eq!(server.get("/-/health/serving").status, 200);
     let log = server.log();
     assert!(log.contains("can hold 13.5 MiB for this"), "{log}");

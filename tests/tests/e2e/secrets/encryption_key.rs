@@ -27,7 +27,7 @@ fn key_file_is_readable_by_owner_only_and_a_lost_one_is_reported() {
     secrets(&server, &["set", "API_KEY"], "other")
         .refused()
         .says("there is no secret key in")
-        .says("put the key back");
+        .says("restore the key");
     assert!(!key.exists(), "a lost key is not replaced automatically");
     repository.push(&server.git_url("hello"), &["main:next"]).refused().says("there is no secret key in");
     fs::write(&key, "cd".repeat(32)).expect("another key");

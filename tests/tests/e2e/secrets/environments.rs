@@ -28,7 +28,7 @@ fn preview_reads_no_production_secret(database: Database) {
     repository
         .push(&url, &["main:try"])
         .refused()
-        .says("secret API_KEY is required and not set for previews")
+        .says("required secret API_KEY is not set for previews")
         .says("picloud secrets set API_KEY --preview");
     // The check ref tells no more than that there is a secret.
     let checked = repository.push(&url, &["main:refs/picloud/check"]).succeeded();
@@ -53,12 +53,12 @@ fn preview_reads_no_production_secret(database: Database) {
     listed.says("API_KEY  production  ");
     secrets(&server, &["unset", "API_KEY", "--preview"], "")
         .refused()
-        .says("what is live on next requires it");
+        .says("the live revision of next requires it");
     repository.push(&url, &["--delete", "try", "next"]).succeeded();
     secrets(&server, &["unset", "API_KEY", "--preview"], "")
         .succeeded()
         .says("API_KEY is unset for previews.");
-    secrets(&server, &["unset", "API_KEY"], "").refused().says("what is live on main requires it");
+    secrets(&server, &["unset", "API_KEY"], "").refused().says("the live revision of main requires it");
     let acts = api(&server, TOKEN, "GET", "audit?app=hello", None).body;
     assert!(acts.contains("API_KEY (previews)"), "{acts}");
     let wrong = api(&server, TOKEN, "DELETE", "apps/hello/secrets/API_KEY?environment=staging", None);

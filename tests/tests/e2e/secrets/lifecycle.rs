@@ -23,7 +23,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
     repository
         .push(&url, &["main"])
         .refused()
-        .says("secret API_KEY is required and not set")
+        .says("required secret API_KEY is not set")
         .says("picloud secrets set API_KEY")
         .says("nothing changed");
     secrets(&server, &["set", "API_KEY"], "tangerine-1\n").succeeded().says("API_KEY is set.");
@@ -46,7 +46,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
     secrets(&server, &["set", "UNUSED"], "nobody reads it").succeeded();
     secrets(&server, &["unset", "API_KEY"], "")
         .refused()
-        .says("requires it; push a revision that does not, first");
+        .says("requires it; push a revision that does not first");
     secrets(&server, &["unset", "UNUSED"], "").succeeded().says("UNUSED is unset.");
     secrets(&server, &["unset", "UNUSED"], "").refused().says("secret not found");
     let acts = api(&server, "audit?app=hello&limit=100")["acts"].as_array().expect("acts").clone();
@@ -137,8 +137,10 @@ fn secret_set_during_pushes_is_served() {
 #[test]
 fn invalid_secret_value_is_rejected() {
     let server = Server::start(Database::sqlite());
-    secrets(&server, &["set", "API_KEY"], "\n").refused().says("a secret is 1 to 16384 bytes");
-    secrets(&server, &["set", "API_KEY"], &"x".repeat(17_000)).refused().says("a secret is 1 to 16384 bytes");
+    secrets(&server, &["set", "API_KEY"], "\n").refused().says("a secret must be 1 to 16384 bytes");
+    secrets(&server, &["set", "API_KEY"], &"x".repeat(17_000))
+        .refused()
+        .says("a secret must be 1 to 16384 bytes");
     secrets(&server, &["set", "API_KEY"], &"\u{1}".repeat(16_384)).succeeded();
     secrets(&server, &["set", "API_KEY"], "abc").succeeded().says("warning: a secret shorter than 4 bytes");
     secrets(&server, &["set", "api-key"], "tangerine").refused().says("must be 1 to 64 characters of A-Z");

@@ -34,7 +34,7 @@ fn restored_app_recovers_with_new_key(database: Database) {
     secrets(&server, &["set", "API_KEY"], "other-1").refused().says("`picloud secrets new-key`");
     let list = secrets(&server, &["list"], "").succeeded();
     assert_eq!(list.text.matches(" lost\n").count(), 2, "{}", list.text);
-    secrets(&server, &["unset", "API_KEY"], "").refused().says("what is live on main requires it");
+    secrets(&server, &["unset", "API_KEY"], "").refused().says("the live revision of main requires it");
     assert!(!key.exists());
 
     secrets(&server, &["new-key"], "").succeeded().says(&format!("on top of {}", key.display()));
@@ -67,12 +67,12 @@ fn key_file_of_operator_is_not_overwritten() {
     app().push(&server.git_url("hello"), &["main"]).succeeded();
     fs::remove_file(&file).expect("remove the key");
     let refused =
-        secrets(&server, &["set", "API_KEY"], "other-1").refused().says("or a new one (`openssl rand");
+        secrets(&server, &["set", "API_KEY"], "other-1").refused().says("or write a new one (`openssl rand");
     assert!(!refused.text.contains("new-key"), "{}", refused.text);
     secrets(&server, &["new-key"], "")
         .refused()
-        .says(&format!("the secret key is in {}", file.display()))
-        .says("`openssl rand -hex 32` on top of that file");
+        .says(&format!("cannot write {}", file.display()))
+        .says("prepend the output of `openssl rand -hex 32` to it");
     assert!(!file.exists());
     fs::write(&file, "cd".repeat(32)).expect("another key");
     secrets(&server, &["set", "API_KEY"], "clementine-1").succeeded();

@@ -21,9 +21,9 @@ fn push_containing_a_secret_is_rejected_with_file_and_line() {
     repository.write("notes/todo.txt", format!("one\ntwo {VALUE}\n"));
     repository.write("broken.rhai", format!("let x = \"{VALUE}\"; oops("));
     repository.commit(&format!("with {VALUE}"));
-    refused("main", "error: notes/todo.txt:2  holds the value of secret API_KEY");
+    refused("main", "error: notes/todo.txt:2  contains the value of secret API_KEY");
     refused("main:next", "nothing changed");
-    refused("main:refs/tags/v1", "holds the value of secret API_KEY");
+    refused("main:refs/tags/v1", "contains the value of secret API_KEY");
     refused("main:refs/picloud/check", "notes/todo.txt:2");
     // Escaped as JSON, and in a binary file.
     repository.git(&["reset", "-q", "--hard", &good]);
@@ -35,7 +35,7 @@ fn push_containing_a_secret_is_rejected_with_file_and_line() {
     // A removed secret is still in the history.
     repository.git(&["rm", "-q", "data.json", "blob.bin"]);
     repository.commit("taken out");
-    refused("main", "which an earlier commit has, holds the value of secret API_KEY");
+    refused("main", "of an earlier commit contains the value of secret API_KEY");
     repository.git(&["reset", "-q", "--hard", &good]);
     repository.write("more.txt", "tangerine alone is no secret");
     repository.commit("fine");
@@ -53,7 +53,7 @@ fn value_pushed_before_it_became_a_secret_is_rejected_later() {
     repository.push(&url, &["main"]).succeeded();
     secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
     repository.commit("again");
-    repository.push(&url, &["main"]).refused().says("config.txt:1  holds the value of secret API_KEY");
+    repository.push(&url, &["main"]).refused().says("config.txt:1  contains the value of secret API_KEY");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn secrets_are_found_in_commit_messages_and_file_names() {
     refused("main:next", "the author, or another header, of commit");
     repository.write(&format!("notes/{VALUE}.txt"), "nothing");
     repository.commit("a name");
-    refused("main", "the path of a file  holds the value of secret API_KEY");
+    refused("main", "the path of a file  contains the value of secret API_KEY");
     // In an earlier one of the pushed commits.
     repository.write(&format!("{VALUE}.txt"), "nothing");
     repository.commit("a name");
@@ -101,15 +101,15 @@ fn secrets_are_found_in_commit_messages_and_file_names() {
     refused("refs/tags/v1", "the message of tag");
     refused(
         &format!("main:refs/heads/{VALUE}"),
-        "the name of a branch or tag  holds the value of secret API_KEY",
+        "the name of a branch or tag  contains the value of secret API_KEY",
     );
     refused(
         &format!("main:refs/tags/{VALUE}"),
-        "the name of a branch or tag  holds the value of secret API_KEY",
+        "the name of a branch or tag  contains the value of secret API_KEY",
     );
     repository.write("notes.txt", "clementine-0815-tree");
     repository.commit("one of previews");
-    refused("main", "notes.txt:1  holds the value of secret API_KEY");
+    refused("main", "notes.txt:1  contains the value of secret API_KEY");
     repository.commit("fine");
     repository.push(&url, &["main"]).succeeded();
     assert!(!server.log().contains("4711"), "{}", server.log());
@@ -135,5 +135,5 @@ fn preview_token_cannot_probe_production_secrets() {
     repository
         .push(&as_preview, &["main:try"])
         .refused()
-        .says("long.txt:1  holds the value of secret API_KEY");
+        .says("long.txt:1  contains the value of secret API_KEY");
 }

@@ -40,7 +40,7 @@ fn changed_clock_and_paused_pruning_are_reported() {
     let jump = problem(&server.address, "clock_jump").expect("a problem");
     assert!(jump.contains(" was set forward by 3650 d 0 h, to 20"), "{jump}");
     let paused = problem(&server.address, "retention_paused").expect("a problem");
-    assert!(paused.contains(" was set forward by 3650 d 0 h, and has not run for a week since"), "{paused}");
+    assert!(paused.contains(" was set forward by 3650 d 0 h less than a week ago"), "{paused}");
     clock.set(0);
     let since = Instant::now();
     until("pruning continues", || problem(&server.address, "retention_paused").is_none().then_some(()));
