@@ -29,7 +29,7 @@ PUSHES_IN_A_ROW = int(os.environ.get("BENCH_PUSHES", "1000"))
 ROUNDS = 3
 
 # Limits for the large repository.
-LARGE = ["--push-bytes", "1GiB", "--push-objects", "1000000", "--inflated-bytes", "16GiB"]
+LARGE = ["--max-push-size", "1GiB", "--max-push-objects", "1000000", "--max-unpacked-size", "16GiB"]
 
 
 class HttpBackend:

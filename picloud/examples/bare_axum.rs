@@ -1,4 +1,4 @@
-//! The endpoints that `make bench` measures, on axum and nothing else: what HTTP alone costs.
+//! The endpoints of `make bench` on plain axum, as the baseline for HTTP.
 //!
 //!     bare_axum PORT
 

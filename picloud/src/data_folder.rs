@@ -1,4 +1,4 @@
-//! The folder in which a node keeps its token, its key and its database: nobody else can look into it.
+//! The data folder of a node, with its token, key and database. Other users must not have access.
 
 use std::borrow::Cow;
 use std::fs::{self, DirBuilder, Permissions};
@@ -10,77 +10,75 @@ use crate::hint::Hint;
 
 const PRIVATE: u32 = 0o700;
 
-/// What the mode of a folder lets its group do, and everybody else.
+/// The permission bits of the group and of others.
 const GROUP: u32 = 0o070;
 const OTHERS: u32 = 0o007;
 
-/// What only a folder of a node has.
-const OWN_FILES: [&str; 3] = ["picloud.db", "admin-token", "secret-key"];
+/// Files by which a data folder is recognized.
+const MARKER_FILES: [&str; 3] = ["picloud.db", "admin-token", "secret-key"];
 
-/// Why a folder is not used.
+/// Why a data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DataFolderError {
-    #[error("cannot make the data folder {}", path.display())]
-    Make { path: PathBuf, source: io::Error },
-    #[error("cannot look at the data folder {}", path.display())]
-    Look { path: PathBuf, source: io::Error },
-    #[error("other users of this machine can look into the data folder {}, and its mode cannot be changed", path.display())]
+    #[error("cannot create the data folder {}", path.display())]
+    Create { path: PathBuf, source: io::Error },
+    #[error("cannot read the data folder {}", path.display())]
+    Read { path: PathBuf, source: io::Error },
+    #[error("the data folder {} is accessible to other users, and its mode cannot be changed", path.display())]
     Change { path: PathBuf, source: io::Error },
-    #[error("other users of this machine can look into {}, which holds other things than those of a node", path.display())]
+    #[error("{} is accessible to other users and is not a data folder", path.display())]
     Shared { path: PathBuf },
 }
 
 impl Hint for DataFolderError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
-            Self::Make { .. } | Self::Look { .. } => "name another folder with --data-dir",
-            Self::Change { .. } => {
-                "have its owner run  chmod 700  on it, or name another folder with --data-dir"
-            }
+            Self::Create { .. } | Self::Read { .. } => "choose another folder with --data-dir",
+            Self::Change { .. } => "have its owner run  chmod 700 , or choose another folder with --data-dir",
             Self::Shared { .. } => {
-                "name a folder of its own with --data-dir, or run  chmod 700  on this one if nobody else needs it"
+                "choose a separate folder with --data-dir, or run  chmod 700  on this one if no other user needs it"
             }
         };
         Some(hint.into())
     }
 }
 
-/// Makes the folder where it is not there.
+/// Creates the folder if it does not exist.
 ///
 /// # Errors
-/// It cannot be made.
-pub(crate) fn make(path: &Path) -> Result<(), DataFolderError> {
-    let make = DirBuilder::new().recursive(true).mode(PRIVATE).create(path);
-    make.map_err(|source| DataFolderError::Make { path: path.to_owned(), source })
+/// It cannot be created.
+pub(crate) fn create(path: &Path) -> Result<(), DataFolderError> {
+    let created = DirBuilder::new().recursive(true).mode(PRIVATE).create(path);
+    created.map_err(|source| DataFolderError::Create { path: path.to_owned(), source })
 }
 
-/// Makes the folder where it is not there, and takes it from others where they can look into it.
+/// Creates the folder if it does not exist, and removes access of other users.
 ///
 /// # Errors
-/// They still can, or the folder cannot be made.
-pub(crate) fn make_private(path: &Path) -> Result<(), DataFolderError> {
-    make(path)?;
-    let looked = |source| DataFolderError::Look { path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(looked)?.permissions().mode();
+/// The folder cannot be created, or other users still have access.
+pub(crate) fn create_private(path: &Path) -> Result<(), DataFolderError> {
+    create(path)?;
+    let read_error = |source| DataFolderError::Read { path: path.to_owned(), source };
+    let mode = fs::metadata(path).map_err(read_error)?.permissions().mode();
     if mode & (GROUP | OTHERS) == 0 {
         return Ok(());
     }
-    // What others work with is not taken from them: that might be a home, or /tmp.
+    // Folders of other programs are not changed: this could be a home folder or /tmp.
     let names: io::Result<Vec<_>> =
-        fs::read_dir(path).map_err(looked)?.map(|entry| Ok(entry?.file_name())).collect();
-    let names = names.map_err(looked)?;
-    let holds_own = names.iter().any(|name| OWN_FILES.iter().any(|own| name == *own));
-    let is_own = holds_own || names.is_empty();
-    match is_own.then(|| fs::set_permissions(path, Permissions::from_mode(PRIVATE))) {
-        Some(Ok(())) if holds_own => {
+        fs::read_dir(path).map_err(read_error)?.map(|entry| Ok(entry?.file_name())).collect();
+    let names = names.map_err(read_error)?;
+    let has_marker = names.iter().any(|name| MARKER_FILES.iter().any(|marker| name == *marker));
+    let is_data_folder = has_marker || names.is_empty();
+    match is_data_folder.then(|| fs::set_permissions(path, Permissions::from_mode(PRIVATE))) {
+        Some(Ok(())) if has_marker => {
             eprintln!(
-                "warning: other users of this machine could look into the data folder {}; its mode is 0700 now",
+                "warning: the data folder {} was accessible to other users; changed its mode to 0700",
                 path.display()
             );
             Ok(())
         }
         Some(Ok(())) => Ok(()),
-        // Who has it handed over with a group, as containers do, has chosen the group.
+        // Access of a group is intended, as with volumes of containers.
         _ if mode & OTHERS == 0 => Ok(()),
         Some(Err(source)) => Err(DataFolderError::Change { path: path.to_owned(), source }),
         None => Err(DataFolderError::Shared { path: path.to_owned() }),
@@ -105,31 +103,31 @@ mod tests {
     }
 
     #[test]
-    fn folder_of_a_node_is_taken_from_others() {
+    fn data_folder_becomes_private() {
         for (found, files) in
             [(0o755, &[][..]), (0o777, &["picloud.db", "x"]), (0o750, &["admin-token"]), (0o701, &[])]
         {
             let folder = folder(found, files);
-            make_private(folder.path()).unwrap();
+            create_private(folder.path()).unwrap();
             assert_eq!(mode(&folder), 0o700, "{found:o}");
         }
-        let made = tempfile::tempdir().unwrap();
-        let inner = made.path().join("a/b");
-        make_private(&inner).unwrap();
+        let parent = tempfile::tempdir().unwrap();
+        let inner = parent.path().join("a/b");
+        create_private(&inner).unwrap();
         assert_eq!(fs::metadata(&inner).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
-    fn folder_with_other_things_stays_as_it_is_and_is_not_used() {
+    fn other_folder_is_rejected_and_unchanged() {
         let home = folder(0o755, &["Documents"]);
-        let refused = make_private(home.path());
-        assert!(matches!(refused, Err(DataFolderError::Shared { .. })), "{refused:?}");
+        let result = create_private(home.path());
+        assert!(matches!(result, Err(DataFolderError::Shared { .. })), "{result:?}");
         assert_eq!(mode(&home), 0o755);
         let private = folder(0o700, &["Documents"]);
-        make_private(private.path()).unwrap();
-        // A group is let in by who sets the folder up.
+        create_private(private.path()).unwrap();
+        // Access of a group is allowed.
         let group = folder(0o2770, &["Documents"]);
-        make_private(group.path()).unwrap();
+        create_private(group.path()).unwrap();
         assert_eq!(mode(&group), 0o2770);
     }
 }

@@ -1,11 +1,11 @@
-//! What helps against an error, which the error itself knows.
+//! Errors with hints.
 
 use std::borrow::Cow;
 use std::error::Error;
 
-/// An error that somebody at a terminal reads: what is wrong stands in its message, what helps in its hint.
+/// An error with a hint how to resolve it.
 pub(crate) trait Hint: Error {
-    /// What helps, in one line, if anything does.
+    /// The hint, in one line.
     fn hint(&self) -> Option<Cow<'static, str>> {
         None
     }

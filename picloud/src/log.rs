@@ -1,4 +1,4 @@
-//! The node's log: to standard error, so that standard output stays for what is said to people once.
+//! The log of a node, on standard error.
 
 use std::cell::Cell;
 use std::fmt;
@@ -15,83 +15,83 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, registry};
 
+use crate::render::printable;
 use crate::traces;
-use crate::words::printable;
 
-/// The form of the log.
+/// The format of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogFormat {
-    /// Lines for people; under systemd without the time, which the journal knows, and with the level as it reads it.
+    /// Text lines; for the systemd journal with priority prefixes and without times.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Begins the log. `default` says what is in it where `PICLOUD_LOG` does not. `traces` hears of what is traced, where anything is.
-pub(crate) fn start(default: &str, form: LogFormat, traces: Option<traces::Layer>) {
+/// Installs the global subscriber. `default` is the filter if `PICLOUD_LOG` is not set.
+pub(crate) fn start(default: &str, log_format: LogFormat, traces: Option<traces::Layer>) {
     let filter = filter(default);
     match traces {
-        None => registry().with(filter).with(lines(form)).init(),
+        None => registry().with(filter).with(log_layer(log_format)).init(),
         Some(traces) => {
             let traces = traces.with_filter(filter_fn(traces::is_traced));
-            registry().with(lines(form).with_filter(filter)).with(traces).init();
+            registry().with(log_layer(log_format).with_filter(filter)).with(traces).init();
         }
     }
-    panics();
+    set_panic_hook();
 }
 
-/// What is in the log. What is no filter is said, before there is a log that could say it.
+/// The log filter. An invalid one is reported to standard error, since there is no log yet.
 fn filter(default: &str) -> EnvFilter {
-    let asked = std::env::var("PICLOUD_LOG").unwrap_or_default();
-    if asked.is_empty() {
+    let directives = std::env::var("PICLOUD_LOG").unwrap_or_default();
+    if directives.is_empty() {
         return EnvFilter::new(default);
     }
-    EnvFilter::try_new(&asked).unwrap_or_else(|error| {
+    EnvFilter::try_new(&directives).unwrap_or_else(|error| {
         let error = printable(&error.to_string());
-        eprintln!("warning: PICLOUD_LOG is no filter, and is left out: {error}\nhint: write a level such as debug, or  info,script=trace");
+        eprintln!("warning: invalid log filter in PICLOUD_LOG, ignored: {error}\nhint: use a level such as debug, or  info,script=trace");
         EnvFilter::new(default)
     })
 }
 
-/// What writes the lines.
-fn lines<S>(form: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+/// The layer that writes the log.
+fn log_layer<S>(log_format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
 {
     let log = layer().with_writer(io::stderr);
-    match form {
+    match log_format {
         LogFormat::Json => {
             log.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
         }
         LogFormat::Text if is_journal() => {
-            let line = Leveled(format().without_time().with_ansi(false));
+            let line = WithPriority(format().without_time().with_ansi(false));
             log.with_ansi(false).fmt_fields(OneLine).event_format(line).boxed()
         }
         LogFormat::Text => {
-            let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-            log.with_ansi(colours).fmt_fields(OneLine).boxed()
+            let colors = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+            log.with_ansi(colors).fmt_fields(OneLine).boxed()
         }
     }
 }
 
-/// Panics go to the log.
-pub(crate) fn panics() {
-    // A panic is one log line; collecting a backtrace costs more than a request may.
+/// Logs panics.
+pub(crate) fn set_panic_hook() {
+    // Without a backtrace, which is expensive to collect.
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
         let message = panic.payload_as_str().unwrap_or("no message");
-        tracing::error!(place, "panic: {message}");
+        tracing::error!(location, "panic: {message}");
     }));
 }
 
-/// Whether standard error goes to systemd's journal (systemd.exec(5), `JOURNAL_STREAM`).
+/// Whether standard error is connected to the systemd journal (systemd.exec(5), `JOURNAL_STREAM`).
 fn is_journal() -> bool {
-    let Ok(named) = std::env::var("JOURNAL_STREAM") else { return false };
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
     rustix::fs::fstat(io::stderr().as_fd())
-        .is_ok_and(|file| named == format!("{}:{}", file.st_dev, file.st_ino))
+        .is_ok_and(|file| stream == format!("{}:{}", file.st_dev, file.st_ino))
 }
 
-/// Fields in which nothing ends the line or moves a cursor, whoever wrote it.
+/// Formats fields in one line, with escaped control characters.
 struct OneLine;
 
 impl<'w> FormatFields<'w> for OneLine {
@@ -101,7 +101,7 @@ impl<'w> FormatFields<'w> for OneLine {
         fields: R,
     ) -> fmt::Result {
         let first = Cell::new(true);
-        let fields_alone = debug_fn(move |writer: &mut Writer<'_>, field, value| {
+        let formatter = debug_fn(move |writer: &mut Writer<'_>, field, value| {
             let space = if first.replace(false) { "" } else { " " };
             let value = printable(&format!("{value:?}"));
             if field.name() == "message" {
@@ -110,14 +110,14 @@ impl<'w> FormatFields<'w> for OneLine {
                 write!(writer, "{space}{field}={value}")
             }
         });
-        fields_alone.format_fields(writer, fields)
+        formatter.format_fields(writer, fields)
     }
 }
 
-/// Lines that begin with their level as the journal reads it (sd-daemon(3)).
-struct Leveled<F>(F);
+/// Adds the priority prefix of the journal (sd-daemon(3)).
+struct WithPriority<F>(F);
 
-impl<S, N, F> FormatEvent<S, N> for Leveled<F>
+impl<S, N, F> FormatEvent<S, N> for WithPriority<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,

@@ -31,7 +31,7 @@ use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-use crate::clock::{self, ClockError};
+use crate::clock_skew::{self, ClockError};
 use crate::data_folder::{self, DataFolderError};
 use crate::edge::listener::{self, ConnectionLimits};
 use crate::edge::{
@@ -39,7 +39,7 @@ use crate::edge::{
     ServerOptions, Services, Shutdown,
 };
 use crate::hint::Hint;
-use crate::numbers::{Numbers, Page};
+use crate::metrics::{EdgeMetrics, MetricsEndpoint};
 use crate::service::{self, SocketActivationError};
 use crate::settings::Settings;
 use platform::executor::threads::{BackgroundRuntime, ThreadsError};
@@ -85,7 +85,7 @@ pub(crate) struct Node {
     /// For records, eviction and garbage collection.
     background: BackgroundRuntime,
     /// How long to keep audit events.
-    audit_kept: Duration,
+    audit_retention: Duration,
     clock: Clock,
 }
 
@@ -157,13 +157,13 @@ impl Node {
         if settings.role != Role::All && settings.storage.database_url.is_none() {
             return Err(StartError::SharedDatabaseRequired);
         }
-        data_folder::make_private(&settings.storage.data_dir)?;
+        data_folder::create_private(&settings.storage.data_dir)?;
         let (admin, admin_origin) = AdminToken::load_or_create(
             settings.admin_token.as_ref().map(|token| token.value.as_str()),
             &settings.storage.data_dir,
         )?;
         let store = Store::open_with(&settings.storage.location(), &settings.pool).await?;
-        let clock = clock::of_node(&store).await?;
+        let clock = clock_skew::check(&store).await?;
         let memory = MemoryBudget::new(settings.memory_bytes.unwrap_or_else(default_budget_bytes));
         let memory_share = settings.limits.memory_share.or(Some(memory.default_share()));
         let limits = GrantedLimits { memory_share, ..settings.limits.clone() };
@@ -208,8 +208,8 @@ impl Node {
         let peers = cluster
             .as_ref()
             .map(|(cluster, membership)| Peers::new(cluster.clone(), membership.state(), this.identity.id));
-        let own_names = settings.own_names(&machine_name());
-        let verifier = DomainVerifier::new(TxtLookup::new(settings.dns_server), settings.domain_proof);
+        let own_names = settings.server_names(&machine_name());
+        let verifier = DomainVerifier::new(TxtLookup::new(settings.dns_server), settings.domain_verification);
         let deployer = Deployer::new(
             store.clone(),
             activation.clone(),
@@ -245,7 +245,7 @@ impl Node {
             proxies: settings.trusted_proxies.clone(),
             bodies: settings.bodies,
         };
-        let numbers = Arc::<Numbers>::default();
+        let numbers = Arc::<EdgeMetrics>::default();
         let push_threads = Arc::new(BackgroundRuntime::start("push")?);
         let fetch_threads = Arc::new(BackgroundRuntime::start("fetch")?);
         let background = BackgroundRuntime::start("background")?;
@@ -274,7 +274,7 @@ impl Node {
             presence: presence.clone(),
             shutdown: Arc::clone(&shutdown),
         };
-        let apps = Apps::new(store.clone(), settings.preview_age, limits);
+        let apps = Apps::new(store.clone(), settings.preview_ttl, limits);
         let functions =
             FunctionCaller { table: Arc::clone(&table), recorder: recorder.clone(), bodies: options.bodies };
         let nodes = NodeList::new(
@@ -283,7 +283,7 @@ impl Node {
             Arc::clone(&this),
             settings.storage.data_dir.clone(),
         );
-        let certificates = PreviewCertificates::new(store.clone(), settings.preview_certificates);
+        let certificates = PreviewCertificates::new(store.clone(), settings.preview_certificates_per_week);
         let watched = StatusChecker {
             store: store.clone(),
             database: database.clone(),
@@ -313,7 +313,7 @@ impl Node {
             bodies: options.bodies,
             memory: table.memory().node_account(),
         };
-        let previews = settings.preview_age.map(|age| (deployer.clone(), age));
+        let previews = settings.preview_ttl.map(|age| (deployer.clone(), age));
         let git = GitService::new(
             apps,
             deployer,
@@ -323,8 +323,8 @@ impl Node {
             settings.connections.min_rate,
         );
         let pushes = git.clone();
-        let page = Page {
-            numbers: Arc::clone(&numbers),
+        let page = MetricsEndpoint {
+            edge: Arc::clone(&numbers),
             table: Arc::clone(&table),
             store: store.clone(),
             database_health: database,
@@ -359,7 +359,7 @@ impl Node {
             push_threads,
             fetch_threads,
             background,
-            audit_kept: settings.audit_kept,
+            audit_retention: settings.audit_retention,
             clock,
         })
     }
@@ -384,10 +384,9 @@ impl Node {
         let evicting = background.spawn(scripts.memory().clone().keep_headroom());
         let dropping = background.spawn(scripts.evict_idle());
         let store = self.store.clone();
-        let audit = self
-            .role
-            .manages()
-            .then(|| tokio::spawn(audit::run_retention(store.clone(), self.audit_kept, self.clock.clone())));
+        let audit = self.role.manages().then(|| {
+            tokio::spawn(audit::run_retention(store.clone(), self.audit_retention, self.clock.clone()))
+        });
         let cluster = self.cluster.map(|(cluster, membership)| (cluster, tokio::spawn(membership.run())));
         let previews = self
             .previews

@@ -1,49 +1,49 @@
-//! A word to people who wait: what takes longer than a second says so on the terminal, and for how long already.
+//! A progress line for operations that take longer than a second.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// From when on, and how often, it is said.
-const EVERY: Duration = Duration::from_secs(1);
+/// The delay before the first line and between updates.
+const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Back to the beginning of the line, with nothing on it.
-const CLEARED: &str = "\r\x1b[2K";
+/// Clears the line.
+const CLEAR_LINE: &str = "\r\x1b[2K";
 
-/// Something that goes on until this is dropped. Where standard error is no terminal, nothing is said.
+/// A running operation; ends when dropped. Prints nothing if standard error is not a terminal.
 pub(crate) struct Progress(Option<(Sender<()>, JoinHandle<()>)>);
 
 impl Progress {
-    /// `what` goes on from now.
-    pub(crate) fn of(what: &str) -> Self {
+    /// Starts the progress line of an operation.
+    pub(crate) fn start(operation: &str) -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb");
         if dumb || !io::stderr().is_terminal() {
             return Self(None);
         }
-        let what = crate::words::printable(what);
-        let (ended, end) = channel();
+        let operation = crate::render::printable(operation);
+        let (stop, stopped) = channel();
         let began = Instant::now();
         let thread = std::thread::Builder::new().spawn(move || {
-            let mut said = false;
-            while end.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                // A terminal that is gone is told nothing more.
-                let _ = write!(io::stderr(), "{CLEARED}{what} … {} s", began.elapsed().as_secs());
-                said = true;
+            let mut printed = false;
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                // The terminal can be closed.
+                let _ = write!(io::stderr(), "{CLEAR_LINE}{operation} … {} s", began.elapsed().as_secs());
+                printed = true;
             }
-            if said {
-                let _ = write!(io::stderr(), "{CLEARED}");
+            if printed {
+                let _ = write!(io::stderr(), "{CLEAR_LINE}");
             }
         });
-        // Where there is no thread to be had, the work goes on without a word.
-        Self(thread.ok().map(|thread| (ended, thread)))
+        // Without a thread, there is no progress line.
+        Self(thread.ok().map(|thread| (stop, thread)))
     }
 }
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some((ended, thread)) = self.0.take() {
-            drop(ended);
+        if let Some((stop, thread)) = self.0.take() {
+            drop(stop);
             let _ = thread.join();
         }
     }

@@ -1,4 +1,4 @@
-//! How a node runs: what flags, the environment, the file and secrets have said, in the types of those who work with it.
+//! The resolved settings of a node.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -20,95 +20,95 @@ use crate::edge::{BodyLimits, MetricsAccess, PushLimits, TrustedProxies};
 use crate::log::LogFormat;
 use crate::traces::TraceSettings;
 
-/// The address where people look for a server on their own machine.
-pub(crate) const USUAL_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+/// The default listen address.
+pub(crate) const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
-/// Where files are kept if nobody says where.
-pub(crate) const USUAL_DATA_DIR: &str = "picloud-data";
+/// The default data folder.
+pub(crate) const DEFAULT_DATA_DIR: &str = "picloud-data";
 
-/// The embedded database's file in the data folder.
+/// The file of the SQLite database in the data folder.
 const SQLITE_FILE: &str = "picloud.db";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// How a node runs.
+/// The settings of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// The address to listen on.
+    /// The listen address.
     pub(crate) listen: SocketAddr,
-    /// Where everything is kept.
+    /// The data folder and the database.
     pub(crate) storage: Storage,
-    /// What the node takes of a PostgreSQL.
+    /// The PostgreSQL connection pool.
     pub(crate) pool: Pool,
     /// The domain whose subdomains are apps.
     pub(crate) domain: Option<String>,
-    /// The URL that people use, where it is not the listening address.
+    /// The URL for users, if it differs from the listen address.
     pub(crate) public_url: Option<String>,
-    /// More names by which people reach the control plane.
-    pub(crate) own_names: Vec<String>,
-    /// Whether a domain is an app's only once that is proven.
-    pub(crate) domain_proof: bool,
-    /// The DNS server that is asked for proofs; without it those of the system.
+    /// Additional host names of the server.
+    pub(crate) server_names: Vec<String>,
+    /// Whether custom domains must be verified.
+    pub(crate) domain_verification: bool,
+    /// The DNS server for domain verification; `None` for the resolver of the system.
     pub(crate) dns_server: Option<SocketAddr>,
-    /// For how many new names of previews a week there are certificates.
-    pub(crate) preview_certificates: u32,
-    /// The proxies that may say who their clients are.
+    /// The maximum number of new preview hosts with certificates a week.
+    pub(crate) preview_certificates_per_week: u32,
+    /// The proxies whose X-Forwarded headers are trusted.
     pub(crate) trusted_proxies: TrustedProxies,
-    /// What the node does.
+    /// The role in a cluster.
     pub(crate) role: Role,
-    /// What people call the node; without it the name of the machine with the port.
+    /// The name of the node; `None` for the host name and port.
     pub(crate) node_name: Option<String>,
-    /// The admin token, where it is preset.
+    /// The admin token, if it is set.
     pub(crate) admin_token: Option<Secret>,
-    /// The file with the keys of secrets, where it is not one of the data folder.
+    /// The key file for secrets; `None` for the file in the data folder.
     pub(crate) secret_key_file: Option<PathBuf>,
-    /// Whether the first push to a name creates the app.
+    /// Whether the first push to a name creates an app.
     pub(crate) create_apps: bool,
-    /// For how long acts stay in the audit list.
-    pub(crate) audit_kept: Duration,
-    /// The age from which on the latest backup is too old.
+    /// Retention of audit events.
+    pub(crate) audit_retention: Duration,
+    /// The age at which the last backup is too old.
     pub(crate) backup_max_age: Option<Duration>,
-    /// The form of the log.
+    /// The format of the log.
     pub(crate) log_format: LogFormat,
-    /// Who may read the metrics.
+    /// Who can read the metrics.
     pub(crate) metrics: MetricsAccess,
-    /// Where traces go.
+    /// The OpenTelemetry collector.
     pub(crate) traces: TraceSettings,
-    /// The memory that the node has for its apps; without it a part of what the machine or the cgroup has.
+    /// The memory budget; `None` for a part of the memory of the machine or the cgroup.
     pub(crate) memory_bytes: Option<u64>,
-    /// What connections may take.
+    /// Limits of connections.
     pub(crate) connections: ConnectionLimits,
-    /// How long a client may take to send a body.
+    /// Limits of request bodies.
     pub(crate) bodies: BodyLimits,
-    /// What pushes may take.
+    /// Limits of pushes.
     pub(crate) pushes: PushLimits,
-    /// What a deploy may hold.
+    /// Limits of deploys.
     pub(crate) deploys: DeployLimits,
-    /// Which deploys are kept, and for how long what they and refs let go of.
+    /// Retention of deploys and unreachable objects.
     pub(crate) retention: DeployRetention,
-    /// What every app is granted that has no limits of its own.
+    /// Default limits of apps.
     pub(crate) limits: GrantedLimits,
-    /// How old a preview may become without a push.
-    pub(crate) preview_age: Option<Duration>,
-    /// What becomes of schedules' runs.
+    /// The time after the last push until a preview is deleted.
+    pub(crate) preview_ttl: Option<Duration>,
+    /// Limits of schedule runs.
     pub(crate) schedules: ScheduleLimits,
-    /// What is kept of executions and logs.
+    /// Limits of execution records and logs.
     pub(crate) records: RecordLimits,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: USUAL_ADDRESS,
-            storage: Storage { data_dir: PathBuf::from(USUAL_DATA_DIR), database_url: None },
+            listen: DEFAULT_ADDRESS,
+            storage: Storage { data_dir: PathBuf::from(DEFAULT_DATA_DIR), database_url: None },
             pool: Pool::default(),
             domain: None,
             public_url: None,
-            own_names: Vec::new(),
-            domain_proof: true,
+            server_names: Vec::new(),
+            domain_verification: true,
             dns_server: None,
-            // Half of what Let's Encrypt makes for a domain in a week.
-            preview_certificates: 25,
+            // Half of Let's Encrypt's weekly limit for a domain.
+            preview_certificates_per_week: 25,
             trusted_proxies: TrustedProxies::default(),
             role: Role::All,
             node_name: None,
@@ -116,7 +116,7 @@ impl Default for Settings {
             secret_key_file: None,
             create_apps: true,
             // A little more than a year.
-            audit_kept: DAY * 400,
+            audit_retention: DAY * 400,
             backup_max_age: Some(DAY * 7),
             log_format: LogFormat::Text,
             metrics: MetricsAccess::Token,
@@ -128,7 +128,7 @@ impl Default for Settings {
             deploys: DeployLimits::default(),
             retention: DeployRetention::default(),
             limits: GrantedLimits::default(),
-            preview_age: Some(DAY * 30),
+            preview_ttl: Some(DAY * 30),
             schedules: ScheduleLimits::default(),
             records: RecordLimits::default(),
         }
@@ -136,10 +136,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The names of the control plane. Where it is not said how people reach it, it is by the name of this machine, which a network of
-    /// one's own knows with `.local` behind it (RFC 6762).
-    pub(crate) fn own_names(&self, machine: &str) -> ServerNames {
-        let mut names = self.own_names.clone();
+    /// The host names of the server. Without a domain and a public URL, these are the host name of the machine and its mDNS name
+    /// (RFC 6762).
+    pub(crate) fn server_names(&self, machine: &str) -> ServerNames {
+        let mut names = self.server_names.clone();
         names.extend(self.public_url.as_deref().and_then(host_of_url).map(str::to_owned));
         if self.domain.is_none() && self.public_url.is_none() {
             names.extend([machine.to_owned(), format!("{machine}.local")]);
@@ -147,7 +147,7 @@ impl Settings {
         ServerNames::new(self.domain.as_deref(), names)
     }
 
-    /// Where the keys of secrets are.
+    /// The key file for secrets.
     pub(crate) fn key_file(&self) -> KeyFile {
         match &self.secret_key_file {
             Some(file) => KeyFile::External(file.clone()),
@@ -156,7 +156,7 @@ impl Settings {
     }
 }
 
-/// The host of a URL such as `https://pi.example.com:8443/`, where it has a name.
+/// The host name of a URL such as `https://pi.example.com:8443/`; `None` for IPv6 addresses.
 fn host_of_url(url: &str) -> Option<&str> {
     let authority = url.split_once("://")?.1.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
@@ -166,17 +166,17 @@ fn host_of_url(url: &str) -> Option<&str> {
     host.split(':').next()
 }
 
-/// Where everything is kept.
+/// The data folder and the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Storage {
-    /// The folder for what this node keeps.
+    /// The data folder.
     pub(crate) data_dir: PathBuf,
-    /// The URL of the PostgreSQL; without it there is an SQLite database in the folder.
+    /// The URL of a PostgreSQL database; `None` for SQLite in the data folder.
     pub(crate) database_url: Option<Secret>,
 }
 
 impl Storage {
-    /// The database.
+    /// The location of the database.
     pub(crate) fn location(&self) -> Location {
         match &self.database_url {
             Some(url) => Location::Postgres(url.value.clone()),
@@ -185,17 +185,17 @@ impl Storage {
     }
 }
 
-/// A secret and where it comes from. It is not shown by `Debug`.
+/// A secret and its source. `Debug` hides the value.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Secret {
     pub(crate) value: String,
-    /// For people: a variable, a file, a credential.
-    pub(crate) from: String,
+    /// Where the value comes from: a variable, a file or a credential.
+    pub(crate) source: String,
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret(… from {})", self.from)
+        write!(f, "Secret(… from {})", self.source)
     }
 }
 
@@ -204,23 +204,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_the_control_plane_are_those_that_are_said_or_the_machines() {
-        let usual = Settings::default().own_names("pi");
-        assert!(usual.contains("pi.local") && !usual.contains("pi.example.com"));
+    fn server_names_are_configured_or_those_of_the_machine() {
+        let default = Settings::default().server_names("pi");
+        assert!(default.contains("pi.local") && !default.contains("pi.example.com"));
         let named = Settings {
             public_url: Some("https://Pi.example.com:8443/x".to_owned()),
-            own_names: vec!["cloud.lan".to_owned()],
+            server_names: vec!["cloud.lan".to_owned()],
             ..Settings::default()
         };
-        let named = named.own_names("pi");
+        let named = named.server_names("pi");
         assert!(named.contains("pi.example.com") && named.contains("cloud.lan"));
         assert!(!named.contains("pi.local") && !named.contains("a.pi.example.com"));
         let below = Settings { domain: Some("example.com".to_owned()), ..Settings::default() };
-        assert!(below.own_names("pi").contains("a.b.example.com"));
+        assert!(below.server_names("pi").contains("a.b.example.com"));
     }
 
     #[test]
-    fn host_of_a_url_is_its_name() {
+    fn host_of_url_is_its_name() {
         for (url, host) in [
             ("https://a.b", Some("a.b")),
             ("http://u:p@a.b:80/c?d", Some("a.b")),

@@ -35,7 +35,7 @@ pub enum StoreError {
     Locked,
     /// PostgreSQL has cancelled a statement.
     #[error(
-        "the database cancelled a statement: it took longer than --database-statement-time, or an administrator cancelled it"
+        "the database cancelled a statement: it took longer than --database-statement-timeout, or an administrator cancelled it"
     )]
     Cancelled(#[source] sqlx::Error),
     /// All connections are in use.

@@ -91,7 +91,7 @@ impl AppLimit {
             Self::MemoryShare => "memory-share",
             Self::Disk => "disk",
             Self::Previews => "previews",
-            Self::ScheduleRuns => "schedule-runs",
+            Self::ScheduleRuns => "schedule-runs-per-minute",
             Self::Timeout => "timeout",
             Self::Operations => "operations",
             Self::ScriptMemory => "script-memory",

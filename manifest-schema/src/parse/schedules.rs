@@ -67,7 +67,7 @@ pub(super) fn check_run_rate(drafts: &[ScheduleDraft], ceiling: &Ceiling, source
         let message = format!(
             "the schedules together run up to {requested} times a minute, more than the {max} that {granted_by}"
         );
-        let raise = ceiling.help("schedule-runs", &requested.to_string());
+        let raise = ceiling.help("schedule-runs-per-minute", &requested.to_string());
         source.error_with(span.clone(), message, Some(format!("run some of them less often; {raise}")));
     }
 }

@@ -446,7 +446,7 @@ fn total_run_rate_is_limited_at_the_first_schedule_that_exceeds_it() {
         refused(&crons, 67),
         [
             "13:8 the schedules together run up to 70 times a minute, more than the 67 that the server grants the app \
-          | run some of them less often; an admin can raise it with  picloud apps limits hello --schedule-runs 70"
+          | run some of them less often; an admin can raise it with  picloud apps limits hello --schedule-runs-per-minute 70"
         ]
     );
     assert!(refused(&crons, 0)[0].starts_with("5:8 "), "{:?}", refused(&crons, 0));

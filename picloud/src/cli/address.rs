@@ -1,12 +1,12 @@
-//! Addresses as people write them: whole, as a port, or with the name of this machine that needs no looking up.
+//! Listen addresses and DNS server addresses on the command line.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 
-use crate::settings::USUAL_ADDRESS;
+use crate::settings::DEFAULT_ADDRESS;
 
-/// An address to listen on: `127.0.0.1:8080`, `localhost:8080`, `:8080` for all addresses of this machine, or `8080` for the usual one.
+/// A listen address: `127.0.0.1:8080`, `localhost:8080`, `:8080` for all addresses of this machine, or `8080` for 127.0.0.1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListenAddress(pub(crate) SocketAddr);
 
@@ -18,7 +18,7 @@ impl FromStr for ListenAddress {
             return Err(format!("write {} without {scheme}://", rest.trim_end_matches('/')));
         }
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Ok(Self(SocketAddr::new(USUAL_ADDRESS.ip(), port(text)?)));
+            return Ok(Self(SocketAddr::new(DEFAULT_ADDRESS.ip(), port(text)?)));
         }
         parse(text, None).map(Self)
     }
@@ -30,7 +30,7 @@ impl fmt::Display for ListenAddress {
     }
 }
 
-/// The address of a DNS server, at port 53 where no port is written.
+/// The address of a DNS server. The default port is 53.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct DnsAddress(pub(crate) SocketAddr);
 
@@ -42,16 +42,16 @@ impl FromStr for DnsAddress {
     }
 }
 
-fn parse(text: &str, usual_port: Option<u16>) -> Result<SocketAddr, String> {
+fn parse(text: &str, default_port: Option<u16>) -> Result<SocketAddr, String> {
     if let Ok(ip) = text.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
-        return match usual_port {
+        return match default_port {
             Some(port) => Ok(SocketAddr::new(ip, port)),
-            None => Err(format!("a port is missing; write {}", SocketAddr::new(ip, USUAL_ADDRESS.port()))),
+            None => Err(format!("a port is missing; write {}", SocketAddr::new(ip, DEFAULT_ADDRESS.port()))),
         };
     }
     let Some((host, number)) = text.rsplit_once(':') else {
         return Err(match text.eq_ignore_ascii_case("localhost") {
-            true => format!("a port is missing; write localhost:{}", USUAL_ADDRESS.port()),
+            true => format!("a port is missing; write localhost:{}", DEFAULT_ADDRESS.port()),
             false => "write an address with a port, such as 127.0.0.1:8080".to_owned(),
         });
     };
@@ -66,7 +66,7 @@ fn parse(text: &str, usual_port: Option<u16>) -> Result<SocketAddr, String> {
             Ok(ip) => ip,
             Err(_) => {
                 return Err(format!(
-                    "{host} is no address; write one such as 127.0.0.1:{port}, or 0.0.0.0:{port} for all of this machine"
+                    "{host} is not an IP address; write 127.0.0.1:{port}, or 0.0.0.0:{port} for all addresses of this machine"
                 ));
             }
         },
@@ -75,7 +75,7 @@ fn parse(text: &str, usual_port: Option<u16>) -> Result<SocketAddr, String> {
 }
 
 fn port(text: &str) -> Result<u16, String> {
-    text.parse().map_err(|_| format!("{text} is no port; they go from 0 to 65535"))
+    text.parse().map_err(|_| format!("invalid port `{text}`; ports are 0 to 65535"))
 }
 
 #[cfg(test)]
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn address_is_what_people_mean() {
+    fn listen_address_has_short_forms() {
         for (text, address) in [
             ("8080", "127.0.0.1:8080"),
             (":8080", "0.0.0.0:8080"),
@@ -103,28 +103,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused_with_what_to_write() {
-        for (text, words) in [
+    fn invalid_address_is_rejected_with_a_suggestion() {
+        for (text, message) in [
             ("", "write an address with a port, such as 127.0.0.1:8080"),
             ("http://localhost:8080/", "write localhost:8080 without http://"),
             ("0.0.0.0", "a port is missing; write 0.0.0.0:8080"),
             ("::1", "a port is missing; write [::1]:8080"),
             ("localhost", "a port is missing; write localhost:8080"),
-            ("99999", "99999 is no port; they go from 0 to 65535"),
-            ("127.0.0.1:x", "x is no port; they go from 0 to 65535"),
-            ("127.0.0.1:", " is no port; they go from 0 to 65535"),
+            ("99999", "invalid port `99999`; ports are 0 to 65535"),
+            ("127.0.0.1:x", "invalid port `x`; ports are 0 to 65535"),
+            ("127.0.0.1:", "invalid port ``; ports are 0 to 65535"),
             ("fe80::1:2:3:4:5:6:8080", "write an IPv6 address in brackets: [fe80::1:2:3:4:5:6]:8080"),
             (
                 "pi.local:80",
-                "pi.local is no address; write one such as 127.0.0.1:80, or 0.0.0.0:80 for all of this machine",
+                "pi.local is not an IP address; write 127.0.0.1:80, or 0.0.0.0:80 for all addresses of this machine",
             ),
         ] {
-            assert_eq!(listen(text), Err(words.to_owned()), "{text}");
+            assert_eq!(listen(text), Err(message.to_owned()), "{text}");
         }
     }
 
     #[test]
-    fn dns_server_is_at_its_usual_port() {
+    fn dns_server_has_a_default_port() {
         let dns = |text: &str| text.parse().map(|DnsAddress(address)| address.to_string());
         assert_eq!(dns("192.168.1.1"), Ok("192.168.1.1:53".to_owned()));
         assert_eq!(dns("[fe80::1]:5353"), Ok("[fe80::1]:5353".to_owned()));

@@ -1,118 +1,118 @@
-//! Verbs about an app: its logs, its executions, its deploys.
+//! Arguments of the commands about an app: logs, executions, previews, domains, deploys.
 
 use clap::{Args, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{DomainName, NameError};
 
-use super::listing::{IdPrefix, PageOptions};
-use super::quantity::Ago;
-use crate::client::{AppOption, ClientOptions, completing};
+use super::listing::{IdPrefix, PageArgs};
+use super::units::DurationValue;
+use crate::client::{AppArg, ClientArgs, completion};
 
-/// Which lines are printed.
+/// Arguments of `picloud logs`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct LogsOptions {
-    /// Go on printing lines as they come in, from all nodes, until Ctrl-C.
+pub(crate) struct LogsArgs {
+    /// Follow: print new lines of all nodes until Ctrl-C.
     #[arg(short, long)]
     pub(crate) follow: bool,
 
-    /// Lines of this script alone, a path such as greet.rhai.
-    #[arg(long)]
+    /// Only lines of this script, such as greet.rhai.
+    #[arg(long, value_name = "PATH")]
     pub(crate) script: Option<String>,
 
-    /// Lines of this level or a higher one.
+    /// Minimum level.
     #[arg(long, value_enum)]
     pub(crate) level: Option<Level>,
 
-    /// Lines of this execution only: an answer's `picloud-execution`, or its beginning.
+    /// Only lines of this execution: the id in the `picloud-execution` response header, or a unique prefix of it.
     #[arg(long, value_name = "ID")]
     pub(crate) execution: Option<IdPrefix>,
 
-    /// Lines of so long ago or later, such as 90s, 10m, 2h or 7d.
-    #[arg(long, value_name = "AGO")]
-    pub(crate) since: Option<Ago>,
+    /// Only lines of the last DURATION, such as 90s, 10m, 2h or 7d.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) since: Option<DurationValue>,
 
-    /// How many of the lines that are there already are printed.
+    /// Maximum number of existing lines to print.
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub(crate) limit: u32,
 
-    /// Lines before: where the list of those after begins, which it says.
-    #[arg(long, value_name = "PLACE", conflicts_with = "follow")]
+    /// Print lines before this cursor. The last line of a page prints the cursor of the next page.
+    #[arg(long, value_name = "CURSOR", conflicts_with = "follow")]
     pub(crate) before: Option<String>,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
-/// What ran: a list, or one of them.
+/// Arguments of `picloud executions`.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct ExecutionsNoun {
+pub(crate) struct ExecutionsArgs {
     #[command(subcommand)]
-    pub(crate) verb: Option<ExecutionsVerb>,
+    pub(crate) command: Option<ExecutionsCommand>,
 
-    /// Show this one: short for `executions show`.
+    /// Show this execution: short for `executions show`.
     #[arg(value_name = "ID")]
     pub(crate) execution: Option<IdPrefix>,
 
     #[command(flatten)]
-    pub(crate) list: ExecutionsOptions,
+    pub(crate) list: ListExecutionsArgs,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum ExecutionsVerb {
-    /// List what ran.
-    List(ExecutionsOptions),
-    /// Show one whole, with its log and the line of the script where it failed.
-    Show(ExecutionOption),
+pub(crate) enum ExecutionsCommand {
+    /// List the latest executions.
+    List(ListExecutionsArgs),
+    /// Show an execution with its log and, if it failed, the source line.
+    Show(ExecutionArgs),
 }
 
-/// One execution.
+/// Arguments of `picloud executions show`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ExecutionOption {
-    /// Its id, or as much of the beginning as no other one has.
+pub(crate) struct ExecutionArgs {
+    /// Id of the execution, or a unique prefix of it.
     #[arg(value_name = "ID")]
     pub(crate) execution: IdPrefix,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
-/// Which executions are listed.
+/// Arguments of `picloud executions list`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct ExecutionsOptions {
-    /// Those of this branch.
-    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
+pub(crate) struct ListExecutionsArgs {
+    /// Only this branch.
+    #[arg(long, add = ArgValueCompleter::new(completion::branches))]
     pub(crate) branch: Option<String>,
 
-    /// Those that failed.
+    /// Only failed executions.
     #[arg(long)]
     pub(crate) failed: bool,
 
-    /// Those of this script, a path such as greet.rhai.
-    #[arg(long)]
+    /// Only executions of this script, such as greet.rhai.
+    #[arg(long, value_name = "PATH")]
     pub(crate) script: Option<String>,
 
-    /// Those that this started.
+    /// Only executions with this trigger.
     #[arg(long, value_enum)]
     pub(crate) trigger: Option<Trigger>,
 
     #[command(flatten)]
-    pub(crate) page: PageOptions,
+    pub(crate) page: PageArgs,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
-/// How much a line matters.
+/// A log level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Level {
     Trace,
@@ -121,7 +121,7 @@ pub(crate) enum Level {
     Error,
 }
 
-/// What starts a script.
+/// The trigger of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Trigger {
     Http,
@@ -130,7 +130,7 @@ pub(crate) enum Trigger {
 }
 
 impl Level {
-    /// The level as the API has it.
+    /// The name in the API.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Trace => "trace",
@@ -142,7 +142,7 @@ impl Level {
 }
 
 impl Trigger {
-    /// The trigger as the API has it.
+    /// The name in the API.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -152,140 +152,141 @@ impl Trigger {
     }
 }
 
-/// A verb about an app, and nothing more.
+/// The app and the server of a command.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct AppVerb {
+pub(crate) struct AppArgs {
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
-/// What is done about previews.
+/// Arguments of `picloud previews`.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct PreviewsOptions {
+pub(crate) struct PreviewsArgs {
     #[command(subcommand)]
-    pub(crate) verb: Option<PreviewsVerb>,
+    pub(crate) command: Option<PreviewsCommand>,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum PreviewsVerb {
-    /// List what is live on each branch.
-    List(AppVerb),
-    /// Let the schedules of a preview run by the clock, from now on.
-    Schedule(PreviewOption),
-    /// Let the schedules of a preview run no more.
-    Unschedule(PreviewOption),
+pub(crate) enum PreviewsCommand {
+    /// List the live deploy of each branch.
+    List(AppArgs),
+    /// Enable the schedules of a preview.
+    Schedule(PreviewArgs),
+    /// Disable the schedules of a preview.
+    Unschedule(PreviewArgs),
 }
 
-/// One preview.
+/// A preview.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct PreviewOption {
-    /// The branch, as git names it.
-    #[arg(add = ArgValueCompleter::new(completing::branches))]
+pub(crate) struct PreviewArgs {
+    /// Git branch of the preview.
+    #[arg(add = ArgValueCompleter::new(completion::branches))]
     pub(crate) branch: String,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum DomainsVerb {
-    /// List the domains that an app names or holds, and what proves those that are pending.
+pub(crate) enum DomainsCommand {
+    /// List the domains of an app, and the DNS records that verify pending ones.
     List {
         #[command(flatten)]
-        app: AppOption,
+        app: AppArg,
 
         #[command(flatten)]
-        client: ClientOptions,
+        client: ClientArgs,
     },
-    /// Ask DNS whether a domain is the app's, and have the app answer there.
-    Verify(DomainOption),
-    /// Have the app answer at a domain without a proof, as an admin.
-    Approve(DomainOption),
-    /// Have the app answer at a domain no longer, so that another one can have it.
-    Release(DomainOption),
+    /// Verify a domain by its DNS record, and serve the app there.
+    Verify(DomainArgs),
+    /// Approve a domain without a DNS record; requires an admin token.
+    Approve(DomainArgs),
+    /// Release a domain, so that another app can use it.
+    Release(DomainArgs),
 }
 
-/// One domain of an app.
+/// A domain of an app.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct DomainOption {
-    /// The domain, as the manifest names it.
+pub(crate) struct DomainArgs {
+    /// Domain in the manifest.
     #[arg(value_parser = parse_domain)]
     pub(crate) domain: DomainName,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
 fn parse_domain(text: &str) -> Result<DomainName, NameError> {
     DomainName::new(&text.to_ascii_lowercase())
 }
 
-/// What was live: a list, or going back in it.
+/// Arguments of `picloud deploys`.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
-pub(crate) struct DeploysNoun {
+pub(crate) struct DeploysArgs {
     #[command(subcommand)]
-    pub(crate) verb: Option<DeploysVerb>,
+    pub(crate) command: Option<DeploysCommand>,
 
     #[command(flatten)]
-    pub(crate) list: DeploysOptions,
+    pub(crate) list: ListDeploysArgs,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-pub(crate) enum DeploysVerb {
-    /// List what was live when, and by whom.
-    List(DeploysOptions),
-    /// Make an earlier deploy live again, without a repository.
-    Rollback(RollbackOptions),
+pub(crate) enum DeploysCommand {
+    /// List the latest deploys.
+    List(ListDeploysArgs),
+    /// Roll back to an earlier deploy, without a repository.
+    Rollback(RollbackArgs),
 }
 
-/// Which deploys are listed.
+/// Arguments of `picloud deploys list`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct DeploysOptions {
-    /// Those of this branch.
-    #[arg(long, add = ArgValueCompleter::new(completing::branches))]
+pub(crate) struct ListDeploysArgs {
+    /// Only this branch.
+    #[arg(long, add = ArgValueCompleter::new(completion::branches))]
     pub(crate) branch: Option<String>,
 
     #[command(flatten)]
-    pub(crate) page: PageOptions,
+    pub(crate) page: PageArgs,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }
 
-/// To which deploy is gone back.
+/// Arguments of `picloud rollback`.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct RollbackOptions {
-    /// The number of the deploy, as `picloud deploys` lists it; without it the one before what is live was first deployed.
+pub(crate) struct RollbackArgs {
+    /// Deploy to roll back to, by its number in `picloud deploys`. The default is the deploy before the live commit was first
+    /// deployed.
     #[arg(value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) deploy: Option<u64>,
 
-    /// Why: kept with the new deploy, and shown by `picloud deploys`.
+    /// Reason for the rollback, shown by `picloud deploys`.
     #[arg(short = 'm', long, value_name = "TEXT")]
     pub(crate) message: Option<String>,
 
     #[command(flatten)]
-    pub(crate) app: AppOption,
+    pub(crate) app: AppArg,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }

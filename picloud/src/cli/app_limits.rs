@@ -1,4 +1,4 @@
-//! What every app is granted, and what one app is granted of its own.
+//! Limits of apps: the defaults for all apps, and the limits of one app.
 
 use std::fmt::Display;
 use std::str::FromStr;
@@ -9,66 +9,66 @@ use manifest_schema::limits::Limits;
 use manifest_schema::name::AppName;
 use platform::limits::{AppLimit, GrantedLimits, check_ranges};
 
-use super::misuse::Misuse;
-use super::quantity::{Size, Time};
-use crate::client::{ClientOptions, completing};
+use super::units::{DurationValue, Size};
+use super::usage_error::UsageError;
+use crate::client::{ClientArgs, completion};
 
-/// What every app is granted that has no limits of its own (`picloud apps limits`).
+/// Default limits of apps.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Limits of each app; `picloud apps limits` sets others for one")]
+#[command(next_help_heading = "App limits (defaults; `picloud apps limits` overrides them for an app)")]
 pub(crate) struct AppLimitFlags {
-    /// How much of the node's memory an app can hold at once; without it half of --memory.
-    #[arg(long, env = "PICLOUD_APP_MEMORY_SHARE")]
+    /// Maximum memory of this node that an app can use. The default is half of --memory.
+    #[arg(long, env = "PICLOUD_APP_MEMORY_SHARE", value_name = "SIZE")]
     pub(crate) app_memory_share: Option<Size>,
 
-    /// How much an app's repository can take in the database.
-    #[arg(long, env = "PICLOUD_APP_DISK", default_value_t = AppLimitFlags::default().app_disk)]
+    /// Maximum size of an app's repository in the database.
+    #[arg(long, env = "PICLOUD_APP_DISK", value_name = "SIZE", default_value_t = AppLimitFlags::default().app_disk)]
     pub(crate) app_disk: Size,
 
-    /// How many previews of an app can be live.
-    #[arg(long, env = "PICLOUD_APP_PREVIEWS", default_value_t = AppLimitFlags::default().app_previews)]
+    /// Maximum number of live previews of an app.
+    #[arg(long, env = "PICLOUD_APP_PREVIEWS", value_name = "NUMBER", default_value_t = AppLimitFlags::default().app_previews)]
     pub(crate) app_previews: usize,
 
-    /// How many executions a minute the schedules of an app can start.
-    #[arg(long, env = "PICLOUD_APP_SCHEDULE_RUNS", default_value_t = AppLimitFlags::default().app_schedule_runs)]
-    pub(crate) app_schedule_runs: u32,
+    /// Maximum number of runs a minute that the schedules of an app can start.
+    #[arg(long, env = "PICLOUD_APP_SCHEDULE_RUNS_PER_MINUTE", value_name = "NUMBER", default_value_t = AppLimitFlags::default().app_schedule_runs_per_minute)]
+    pub(crate) app_schedule_runs_per_minute: u32,
 
-    /// The longest `timeout` that a manifest can ask for.
-    #[arg(long, env = "PICLOUD_APP_TIMEOUT", default_value_t = AppLimitFlags::default().app_timeout)]
-    pub(crate) app_timeout: Time,
+    /// Maximum `timeout` in a manifest.
+    #[arg(long, env = "PICLOUD_APP_TIMEOUT", value_name = "DURATION", default_value_t = AppLimitFlags::default().app_timeout)]
+    pub(crate) app_timeout: DurationValue,
 
-    /// The most `operations` that a manifest can ask for.
-    #[arg(long, env = "PICLOUD_APP_OPERATIONS", default_value_t = AppLimitFlags::default().app_operations)]
+    /// Maximum `operations` in a manifest.
+    #[arg(long, env = "PICLOUD_APP_OPERATIONS", value_name = "NUMBER", default_value_t = AppLimitFlags::default().app_operations)]
     pub(crate) app_operations: u64,
 
-    /// The most `memory` that a manifest can ask for.
-    #[arg(long, env = "PICLOUD_APP_SCRIPT_MEMORY", default_value_t = AppLimitFlags::default().app_script_memory)]
+    /// Maximum `memory` in a manifest.
+    #[arg(long, env = "PICLOUD_APP_SCRIPT_MEMORY", value_name = "SIZE", default_value_t = AppLimitFlags::default().app_script_memory)]
     pub(crate) app_script_memory: Size,
 
-    /// The longest `body` that a manifest can ask for.
-    #[arg(long, env = "PICLOUD_APP_BODY", default_value_t = AppLimitFlags::default().app_body)]
+    /// Maximum `body` in a manifest.
+    #[arg(long, env = "PICLOUD_APP_BODY", value_name = "SIZE", default_value_t = AppLimitFlags::default().app_body)]
     pub(crate) app_body: Size,
 
-    /// The most `concurrency` that a manifest can ask for.
-    #[arg(long, env = "PICLOUD_APP_CONCURRENCY", default_value_t = AppLimitFlags::default().app_concurrency)]
+    /// Maximum `concurrency` in a manifest.
+    #[arg(long, env = "PICLOUD_APP_CONCURRENCY", value_name = "NUMBER", default_value_t = AppLimitFlags::default().app_concurrency)]
     pub(crate) app_concurrency: u32,
 
-    /// How many schedules a manifest can declare.
-    #[arg(long, env = "PICLOUD_APP_SCHEDULES", default_value_t = AppLimitFlags::default().app_schedules)]
+    /// Maximum number of schedules in a manifest.
+    #[arg(long, env = "PICLOUD_APP_SCHEDULES", value_name = "NUMBER", default_value_t = AppLimitFlags::default().app_schedules)]
     pub(crate) app_schedules: usize,
 }
 
 impl AppLimitFlags {
-    /// What the flags grant every app.
+    /// Resolves the flags to limits.
     ///
     /// # Errors
-    /// A limit cannot have such a value.
-    pub(super) fn resolve(&self) -> Result<GrantedLimits, Misuse> {
+    /// A value is out of range.
+    pub(super) fn resolve(&self) -> Result<GrantedLimits, UsageError> {
         let limits = GrantedLimits {
             memory_share: self.app_memory_share.map(|Size(bytes)| bytes),
             disk: self.app_disk.0,
             previews: self.app_previews,
-            schedule_runs: self.app_schedule_runs,
+            schedule_runs: self.app_schedule_runs_per_minute,
             executions: Limits {
                 timeout: self.app_timeout.0,
                 operations: self.app_operations,
@@ -79,7 +79,7 @@ impl AppLimitFlags {
             schedules: self.app_schedules,
         };
         let values = AppLimit::ALL.map(|limit| (limit, limits.get(limit)));
-        check_ranges(&values).map_err(Misuse::AppLimit)?;
+        check_ranges(&values).map_err(UsageError::AppLimit)?;
         Ok(limits)
     }
 }
@@ -92,8 +92,8 @@ impl Default for AppLimitFlags {
             app_memory_share: memory_share.map(Size),
             app_disk: Size(disk),
             app_previews: previews,
-            app_schedule_runs: schedule_runs,
-            app_timeout: Time(executions.timeout),
+            app_schedule_runs_per_minute: schedule_runs,
+            app_timeout: DurationValue(executions.timeout),
             app_operations: executions.operations,
             app_script_memory: Size(executions.memory),
             app_body: Size(executions.body),
@@ -118,7 +118,7 @@ impl<T: FromStr<Err: Display>> FromStr for OrDefault<T> {
     }
 }
 
-/// A number that is not negative.
+/// A whole number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Number(pub(crate) u64);
 
@@ -130,53 +130,53 @@ impl FromStr for Number {
     }
 }
 
-/// The limits of an app, shown or changed. Each takes a value, or `default` for what the server grants every app.
+/// Shows the limits of an app, or changes them.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct AppLimitsOption {
-    /// The app; without it that of the `picloud` git remote.
-    #[arg(value_name = "APP", env = "PICLOUD_APP", add = ArgValueCompleter::new(completing::apps))]
+pub(crate) struct AppLimitsArgs {
+    /// App. The default is the app of the `picloud` git remote.
+    #[arg(value_name = "APP", env = "PICLOUD_APP", add = ArgValueCompleter::new(completion::apps))]
     pub(crate) app: Option<AppName>,
 
-    /// How much of each node's memory it can hold at once.
+    /// Maximum memory that the app can use on each node, or `default`.
     #[arg(long, value_name = "SIZE")]
     pub(crate) memory_share: Option<OrDefault<Size>>,
 
-    /// How much its repository can take in the database.
+    /// Maximum size of the app's repository in the database, or `default`.
     #[arg(long, value_name = "SIZE")]
     pub(crate) disk: Option<OrDefault<Size>>,
 
-    /// How many of its previews can be live.
+    /// Maximum number of live previews, or `default`.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) previews: Option<OrDefault<Number>>,
 
-    /// How many executions a minute its schedules can start.
+    /// Maximum number of runs a minute that the app's schedules can start, or `default`.
     #[arg(long, value_name = "NUMBER")]
-    pub(crate) schedule_runs: Option<OrDefault<Number>>,
+    pub(crate) schedule_runs_per_minute: Option<OrDefault<Number>>,
 
-    /// The longest `timeout` that its manifest can ask for.
+    /// Maximum `timeout` in the manifest, or `default`.
     #[arg(long, value_name = "DURATION")]
-    pub(crate) timeout: Option<OrDefault<Time>>,
+    pub(crate) timeout: Option<OrDefault<DurationValue>>,
 
-    /// The most `operations` that its manifest can ask for.
+    /// Maximum `operations` in the manifest, or `default`.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) operations: Option<OrDefault<Number>>,
 
-    /// The most `memory` that its manifest can ask for.
+    /// Maximum `memory` in the manifest, or `default`.
     #[arg(long, value_name = "SIZE")]
     pub(crate) script_memory: Option<OrDefault<Size>>,
 
-    /// The longest `body` that its manifest can ask for.
+    /// Maximum `body` in the manifest, or `default`.
     #[arg(long, value_name = "SIZE")]
     pub(crate) body: Option<OrDefault<Size>>,
 
-    /// The most `concurrency` that its manifest can ask for.
+    /// Maximum `concurrency` in the manifest, or `default`.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) concurrency: Option<OrDefault<Number>>,
 
-    /// How many schedules its manifest can declare.
+    /// Maximum number of schedules in the manifest, or `default`.
     #[arg(long, value_name = "NUMBER")]
     pub(crate) schedules: Option<OrDefault<Number>>,
 
     #[command(flatten)]
-    pub(crate) client: ClientOptions,
+    pub(crate) client: ClientArgs,
 }

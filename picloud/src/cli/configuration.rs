@@ -1,7 +1,7 @@
-//! Where settings come from: flags, then the environment, then `picloud.conf`, then what they are by themselves.
+//! The sources of settings, in order of precedence: flags, the environment, `picloud.conf`, defaults.
 //!
-//! The file's keys are the flags' names with `_` for `-`, and its values go the flags' own way: what is no flag is no
-//! setting, and what a flag refuses is refused here, with its span in the file.
+//! A key of the file is the name of a flag with `_` for `-`. The value parser of the flag validates the value; its error is
+//! reported with the location in the file.
 
 use std::ffi::OsString;
 use std::fs;
@@ -9,76 +9,94 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::builder::Resettable;
-use clap::error::ErrorKind;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command, FromArgMatches as _};
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Span, Suggestions};
 use manifest_schema::settings::{self, Setting};
 
-use super::given::Given;
+use super::commands::{self, Cli};
+use super::effective_setting::EffectiveSetting;
 use super::habits;
-use super::misuse::Misuse;
-use super::verbs::{self, Cli, Verb};
+use super::removed_flags;
+use super::usage_error::UsageError;
 
-/// The file that is read where no other one is named.
+/// The default config file.
 const DEFAULT_FILE: &str = "/etc/picloud/picloud.conf";
 
-/// The variable that names another one.
-const FILE_VARIABLE: &str = "PICLOUD_CONFIG";
+/// The variable with the path of the config file.
+const CONFIG_VARIABLE: &str = "PICLOUD_CONFIG";
 
-/// The verbs that read the file.
-const READERS: [&str; 3] = ["serve", "backup", "restore"];
+/// The commands that read the config file.
+const CONFIG_COMMANDS: [&str; 3] = ["serve", "backup", "restore"];
 
-/// The verb whose flags the settings are; the others have some of them.
+/// The command whose flags are the settings; the other commands have some of them.
 const SERVE: &str = "serve";
 
-/// Flags that are no settings.
-const NOT_IN_THE_FILE: [&str; 5] = ["config", "check-config", "credentials-directory", "help", "version"];
+/// Flags that cannot be set in the config file.
+const FLAGS_ONLY: [&str; 5] = ["config", "check-config", "credentials-directory", "help", "version"];
 
-/// What holds a secret, and what says where it is kept.
+/// Secrets, which the config file must not contain, and the setting for the file of each.
 const SECRETS: [(&str, &str); 2] =
     [("admin_token", "admin_token_file"), ("database_url", "database_url_file")];
 
-/// Variables that are read elsewhere, of those that begin alike.
+/// Variables with the prefix `PICLOUD_` that belong to no flag.
 const OTHER_VARIABLES: [&str; 4] =
     ["PICLOUD_ADMIN_TOKEN", "PICLOUD_LOG", "PICLOUD_TOKEN", "PICLOUD_COMPLETE"];
 
-/// What the command line, the environment and the file say.
+/// The parsed command line, environment and config file.
 pub(crate) struct Parsed {
-    pub(crate) verb: Verb,
-    /// Which flags of the verb are set, and where.
-    pub(crate) given: Vec<Given>,
+    pub(crate) command: super::Command,
+    /// The settings that differ from the defaults, and their sources.
+    pub(crate) settings: Vec<EffectiveSetting>,
 }
 
-/// Reads the command line, and all that settings come from.
-pub(crate) fn read(arguments: Vec<OsString>) -> Result<Parsed, Misuse> {
-    let mut command = without_empty_variables(verbs::command());
-    let verb = arguments.get(1).and_then(|verb| verb.to_str()).map(str::to_owned);
+/// Parses the command line, the environment and the config file.
+pub(crate) fn parse(arguments: Vec<OsString>) -> Result<Parsed, UsageError> {
+    let mut command = without_empty_variables(commands::command());
+    let first = arguments.get(1).and_then(|first| first.to_str()).map(str::to_owned);
     let mut file = None;
-    if let Some(verb) = verb.filter(|verb| READERS.contains(&verb.as_str())) {
-        if verb == SERVE {
-            refuse_misspelt_variables(&command)?;
+    if let Some(name) = first.as_deref().filter(|name| CONFIG_COMMANDS.contains(name)) {
+        if name == SERVE {
+            check_variables(&command)?;
         }
-        if let Some((path, text)) = text_of_file(&arguments)? {
-            let settings = checked(&command, &path, &text).map_err(Misuse::File)?;
-            command = command.mut_subcommand(&verb, |verb| with_defaults(verb, &settings));
+        if let Some((path, text)) = read_file(&arguments)? {
+            let settings = validate(&command, &path, &text).map_err(UsageError::File)?;
+            command = command.mut_subcommand(name, |serve| with_defaults(serve, &settings));
             file = Some((path, settings));
         }
     }
-    let first = arguments.get(1).and_then(|first| first.to_str()).map(str::to_owned);
-    let matches = command.clone().try_get_matches_from(arguments).map_err(|error| {
-        // clap would name a verb that is spelt much the same, and is another one.
-        let here = first.as_deref().and_then(habits::said_here);
-        match (error.kind(), first, here) {
-            (ErrorKind::InvalidSubcommand, Some(word), Some(here)) => Misuse::Habit { word, here },
-            _ => Misuse::Flags(error),
-        }
-    })?;
-    let Cli { verb } = Cli::from_arg_matches(&matches).map_err(Misuse::Flags)?;
-    Ok(Parsed { given: given(&command, &matches, file.as_ref()), verb })
+    let matches = command
+        .clone()
+        .try_get_matches_from(arguments)
+        .map_err(|error| usage_error(error, first.as_deref()))?;
+    let Cli { command: parsed } = Cli::from_arg_matches(&matches).map_err(UsageError::Flags)?;
+    Ok(Parsed { settings: effective(&command, &matches, file.as_ref()), command: parsed })
 }
 
-/// A variable that is empty is not set, as systemd's units and Compose files leave them.
+/// Replaces clap's error for a removed flag and for a command of another platform.
+fn usage_error(error: clap::Error, first: Option<&str>) -> UsageError {
+    let argument = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => {
+            Some(argument.split('=').next().unwrap_or_default().to_owned())
+        }
+        _ => None,
+    };
+    let replacement = argument.as_deref().and_then(removed_flags::flag);
+    let help = first.and_then(habits::help);
+    match (error.kind(), argument, replacement, first, help) {
+        (ErrorKind::UnknownArgument, Some(name), Some(replacement), _, _) => {
+            UsageError::Removed { name, replacement }
+        }
+        // clap would suggest a command that is spelled similarly.
+        (ErrorKind::InvalidSubcommand, _, _, Some(word), Some(help)) => {
+            UsageError::Habit { word: word.to_owned(), help }
+        }
+        _ => UsageError::Flags(error),
+    }
+}
+
+/// Treats empty variables as unset, since systemd units and Compose files leave them empty.
 fn without_empty_variables(command: Command) -> Command {
     let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     command
@@ -86,8 +104,8 @@ fn without_empty_variables(command: Command) -> Command {
         .mut_subcommands(without_empty_variables)
 }
 
-/// The file that is named, or the default one if it is there.
-fn text_of_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, Misuse> {
+/// Reads the config file that is set, or the default one if it exists.
+fn read_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, UsageError> {
     let flag = arguments.iter().enumerate().find_map(|(index, argument)| {
         let argument = argument.to_str()?;
         match argument.strip_prefix("--config")? {
@@ -96,17 +114,17 @@ fn text_of_file(arguments: &[OsString]) -> Result<Option<(PathBuf, Vec<u8>)>, Mi
         }
     });
     let named =
-        flag.or_else(|| std::env::var_os(FILE_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
+        flag.or_else(|| std::env::var_os(CONFIG_VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from));
     let path = named.clone().unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     match fs::read(&path) {
         Ok(text) => Ok(Some((path, text))),
         Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => Ok(None),
-        Err(source) => Err(Misuse::Unreadable { path, source }),
+        Err(source) => Err(UsageError::Unreadable { path, source }),
     }
 }
 
-/// The settings of the file, if each is one and its flag takes its value.
-fn checked(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, Diagnostics> {
+/// Parses the config file and validates each of its settings.
+fn validate(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, Diagnostics> {
     let file = path.display().to_string();
     let settings = settings::read(&file, text)?;
     let known: Vec<String> = command
@@ -114,29 +132,36 @@ fn checked(command: &Command, path: &Path, text: &[u8]) -> Result<Vec<Setting>, 
         .into_iter()
         .flat_map(Command::get_arguments)
         .filter_map(Arg::get_long)
-        .filter(|long| !NOT_IN_THE_FILE.contains(long))
+        .filter(|long| !FLAGS_ONLY.contains(long))
         .map(|long| long.replace('-', "_"))
         .collect();
     let mut diagnostics = Diagnostics::default();
     let mut suggestions = Suggestions::default();
     for setting in &settings {
         let key_span = Some(setting.key_span.clone());
-        if let Some((name, kept)) = SECRETS.iter().find(|(name, _)| *name == setting.key) {
-            let words = format!("`{name}` is a secret, and does not stand here");
-            let help = format!("put it into a file of its own, and name that with `{kept}`");
-            // The line is shown without what it gives away.
-            let span = key_span.map(|span| Span { source: (*name).to_owned(), ..span });
-            diagnostics.add(Diagnostic::error(&file, span, words).with_help(help));
+        if let Some((name, file_setting)) = SECRETS.iter().find(|(name, _)| *name == setting.key) {
+            let message = format!("`{name}` is a secret and must not be in this file");
+            let help = format!("write it to a separate file and set `{file_setting}` to its path");
+            // The diagnostic does not show the value.
+            let place = key_span.map(|place| Span { source: (*name).to_owned(), ..place });
+            diagnostics.add(Diagnostic::error(&file, place, message).with_help(help));
+        } else if let Some(replacement) = removed_flags::key(&setting.key) {
+            let message = format!("`{}` was removed", setting.key);
+            let help = format!("replace it with `{replacement}`");
+            diagnostics.add(Diagnostic::error(&file, key_span, message).with_help(help));
         } else if !known.contains(&setting.key) {
             let diagnostic = Diagnostic::error(&file, key_span, format!("unknown setting `{}`", setting.key));
             let near = suggestions.did_you_mean(&setting.key, known.iter().map(String::as_str));
-            diagnostics
-                .add(diagnostic.with_help(near.unwrap_or_else(|| "see  picloud serve --help".to_owned())));
+            diagnostics.add(
+                diagnostic.with_help(
+                    near.unwrap_or_else(|| "run  picloud serve --help  for all settings".to_owned()),
+                ),
+            );
         } else if let Some(arg) = argument(command.find_subcommand(SERVE), &setting.key)
-            && let Some(words) = refusal(arg, &setting.value)
+            && let Some(message) = value_error(arg, &setting.value)
         {
-            let words = format!("`{}`: {words}", setting.key);
-            diagnostics.add(Diagnostic::error(&file, Some(setting.value_span.clone()), words));
+            let message = format!("`{}`: {message}", setting.key);
+            diagnostics.add(Diagnostic::error(&file, Some(setting.value_span.clone()), message));
         }
     }
     if diagnostics.errors() > 0 { Err(diagnostics) } else { Ok(settings) }
@@ -147,12 +172,12 @@ fn argument<'c>(command: Option<&'c Command>, key: &str) -> Option<&'c Arg> {
     command?.get_arguments().find(|arg| arg.get_long() == Some(&long))
 }
 
-/// What the flag says to a value that it does not take.
-fn refusal(arg: &Arg, value: &str) -> Option<String> {
+/// Why a flag does not accept a value.
+fn value_error(arg: &Arg, value: &str) -> Option<String> {
     let long = arg.get_long()?;
     let probe = Command::new("probe").no_binary_name(true).disable_help_flag(true).arg(arg.clone());
     let error = probe.try_get_matches_from([format!("--{long}={value}")]).err()?;
-    // `error: invalid value 'x' for '--listen <LISTEN>': why`, and more lines with what is possible.
+    // `error: invalid value 'x' for '--listen <LISTEN>': why`, followed by a line with the possible values.
     let text = error.to_string();
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
@@ -167,18 +192,19 @@ fn refusal(arg: &Arg, value: &str) -> Option<String> {
     })
 }
 
-fn with_defaults(verb: Command, settings: &[Setting]) -> Command {
-    settings.iter().fold(verb, |verb, setting| {
-        let Some(id) = argument(Some(&verb), &setting.key).map(|arg| arg.get_id().clone()) else {
-            return verb;
+fn with_defaults(serve: Command, settings: &[Setting]) -> Command {
+    settings.iter().fold(serve, |serve, setting| {
+        let Some(id) = argument(Some(&serve), &setting.key).map(|arg| arg.get_id().clone()) else {
+            return serve;
         };
         let value = setting.value.clone();
-        verb.mut_arg(id, |arg| arg.default_value(value))
+        serve.mut_arg(id, |arg| arg.default_value(value))
     })
 }
 
-/// A variable that resembles one of ours was meant to be it. Others of that beginning are for other programs.
-fn refuse_misspelt_variables(command: &Command) -> Result<(), Misuse> {
+/// Rejects variables of removed flags, and variables that look like a typo. Other variables with the prefix belong to other
+/// programs.
+fn check_variables(command: &Command) -> Result<(), UsageError> {
     let args = command.get_subcommands().flat_map(Command::get_arguments);
     let mut known: Vec<String> =
         args.filter_map(Arg::get_env).filter_map(|name| name.to_str().map(str::to_owned)).collect();
@@ -191,25 +217,32 @@ fn refuse_misspelt_variables(command: &Command) -> Result<(), Misuse> {
         if ends().any(|known| known == end) {
             continue;
         }
+        if let Some(replacement) = removed_flags::variable(&format!("{beginning}{end}")) {
+            return Err(UsageError::Removed { name: format!("{beginning}{end}"), replacement });
+        }
         if let Some(near) = suggestions.nearest(end, ends()) {
             let near = format!("{beginning}{near}");
-            return Err(Misuse::Variable { name: format!("{beginning}{end}"), near });
+            return Err(UsageError::Variable { name: format!("{beginning}{end}"), near });
         }
     }
     Ok(())
 }
 
-/// What was set, and where.
-fn given(command: &Command, matches: &ArgMatches, file: Option<&(PathBuf, Vec<Setting>)>) -> Vec<Given> {
-    let Some((verb, matches)) = matches.subcommand() else { return Vec::new() };
-    let mut given = Vec::new();
-    for arg in command.find_subcommand(verb).into_iter().flat_map(Command::get_arguments) {
-        let Some(long) = arg.get_long().filter(|long| !NOT_IN_THE_FILE.contains(long)) else { continue };
+/// The settings that differ from the defaults, and their sources.
+fn effective(
+    command: &Command,
+    matches: &ArgMatches,
+    file: Option<&(PathBuf, Vec<Setting>)>,
+) -> Vec<EffectiveSetting> {
+    let Some((name, matches)) = matches.subcommand() else { return Vec::new() };
+    let mut settings = Vec::new();
+    for arg in command.find_subcommand(name).into_iter().flat_map(Command::get_arguments) {
+        let Some(long) = arg.get_long().filter(|long| !FLAGS_ONLY.contains(long)) else { continue };
         let value = |matches: &ArgMatches| {
             let raw = matches.get_raw(arg.get_id().as_str())?;
             Some(raw.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","))
         };
-        let from = match matches.value_source(arg.get_id().as_str()) {
+        let source = match matches.value_source(arg.get_id().as_str()) {
             Some(ValueSource::CommandLine) => format!("--{long}"),
             Some(ValueSource::EnvVariable) => {
                 arg.get_env().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
@@ -225,7 +258,11 @@ fn given(command: &Command, matches: &ArgMatches, file: Option<&(PathBuf, Vec<Se
             }
             _ => continue,
         };
-        given.push(Given { name: long.replace('-', "_"), value: value(matches).unwrap_or_default(), from });
+        settings.push(EffectiveSetting {
+            name: long.replace('-', "_"),
+            value: value(matches).unwrap_or_default(),
+            source,
+        });
     }
-    given
+    settings
 }

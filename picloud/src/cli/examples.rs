@@ -1,297 +1,338 @@
-//! What `--help` teaches: each verb with lines that one can type. A test holds every verb to have some, and each line to be one
-//! that the command line understands.
+//! The examples in `--help`. Tests ensure that each command has examples and that each example is valid.
 
 use std::fmt::Write as _;
 
 use clap::Command;
 
-/// What follows the list of verbs.
+/// The text after the list of commands.
 const EVERYWHERE: &str = "\
-Verbs that ask a server find it, the app and the token through the `picloud` git remote of the folder, or through \
---url, --app and PICLOUD_TOKEN. They print tables for people, and JSON with --json.
+Client commands find the server, the app and the token from the `picloud` git remote of the current folder, or from --url, --app and \
+PICLOUD_TOKEN. They print tables, or JSON with --json.
 
-Exit codes: 0 done, 1 refused or failed, 2 misuse.";
+Exit codes: 0 success, 1 failure, 2 usage error.";
 
-/// What to type, and what comes of it.
+/// A command line and its explanation.
 type Example = (&'static str, &'static str);
 
-/// The verbs, those of a group with the group's name in front, and their examples.
+/// The examples of each command. Subcommands are prefixed with the name of their group.
 const EXAMPLES: &[(&str, &[Example])] = &[
     (
         "serve",
         &[
-            ("picloud serve", "on http://127.0.0.1:8080, with everything kept in ./picloud-data"),
-            ("picloud serve --listen 0.0.0.0:8080 --data-dir /var/lib/picloud", "for a LAN"),
-            ("picloud serve --domain apps.example.com", "apps at <app>.apps.example.com, behind a proxy"),
-            ("picloud serve --log-format json --metrics open", "for machines that watch it"),
+            ("picloud serve", "listen on http://127.0.0.1:8080 and store all data in ./picloud-data"),
+            ("picloud serve --listen 0.0.0.0:8080 --data-dir /var/lib/picloud", "serve a LAN"),
+            (
+                "picloud serve --domain apps.example.com",
+                "serve apps at <app>.apps.example.com, behind a reverse proxy",
+            ),
+            ("picloud serve --log-format json --metrics open", "log JSON and allow scraping without a token"),
         ],
     ),
     (
         "demo",
-        &[("picloud demo", "the tour, and a node to play with"), ("picloud demo --exit", "the tour alone")],
+        &[
+            ("picloud demo", "run the tour and keep the node running"),
+            ("picloud demo --exit", "run only the tour"),
+        ],
     ),
-    ("init", &[("picloud init hello", "a starter app in ./hello; serve it with `picloud dev hello`")]),
+    ("init", &[("picloud init hello", "create a starter app in ./hello; serve it with `picloud dev hello`")]),
     (
         "check",
         &[
-            ("picloud check", "the folder that you are in, as a push of it would be checked"),
-            ("picloud check hello --json", "for an editor or CI"),
+            ("picloud check", "validate the current folder"),
+            ("picloud check hello --json", "print diagnostics as JSON"),
         ],
     ),
     (
         "dev",
         &[
-            ("picloud dev", "the folder that you are in, at http://127.0.0.1:8080/"),
-            ("picloud dev hello --schedules", "with its schedules running"),
-            ("picloud dev --listen 0.0.0.0:3000", "for a phone on the same network"),
-            ("picloud dev --listen 0.0.0.0:3000 --host pi.local", "and by the name of this machine"),
+            ("picloud dev", "serve the current folder at http://127.0.0.1:8080/"),
+            ("picloud dev hello --schedules", "also run its schedules"),
+            ("picloud dev --listen 0.0.0.0:3000", "serve other devices on the network"),
+            ("picloud dev --listen 0.0.0.0:3000 --host pi.local", "also accept the host name pi.local"),
         ],
     ),
     (
         "login",
         &[
-            ("picloud login", "to the server of this folder's remote; asks for the token, unseen"),
-            ("picloud login https://pi.example.com", "to any server"),
-            ("picloud login https://pi.example.com --token-file token", "with one from a file"),
+            ("picloud login", "log in to the server of the git remote; prompts for the token"),
+            ("picloud login https://pi.example.com", "log in to another server"),
+            ("picloud login https://pi.example.com --token-file token", "read the token from a file"),
         ],
     ),
-    ("logout", &[("picloud logout", "the token is forgotten here, and still works")]),
+    ("logout", &[("picloud logout", "remove the token from this machine; it remains valid")]),
     (
         "credential",
-        &[("picloud credential get", "as git types it, once  picloud login  has shown how git is told to")],
+        &[("picloud credential get", "git runs this after the configuration that `picloud login` prints")],
     ),
     (
         "credential get",
-        &[("picloud credential get", "asks with protocol=https and host=pi.example.com on standard input")],
+        &[(
+            "picloud credential get",
+            "print the token for protocol=https and host=pi.example.com on standard input",
+        )],
     ),
-    ("credential store", &[("picloud credential store", "after a server took a token that git asked for")]),
-    ("credential erase", &[("picloud credential erase", "after a server did not take it")]),
+    ("credential store", &[("picloud credential store", "store the token on standard input")]),
+    ("credential erase", &[("picloud credential erase", "remove the token on standard input")]),
     (
         "apps",
         &[
-            ("picloud apps", "of the server of this folder's remote"),
-            ("picloud apps --url https://pi.example.com --json", "of any server, for programs"),
+            ("picloud apps", "list the apps of the server of the git remote"),
+            ("picloud apps --url https://pi.example.com --json", "list the apps of another server as JSON"),
         ],
     ),
-    ("apps list", &[("picloud apps list", "the same as  picloud apps")]),
-    ("apps create", &[("picloud apps create hello", "to be pushed to by tokens that may create none")]),
+    ("apps list", &[("picloud apps list", "list all apps: the same as `picloud apps`")]),
+    (
+        "apps create",
+        &[("picloud apps create hello", "let tokens without the right `create` push to a new app")],
+    ),
     (
         "apps limits",
         &[
-            ("picloud apps limits hello", "what it is granted"),
-            ("picloud apps limits hello --disk 2GiB --previews 50 --timeout 120s", "more than every app"),
-            ("picloud apps limits hello --disk default", "what the server grants every app again"),
+            ("picloud apps limits hello", "show the limits of an app"),
+            ("picloud apps limits hello --disk 2GiB --previews 50 --timeout 120s", "set some limits"),
+            ("picloud apps limits hello --disk default", "reset a limit to the default of the server"),
         ],
     ),
     (
         "apps prune",
         &[
-            ("picloud apps prune hello", "as the server does it by itself, but at once"),
+            ("picloud apps prune hello", "delete what the retention of the server would delete"),
             (
                 "picloud apps prune hello --deploys 0",
-                "but what is live, so that a secret is gone that was pushed by mistake",
+                "delete all but the live deploy, for example after a secret was pushed by mistake",
             ),
-            ("picloud apps prune hello --older-than 30d", "of a month ago and before"),
+            ("picloud apps prune hello --older-than 30d", "delete deploys that are older than 30 days"),
         ],
     ),
-    ("apps stop", &[("picloud apps stop hello", "requests are answered 503, and no schedule runs")]),
-    ("apps start", &[("picloud apps start hello", "it answers again, as the latest push left it")]),
+    ("apps stop", &[("picloud apps stop hello", "respond to requests with 503, and run no schedules")]),
+    ("apps start", &[("picloud apps start hello", "serve the latest push again")]),
     (
         "apps rename",
-        &[("picloud apps rename hello greeter", "at its new address, with its deploys, secrets and tokens")],
+        &[("picloud apps rename hello greeter", "keep deploys, secrets and tokens; change the URL")],
     ),
     (
         "apps delete",
         &[
-            ("picloud apps delete hello --yes", "where nobody can be asked"),
-            ("picloud apps delete hello", "asks whether it is meant"),
+            ("picloud apps delete hello", "delete after confirmation"),
+            ("picloud apps delete hello --yes", "delete without confirmation, for scripts"),
         ],
     ),
-    ("apps deleted", &[("picloud apps deleted", "until when each can be brought back")]),
+    ("apps deleted", &[("picloud apps deleted", "list deleted apps and until when they can be restored")]),
     (
         "apps undelete",
         &[
-            ("picloud apps undelete hello", "as it was"),
-            ("picloud apps undelete hello --as old-hello", "where another app has the name by now"),
+            ("picloud apps undelete hello", "restore a deleted app"),
+            ("picloud apps undelete hello --as old-hello", "restore it under another name"),
         ],
     ),
-    ("apps protect", &[("picloud apps protect", "pushes that set the production branch back are refused")]),
-    ("apps unprotect", &[("picloud apps unprotect", "they are taken again")]),
+    ("apps protect", &[("picloud apps protect", "reject force-pushes to the production branch")]),
+    ("apps unprotect", &[("picloud apps unprotect", "allow force-pushes to the production branch")]),
     (
         "tokens",
         &[
-            ("picloud tokens list", "with their last use and their end"),
-            ("picloud tokens create ci --scope hello:deploy --expires 90d", "for a CI that deploys one app"),
+            ("picloud tokens list", "list tokens with their last use and expiry"),
+            ("picloud tokens create ci --scope hello:deploy --expires 90d", "create a token for CI"),
         ],
     ),
     (
         "tokens create",
         &[
-            ("picloud tokens create ci --scope hello:deploy --expires 90d", "for a CI that deploys one app"),
-            ("picloud tokens create grafana --scope '*:read'", "for what reads logs and metrics"),
+            (
+                "picloud tokens create ci --scope hello:deploy --expires 90d",
+                "create a token for a CI that deploys one app",
+            ),
+            (
+                "picloud tokens create grafana --scope '*:read'",
+                "create a token that reads logs and deploys of all apps",
+            ),
         ],
     ),
-    ("tokens list", &[("picloud tokens list", "with their last use and their end")]),
-    ("tokens revoke", &[("picloud tokens revoke ci", "it stops working at once, everywhere")]),
+    ("tokens list", &[("picloud tokens list", "list tokens with their last use and expiry")]),
+    ("tokens revoke", &[("picloud tokens revoke ci", "revoke the token on all nodes")]),
     (
         "secrets",
         &[
-            ("picloud secrets list", "names, when and by whom"),
-            ("picloud secrets set API_KEY", "asks for the value, unseen"),
+            ("picloud secrets list", "list names, times and users"),
+            ("picloud secrets set API_KEY", "set a secret; prompts for the value"),
         ],
     ),
     (
         "secrets set",
         &[
-            ("picloud secrets set API_KEY", "asks for the value, unseen"),
+            ("picloud secrets set API_KEY", "prompt for the value"),
             (
                 "picloud secrets set API_KEY --app hello",
-                "with the value on standard input, from another program",
+                "read the value from standard input, if it is not a terminal",
             ),
         ],
     ),
-    ("secrets list", &[("picloud secrets list", "names, when and by whom")]),
-    ("secrets unset", &[("picloud secrets unset API_KEY", "once nothing live requires it")]),
+    ("secrets list", &[("picloud secrets list", "list names, times and users")]),
+    ("secrets unset", &[("picloud secrets unset API_KEY", "unset a secret that no live deploy requires")]),
     (
         "secrets new-key",
         &[(
             "picloud secrets new-key",
-            "after the server's key was lost; set again what  picloud secrets list  calls lost",
+            "replace a lost key; then set the secrets again that `picloud secrets list` shows as lost",
         )],
     ),
-    ("secrets rotate", &[("picloud secrets rotate", "after a new key was put first in the key file")]),
-    ("domains", &[("picloud domains list", "which are live, and what proves the others")]),
-    ("domains list", &[("picloud domains list", "which are live, and what proves the others")]),
+    (
+        "secrets rotate",
+        &[("picloud secrets rotate", "re-encrypt all secrets after adding a new first key to the key file")],
+    ),
+    ("domains", &[("picloud domains list", "list domains and the DNS records of pending ones")]),
+    ("domains list", &[("picloud domains list", "list domains and the DNS records of pending ones")]),
     (
         "domains verify",
-        &[(
-            "picloud domains verify shop.example.com",
-            "once its DNS has the record that a push and the list name",
-        )],
+        &[("picloud domains verify shop.example.com", "verify the domain after setting its DNS record")],
     ),
     (
         "domains approve",
-        &[("picloud domains approve shop.example.com", "as an admin, where nobody sets DNS records")],
+        &[("picloud domains approve shop.example.com", "skip the DNS verification, as an admin")],
     ),
-    ("domains release", &[("picloud domains release shop.example.com", "before another app has it")]),
-    ("audit", &[("picloud audit", "the latest acts; --app names one app")]),
+    ("domains release", &[("picloud domains release shop.example.com", "let another app use the domain")]),
+    ("audit", &[("picloud audit", "list the latest events; filter by app with --app")]),
     (
         "invoke",
         &[
-            ("picloud invoke resize --data '{\"width\": 200}'", "prints what the function answers"),
-            ("picloud invoke resize --data - --app photos", "with the JSON from standard input"),
+            ("picloud invoke resize --data '{\"width\": 200}'", "call a function and print its response"),
+            ("picloud invoke resize --data - --app photos", "read the argument from standard input"),
         ],
     ),
     (
         "deploys",
         &[
-            ("picloud deploys", "what was live when, and by whom"),
-            ("picloud deploys --branch main -n 5", "the last five of one branch"),
+            ("picloud deploys", "list the latest deploys"),
+            ("picloud deploys --branch main -n 5", "list the last five deploys of a branch"),
         ],
     ),
-    ("deploys list", &[("picloud deploys list --branch main -n 5", "the last five of one branch")]),
+    (
+        "deploys list",
+        &[("picloud deploys list --branch main -n 5", "list the last five deploys of a branch")],
+    ),
     (
         "deploys rollback",
         &[
-            ("picloud deploys rollback", "to the deploy before what is live"),
-            ("picloud deploys rollback 7 -m 'orders fail'", "to one that the list has, and why"),
+            ("picloud deploys rollback", "roll back to the previous deploy"),
+            ("picloud deploys rollback 7 -m 'orders fail'", "roll back to deploy 7 and record the reason"),
         ],
     ),
     (
         "rollback",
         &[
-            ("picloud rollback", "to the deploy before what is live"),
-            ("picloud rollback 7", "to one that `picloud deploys` lists"),
-            ("picloud rollback -m 'orders fail'", "and say why, for those who look later"),
+            ("picloud rollback", "roll back to the previous deploy"),
+            ("picloud rollback 7", "roll back to deploy 7"),
+            ("picloud rollback -m 'orders fail'", "record the reason"),
         ],
     ),
-    ("previews", &[("picloud previews", "what is live on each branch, and until when")]),
-    ("previews list", &[("picloud previews list", "the same as  picloud previews")]),
+    ("previews", &[("picloud previews", "list branches with their URLs and expiry")]),
     (
-        "previews schedule",
-        &[("picloud previews schedule feature", "its schedules run beside those of production")],
+        "previews list",
+        &[(
+            "picloud previews list",
+            "list branches with their URLs and expiry: the same as `picloud previews`",
+        )],
     ),
-    ("previews unschedule", &[("picloud previews unschedule feature", "they do not run any more")]),
+    ("previews schedule", &[("picloud previews schedule feature", "run the schedules of the preview, too")]),
+    ("previews unschedule", &[("picloud previews unschedule feature", "stop the schedules of the preview")]),
     (
         "routes",
         &[
-            ("picloud routes", "what answers to which path"),
-            ("picloud routes --branch feature", "and in a preview"),
+            ("picloud routes", "list the routes of production"),
+            ("picloud routes --branch feature", "list the routes of a preview"),
         ],
     ),
     (
         "logs",
         &[
-            ("picloud logs -f", "the latest lines, and those that come in, from all nodes"),
-            ("picloud logs --level warn --since 2h", "what went wrong lately"),
+            ("picloud logs -f", "follow the logs of all nodes"),
+            ("picloud logs --level warn --since 2h", "print warnings and errors of the last two hours"),
             (
                 "picloud logs --execution 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f",
-                "what one answer logged, by its `picloud-execution`",
+                "print the logs of one request, by its `picloud-execution` response header",
             ),
         ],
     ),
     (
         "executions",
         &[
-            ("picloud executions --failed", "what failed, and why"),
-            ("picloud executions 019f2c1e-7b1a", "one run whole, by the beginning of its id"),
+            ("picloud executions --failed", "list failed executions"),
+            ("picloud executions 019f2c1e-7b1a", "show an execution by a prefix of its id"),
         ],
     ),
-    ("executions list", &[("picloud executions list --failed", "what failed, and why")]),
+    ("executions list", &[("picloud executions list --failed", "list failed executions")]),
     (
         "executions show",
         &[(
             "picloud executions show 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f",
-            "one run whole, with the line where it failed",
+            "show an execution with its log and the failed source line",
         )],
     ),
-    ("status", &[("picloud status", "exits with 1 where something is not well")]),
-    ("nodes", &[("picloud nodes", "who is there, and what each of them serves")]),
+    ("status", &[("picloud status", "show problems; exits with 1 if there are any")]),
+    ("nodes", &[("picloud nodes", "list nodes and their state")]),
     (
         "schedules",
         &[
-            ("picloud schedules", "when each is due next, and how its last run ended"),
-            ("picloud schedules runs tick -n 5", "the last five runs of one"),
+            ("picloud schedules", "list schedules with their next due times and last runs"),
+            ("picloud schedules runs tick -n 5", "list the last five runs of a schedule"),
         ],
     ),
-    ("schedules list", &[("picloud schedules list", "when each is due next, and how its last run ended")]),
-    ("schedules runs", &[("picloud schedules runs tick -n 5", "the last five")]),
-    ("schedules run", &[("picloud schedules run tick", "now; exits with 1 where it fails")]),
-    ("schedules pause", &[("picloud schedules pause tick", "until `picloud schedules resume tick`")]),
-    ("schedules resume", &[("picloud schedules resume tick", "what was due meanwhile is not run")]),
-    ("run", &[("picloud run tick", "now; exits with 1 where it fails")]),
-    ("pause", &[("picloud pause tick", "until `picloud resume tick`")]),
-    ("resume", &[("picloud resume tick", "what was due meanwhile is not run")]),
-    ("schema", &[("picloud schema", "name its output as the schema of picloud.toml in your editor")]),
+    (
+        "schedules list",
+        &[("picloud schedules list", "list schedules with their next due times and last runs")],
+    ),
+    ("schedules runs", &[("picloud schedules runs tick -n 5", "list the last five runs")]),
+    ("schedules run", &[("picloud schedules run tick", "run a schedule now; exits with 1 if it fails")]),
+    (
+        "schedules pause",
+        &[("picloud schedules pause tick", "pause a schedule until `picloud schedules resume tick`")],
+    ),
+    (
+        "schedules resume",
+        &[("picloud schedules resume tick", "resume a schedule; runs that were due meanwhile are skipped")],
+    ),
+    ("run", &[("picloud run tick", "run a schedule now; exits with 1 if it fails")]),
+    ("pause", &[("picloud pause tick", "pause a schedule until `picloud resume tick`")]),
+    (
+        "resume",
+        &[
+            ("picloud resume tick", "resume a schedule; runs that were due meanwhile are skipped"),
+            ("picloud resume --all", "resume the schedules of all apps after a restore"),
+        ],
+    ),
+    ("schema", &[("picloud schema", "print the schema; configure your editor to use it for picloud.toml")]),
     (
         "backup",
         &[
-            ("picloud backup picloud.backup", "of the node whose --data-dir or DATABASE_URL this is"),
-            ("picloud backup -", "to standard output, to be sent on"),
+            (
+                "picloud backup picloud.backup",
+                "back up the node with the same --data-dir or DATABASE_URL to a file",
+            ),
+            ("picloud backup -", "back up to standard output"),
         ],
     ),
-    ("restore", &[("picloud restore picloud.backup", "into an empty database, of either kind")]),
+    ("restore", &[("picloud restore picloud.backup", "restore into an empty SQLite or PostgreSQL database")]),
     (
         "completions",
         &[
-            ("picloud completions bash", "into ~/.local/share/bash-completion/completions/picloud"),
-            ("picloud completions zsh", "into a file _picloud in a folder of $fpath"),
-            ("picloud completions fish", "into ~/.config/fish/completions/picloud.fish"),
+            ("picloud completions bash", "write to ~/.local/share/bash-completion/completions/picloud"),
+            ("picloud completions zsh", "write to a file _picloud in a folder of $fpath"),
+            ("picloud completions fish", "write to ~/.config/fish/completions/picloud.fish"),
         ],
     ),
-    ("man", &[("picloud man share/man/man1", "a page for each verb; read one with `man -l`")]),
+    ("man", &[("picloud man share/man/man1", "write a page for each command; read one with `man -l`")]),
 ];
 
-/// The command line with what its help teaches.
-pub(super) fn taught(command: Command) -> Command {
+/// Adds the examples to the help of each command.
+pub(super) fn with_examples(command: Command) -> Command {
     let command = command.after_help(EVERYWHERE);
-    EXAMPLES.iter().fold(command, |command, (verb, examples)| {
-        let path: Vec<&str> = verb.split(' ').collect();
-        teach(command, &path, &text(examples))
+    EXAMPLES.iter().fold(command, |command, (name, examples)| {
+        let path: Vec<&str> = name.split(' ').collect();
+        add_examples(command, &path, &text(examples))
     })
 }
 
-fn teach(command: Command, path: &[&str], text: &str) -> Command {
+fn add_examples(command: Command, path: &[&str], text: &str) -> Command {
     let Some((first, rest)) = path.split_first() else {
         let before = command.get_after_help().map(|help| format!("{help}\n\n")).unwrap_or_default();
         return command.after_help(format!("{before}{text}"));
@@ -299,12 +340,12 @@ fn teach(command: Command, path: &[&str], text: &str) -> Command {
     if command.find_subcommand(first).is_none() {
         return command;
     }
-    command.mut_subcommand(first, |inner| teach(inner, rest, text))
+    command.mut_subcommand(first, |inner| add_examples(inner, rest, text))
 }
 
 fn text(examples: &[Example]) -> String {
-    examples.iter().fold("Examples:".to_owned(), |mut text, (line, comes)| {
-        let _ = write!(text, "\n  {line}\n      {comes}");
+    examples.iter().fold("Examples:".to_owned(), |mut text, (line, explanation)| {
+        let _ = write!(text, "\n  {line}\n      {explanation}");
         text
     })
 }
@@ -314,18 +355,18 @@ mod tests {
     use super::*;
     use crate::cli::command;
 
-    /// The verbs that do something, with the names of the groups around them.
-    fn verbs(command: &Command, around: &str, found: &mut Vec<String>) {
+    /// The names of all commands, subcommands prefixed with their groups.
+    fn names(command: &Command, prefix: &str, found: &mut Vec<String>) {
         for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
-            let name = format!("{around}{}", inner.get_name());
+            let name = format!("{prefix}{}", inner.get_name());
             if inner.has_subcommands() {
-                verbs(inner, &format!("{name} "), found);
+                names(inner, &format!("{name} "), found);
             }
             found.push(name);
         }
     }
 
-    /// A line as a shell would split it: at blanks, and not within quotation marks.
+    /// Splits a line into words as a shell does.
     fn words(line: &str) -> Vec<String> {
         let pieces = line.split('\'').enumerate();
         pieces
@@ -340,31 +381,31 @@ mod tests {
     }
 
     #[test]
-    fn every_verb_has_examples() {
+    fn every_command_has_examples() {
         let mut all = Vec::new();
-        verbs(&command(), "", &mut all);
-        for verb in &all {
-            let there = EXAMPLES.iter().any(|(name, examples)| name == verb && !examples.is_empty());
-            assert!(there, "cli/examples.rs has no example of `picloud {verb}`");
+        names(&command(), "", &mut all);
+        for command in &all {
+            let has_example = EXAMPLES.iter().any(|(name, examples)| name == command && !examples.is_empty());
+            assert!(has_example, "cli/examples.rs has no example of `picloud {command}`");
         }
         let stray: Vec<_> =
-            EXAMPLES.iter().filter(|(name, _)| !all.iter().any(|verb| verb == name)).collect();
-        assert!(stray.is_empty(), "no such verbs: {stray:?}");
+            EXAMPLES.iter().filter(|(name, _)| !all.iter().any(|command| command == name)).collect();
+        assert!(stray.is_empty(), "no such commands: {stray:?}");
     }
 
     #[test]
-    fn every_example_is_understood_and_is_of_its_verb() {
-        for (verb, examples) in EXAMPLES {
+    fn every_example_is_valid_and_runs_its_command() {
+        for (name, examples) in EXAMPLES {
             for (line, _) in *examples {
-                assert!(line.starts_with(&format!("picloud {verb}")), "{line}");
-                let read = command().try_get_matches_from(words(line));
-                assert!(read.is_ok(), "{line}: {}", read.unwrap_err());
+                assert!(line.starts_with(&format!("picloud {name}")), "{line}");
+                let parsed = command().try_get_matches_from(words(line));
+                assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
             }
         }
     }
 
     #[test]
-    fn the_command_line_holds_together() {
+    fn command_line_is_consistent() {
         command().debug_assert();
     }
 }

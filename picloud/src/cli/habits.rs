@@ -1,68 +1,74 @@
-//! What people type who come from other platforms: each word is told how it is done here.
+//! Help for commands of other platforms.
 
-/// A word, and what does here what it does elsewhere.
+/// Commands of other platforms, and how to do the same here.
 type Habit = (&'static [&'static str], &'static str);
 
 const HABITS: &[Habit] = &[
     (
         &["deploy", "push", "publish", "ship", "release"],
-        "an app is deployed with  git push picloud main ;  picloud deploys  lists what was",
+        "deploy an app with  git push picloud main ;  picloud deploys  lists its deploys",
     ),
-    (&["open", "url", "browse"], "picloud previews  lists the address of each branch, production first"),
-    (&["destroy", "delete", "remove", "rm"], "an app is deleted with  picloud apps delete APP"),
+    (&["open", "url", "browse"], "picloud previews  lists the URL of each branch"),
+    (&["destroy", "delete", "remove", "rm"], "delete an app with  picloud apps delete APP"),
     (
         &["create", "new"],
-        "a starter app is written with  picloud init NAME ; its first push creates it on the server",
+        "create a starter app with  picloud init NAME ; its first push creates it on the server",
     ),
     (
         &["env", "vars", "variables"],
-        "settings of an app stand in [env] of its picloud.toml; secrets are set with  picloud secrets set NAME",
+        "set variables of an app in [env] of its picloud.toml, and secrets with  picloud secrets set NAME",
     ),
     (
         &["set", "unset"],
-        "secrets are set with  picloud secrets set NAME ; other settings stand in [env] of picloud.toml",
+        "set secrets with  picloud secrets set NAME , and other variables in [env] of picloud.toml",
     ),
     (
         &["config", "settings"],
-        "an app is configured by its picloud.toml; a node by the flags of  picloud serve , which --check-config lists",
+        "an app is configured by its picloud.toml, a node by the flags of  picloud serve",
     ),
-    (&["ps", "top", "processes"], "picloud executions  lists what ran, and  picloud nodes  who is there"),
-    (&["list", "ls"], "apps are listed with  picloud apps list"),
+    (&["ps", "top", "processes"], "picloud executions  lists executions, and  picloud nodes  lists nodes"),
+    (&["list", "ls"], "list apps with  picloud apps list"),
     (
         &["start", "stop", "restart", "scale"],
-        "apps are stopped with  picloud apps stop APP , and started with  picloud apps start APP",
+        "stop an app with  picloud apps stop APP , and start it with  picloud apps start APP",
     ),
-    (&["rename"], "an app is renamed with  picloud apps rename APP NAME"),
-    (&["build", "compile", "validate", "lint", "test"], "picloud check  says what a push would say"),
-    (&["watch", "up", "local"], "picloud dev  serves the folder, and again whenever a file is saved"),
-    (&["server", "daemon"], "a node is run with  picloud serve"),
-    (&["revert", "undo"], "picloud rollback  makes an earlier deploy live again"),
-    (&["promote"], "a branch becomes production by a push:  git push picloud BRANCH:main"),
-    (&["releases", "history", "versions"], "picloud deploys  lists what was live when, and by whom"),
-    (&["tail", "log"], "picloud logs -f  prints lines as they come in"),
-    (&["cron", "jobs", "schedule", "timers"], "picloud schedules  lists them; they stand in picloud.toml"),
-    (&["call", "exec", "trigger"], "a function is called with  picloud invoke FUNCTION"),
-    (&["branches", "preview"], "picloud previews  lists what is live on each branch"),
+    (&["rename"], "rename an app with  picloud apps rename APP NAME"),
+    (&["build", "compile", "validate", "lint", "test"], "picloud check  validates an app as a push does"),
+    (&["watch", "up", "local"], "picloud dev  serves a folder and reloads it when a file is saved"),
+    (&["server", "daemon"], "run a node with  picloud serve"),
+    (&["revert", "undo"], "picloud rollback  rolls back to an earlier deploy"),
+    (&["promote"], "promote a branch to production with  git push picloud BRANCH:main"),
+    (&["releases", "history", "versions"], "picloud deploys  lists the deploys of an app"),
+    (&["tail", "log"], "picloud logs -f  follows the logs of an app"),
+    (
+        &["cron", "jobs", "schedule", "timers"],
+        "picloud schedules  lists schedules; they are declared in picloud.toml",
+    ),
+    (&["call", "exec", "trigger"], "call a function with  picloud invoke FUNCTION"),
+    (&["branches", "preview"], "picloud previews  lists the live deploy of each branch"),
     (
         &["users", "members", "teams"],
-        "there are no users;  picloud tokens create  makes a token for each of them",
+        "there are no user accounts; create a token for each person with  picloud tokens create",
     ),
-    (&["auth", "signin"], "a token is kept with  picloud login"),
-    (&["whoami"], "picloud tokens list  has the tokens and what each can do"),
+    (&["auth", "signin"], "log in with  picloud login"),
+    (&["whoami"], "picloud tokens list  lists tokens and their scopes"),
     (
         &["secret", "token", "app", "domain", "execution", "route", "node"],
-        "its name is in the plural here, as in  picloud apps",
+        "use the plural, as in  picloud apps",
     ),
-    (&["upgrade", "update"], "picloud is upgraded as it was installed: docs/install.md"),
-    (&["version"], "the version is printed by  picloud --version"),
-    (&["info", "health"], "picloud status  says whether all is well"),
-    (&["db", "database", "kv"], "scripts have no database yet; the node's own is saved with  picloud backup"),
+    (&["upgrade", "update"], "upgrade picloud the way it was installed: docs/install.md"),
+    (&["version"], "print the version with  picloud --version"),
+    (&["info", "health"], "picloud status  shows the status of a server"),
+    (
+        &["db", "database", "kv"],
+        "scripts have no database yet; back up the database of a node with  picloud backup",
+    ),
 ];
 
-/// How a word is said here.
-pub(super) fn said_here(word: &str) -> Option<&'static str> {
+/// How to do here what the command does elsewhere.
+pub(super) fn help(word: &str) -> Option<&'static str> {
     let word = word.to_ascii_lowercase();
-    HABITS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, here)| *here)
+    HABITS.iter().find(|(words, _)| words.contains(&word.as_str())).map(|(_, help)| *help)
 }
 
 #[cfg(test)]
@@ -71,14 +77,14 @@ mod tests {
     use crate::cli::command;
 
     #[test]
-    fn habits_are_no_verbs_and_name_verbs_that_there_are() {
+    fn habits_are_no_commands_and_help_names_existing_commands() {
         let command = command();
-        for (words, here) in HABITS {
+        for (words, help) in HABITS {
             for word in *words {
-                assert!(command.find_subcommand(word).is_none(), "{word} is a verb");
+                assert!(command.find_subcommand(word).is_none(), "{word} is a command");
             }
             for (_, line) in
-                here.match_indices("picloud ").map(|(at, _)| here.split_at(at + "picloud ".len()))
+                help.match_indices("picloud ").map(|(at, _)| help.split_at(at + "picloud ".len()))
             {
                 let mut found = &command;
                 for word in line
@@ -88,7 +94,7 @@ mod tests {
                     match found.find_subcommand(word) {
                         Some(inner) => found = inner,
                         None if found.has_subcommands() && found.get_name() == "picloud" => {
-                            assert!(["is", "main"].contains(&word), "{here}");
+                            assert!(["the", "main"].contains(&word), "{help}");
                             break;
                         }
                         None => break,

@@ -1,228 +1,185 @@
-//! Flags for the most that connections, pushes and schedules may take of a node.
+//! Limits of connections, pushes, schedules and records, as flags of `picloud serve`.
 
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use platform::deploy::DeployLimits;
 use platform::gc::DeployRetention;
 use platform::recording::{ByteRate, RecordLimits};
 use platform::schedules::ScheduleLimits;
 
-use super::quantity::{Size, Time};
+use super::units::{
+    DurationOrOff, DurationValue, Rate, RateOrOff, Size, parse_retention, parse_retention_or_off,
+    parse_window,
+};
 use crate::edge::listener::ConnectionLimits;
 use crate::edge::{BodyLimits, MinRate, PushLimits};
 use crate::settings::Settings;
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
-
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// What a ref takes in a push, with its name.
+/// The bytes of a ref and its name in a push request.
 const COMMAND_BYTES: usize = 512;
 
-/// The most of everything that connections may take.
+/// Limits of connections.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Limits of connections")]
+#[command(next_help_heading = "Connection limits")]
 pub(crate) struct ConnectionFlags {
-    /// How many connections may be open at once; for one more, the one that has been idle for longest is closed.
-    #[arg(long, env = "PICLOUD_CONNECTIONS", default_value_t = ConnectionFlags::default().connections, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
-    pub(crate) connections: usize,
+    /// Maximum number of open connections. At the limit, a new connection evicts the connection that has been idle the longest.
+    #[arg(long, env = "PICLOUD_MAX_CONNECTIONS", value_name = "NUMBER", default_value_t = ConnectionFlags::default().max_connections, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1_000_000))]
+    pub(crate) max_connections: usize,
 
-    /// How long the head of a request may take from its first byte to its last.
-    #[arg(long, env = "PICLOUD_HEAD_TIME", default_value_t = ConnectionFlags::default().head_time)]
-    pub(crate) head_time: Time,
+    /// Timeout for the headers of a request, from their first byte to their last.
+    #[arg(long, env = "PICLOUD_HEADER_TIMEOUT", value_name = "DURATION", default_value_t = ConnectionFlags::default().header_timeout)]
+    pub(crate) header_timeout: DurationValue,
 
-    /// How long the body of a request may take.
-    #[arg(long, env = "PICLOUD_BODY_TIME", default_value_t = ConnectionFlags::default().body_time)]
-    pub(crate) body_time: Time,
+    /// Timeout for the body of a request.
+    #[arg(long, env = "PICLOUD_BODY_TIMEOUT", value_name = "DURATION", default_value_t = ConnectionFlags::default().body_timeout)]
+    pub(crate) body_timeout: DurationValue,
 
-    /// The least rate a second at which a client sends a body, as an average over 10s, and takes an answer, as one over
-    /// --answer-time; 0B for any.
-    #[arg(long, env = "PICLOUD_MIN_RATE", value_name = "SIZE", default_value_t = ConnectionFlags::default().min_rate)]
-    pub(crate) min_rate: Size,
+    /// Minimum transfer rate of a client: the average over 10s for a request body, and over --write-timeout for a response.
+    /// `off` accepts any rate.
+    #[arg(long, env = "PICLOUD_MIN_RATE", value_name = "RATE", default_value_t = ConnectionFlags::default().min_rate)]
+    pub(crate) min_rate: RateOrOff,
 
-    /// How long a client may take nothing of its answer, or less than --min-rate.
-    #[arg(long, env = "PICLOUD_ANSWER_TIME", default_value_t = ConnectionFlags::default().answer_time)]
-    pub(crate) answer_time: Time,
+    /// Write timeout: how long to wait for a client that does not read its response, or reads it more slowly than --min-rate.
+    #[arg(long, env = "PICLOUD_WRITE_TIMEOUT", value_name = "DURATION", default_value_t = ConnectionFlags::default().write_timeout)]
+    pub(crate) write_timeout: DurationValue,
 
-    /// How long a connection may be open without a request.
-    #[arg(long, env = "PICLOUD_IDLE_TIME", default_value_t = ConnectionFlags::default().idle_time)]
-    pub(crate) idle_time: Time,
+    /// Idle timeout: how long a connection can stay open without a request.
+    #[arg(long, env = "PICLOUD_IDLE_TIMEOUT", value_name = "DURATION", default_value_t = ConnectionFlags::default().idle_timeout)]
+    pub(crate) idle_timeout: DurationValue,
 
-    /// How long a node that is told to stop says that it is not ready, before it takes no more connections.
-    #[arg(long, env = "PICLOUD_UNREADY_TIME", default_value_t = ConnectionFlags::default().unready_time)]
-    pub(crate) unready_time: Time,
+    /// How long to report "not ready" after SIGTERM before the node closes its listener.
+    #[arg(long, env = "PICLOUD_SHUTDOWN_DELAY", value_name = "DURATION", default_value_t = ConnectionFlags::default().shutdown_delay)]
+    pub(crate) shutdown_delay: DurationValue,
 
-    /// How long running requests may go on after that, once connections that are kept had 5s for a last one.
-    #[arg(long, env = "PICLOUD_DRAIN_TIME", default_value_t = ConnectionFlags::default().drain_time)]
-    pub(crate) drain_time: Time,
+    /// How long running requests can continue after the listener has closed. Keep-alive connections accept a last request for
+    /// the first 5s.
+    #[arg(long, env = "PICLOUD_SHUTDOWN_TIMEOUT", value_name = "DURATION", default_value_t = ConnectionFlags::default().shutdown_timeout)]
+    pub(crate) shutdown_timeout: DurationValue,
 }
 
-/// The most of everything that pushes may take.
+/// Limits of pushes, previews and deploys.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Limits of pushes")]
+#[command(next_help_heading = "Push limits")]
 pub(crate) struct PushFlags {
-    /// The bytes of one push, as it is sent.
-    #[arg(long, env = "PICLOUD_PUSH_BYTES", default_value_t = PushFlags::default().push_bytes)]
-    pub(crate) push_bytes: Size,
+    /// Maximum size of a push as sent.
+    #[arg(long, env = "PICLOUD_MAX_PUSH_SIZE", value_name = "SIZE", default_value_t = PushFlags::default().max_push_size)]
+    pub(crate) max_push_size: Size,
 
-    /// The objects of one push.
-    #[arg(long, env = "PICLOUD_PUSH_OBJECTS", default_value_t = PushFlags::default().push_objects)]
-    pub(crate) push_objects: usize,
+    /// Maximum number of objects in a push.
+    #[arg(long, env = "PICLOUD_MAX_PUSH_OBJECTS", value_name = "NUMBER", default_value_t = PushFlags::default().max_push_objects)]
+    pub(crate) max_push_objects: usize,
 
-    /// The bytes of one object.
-    #[arg(long, env = "PICLOUD_OBJECT_BYTES", default_value_t = PushFlags::default().object_bytes)]
-    pub(crate) object_bytes: Size,
+    /// Maximum size of an object.
+    #[arg(long, env = "PICLOUD_MAX_OBJECT_SIZE", value_name = "SIZE", default_value_t = PushFlags::default().max_object_size)]
+    pub(crate) max_object_size: Size,
 
-    /// The bytes of all objects of one push together, inflated.
-    #[arg(long, env = "PICLOUD_INFLATED_BYTES", default_value_t = PushFlags::default().inflated_bytes)]
-    pub(crate) inflated_bytes: Size,
+    /// Maximum total size of the unpacked objects of a push.
+    #[arg(long, env = "PICLOUD_MAX_UNPACKED_SIZE", value_name = "SIZE", default_value_t = PushFlags::default().max_unpacked_size)]
+    pub(crate) max_unpacked_size: Size,
 
-    /// The files and folders of a commit that is served.
-    #[arg(long, env = "PICLOUD_TREE_ENTRIES", default_value_t = PushFlags::default().tree_entries)]
-    pub(crate) tree_entries: usize,
+    /// Maximum number of files and folders in a deployed commit.
+    #[arg(long, env = "PICLOUD_MAX_TREE_ENTRIES", value_name = "NUMBER", default_value_t = PushFlags::default().max_tree_entries)]
+    pub(crate) max_tree_entries: usize,
 
-    /// The bytes of a path in a commit that is served.
-    #[arg(long, env = "PICLOUD_PATH_BYTES", default_value_t = PushFlags::default().path_bytes)]
-    pub(crate) path_bytes: usize,
+    /// Maximum length of a path in a deployed commit.
+    #[arg(long, env = "PICLOUD_MAX_PATH_LENGTH", value_name = "SIZE", default_value_t = PushFlags::default().max_path_length)]
+    pub(crate) max_path_length: Size,
 
-    /// How long one push may take to arrive.
-    #[arg(long, env = "PICLOUD_PUSH_TIME", default_value_t = PushFlags::default().push_time)]
-    pub(crate) push_time: Time,
+    /// Timeout for receiving a push.
+    #[arg(long, env = "PICLOUD_PUSH_TIMEOUT", value_name = "DURATION", default_value_t = PushFlags::default().push_timeout)]
+    pub(crate) push_timeout: DurationValue,
 
-    /// The branches and tags of one app.
-    #[arg(long, env = "PICLOUD_REFS_PER_APP", default_value_t = PushFlags::default().refs_per_app)]
-    pub(crate) refs_per_app: usize,
+    /// Maximum number of branches and tags of an app.
+    #[arg(long, env = "PICLOUD_MAX_REFS", value_name = "NUMBER", default_value_t = PushFlags::default().max_refs)]
+    pub(crate) max_refs: usize,
 
-    /// After how many days without a push a preview is ended; 0 for never.
-    #[arg(long, env = "PICLOUD_PREVIEW_DAYS", default_value_t = PushFlags::default().preview_days)]
-    pub(crate) preview_days: u32,
+    /// Maximum number of pushes processed at once. Each can hold all its objects in memory.
+    #[arg(long, env = "PICLOUD_MAX_CONCURRENT_PUSHES", value_name = "NUMBER", default_value_t = PushFlags::default().max_concurrent_pushes, value_parser = RangedU64ValueParser::<usize>::new().range(1..=1024))]
+    pub(crate) max_concurrent_pushes: usize,
 
-    /// How many deploys of each app to production are kept, to go back to. What is live always is.
-    #[arg(long, env = "PICLOUD_DEPLOYS_KEPT", default_value_t = PushFlags::default().deploys_kept)]
-    pub(crate) deploys_kept: usize,
+    /// Time after the last push to a branch until its preview is deleted. `off` keeps previews.
+    #[arg(long, env = "PICLOUD_PREVIEW_TTL", help_heading = RETENTION, value_name = "DURATION", default_value_t = PushFlags::default().preview_ttl, value_parser = parse_retention_or_off)]
+    pub(crate) preview_ttl: DurationOrOff,
 
-    /// For how many days deploys are kept; 0 for ever.
-    #[arg(long, env = "PICLOUD_DEPLOYS_DAYS", default_value_t = PushFlags::default().deploys_days)]
-    pub(crate) deploys_days: u32,
+    /// Number of production deploys to keep of each app, for rollbacks. The live deploy is always kept.
+    #[arg(long, env = "PICLOUD_DEPLOY_HISTORY_LIMIT", help_heading = RETENTION, value_name = "NUMBER", default_value_t = PushFlags::default().deploy_history_limit)]
+    pub(crate) deploy_history_limit: usize,
 
-    /// How long objects stay that no branch, tag or deploy reaches any more: fetches that have begun end meanwhile.
-    #[arg(long, env = "PICLOUD_COLLECT_AFTER", default_value_t = PushFlags::default().collect_after)]
-    pub(crate) collect_after: Time,
+    /// How long to keep deploys. `off` keeps them regardless of age.
+    #[arg(long, env = "PICLOUD_DEPLOY_RETENTION", help_heading = RETENTION, value_name = "DURATION", default_value_t = PushFlags::default().deploy_retention, value_parser = parse_retention_or_off)]
+    pub(crate) deploy_retention: DurationOrOff,
 
-    /// How many pushes are worked on at once; each may hold all its objects in memory.
-    #[arg(long, env = "PICLOUD_PUSHES_AT_ONCE", default_value_t = PushFlags::default().pushes_at_once, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=1024))]
-    pub(crate) pushes_at_once: usize,
+    /// How long garbage collection keeps unreachable objects, so that running fetches can finish.
+    #[arg(long, env = "PICLOUD_GC_GRACE_PERIOD", help_heading = RETENTION, value_name = "DURATION", default_value_t = PushFlags::default().gc_grace_period)]
+    pub(crate) gc_grace_period: DurationValue,
 }
 
-/// What becomes of schedules' runs.
+/// The heading of the flags for previews and deploys.
+const RETENTION: &str = "Previews and deploys";
+
+/// Limits of schedule runs.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Schedules")]
 pub(crate) struct ScheduleFlags {
-    /// How many hours late a missed run may still be caught up.
-    #[arg(long, env = "PICLOUD_CATCH_UP_HOURS", default_value_t = ScheduleFlags::default().catch_up_hours)]
-    pub(crate) catch_up_hours: u32,
+    /// How late a missed run can still be caught up.
+    #[arg(long, env = "PICLOUD_CATCH_UP_WINDOW", value_name = "DURATION", default_value_t = ScheduleFlags::default().catch_up_window, value_parser = parse_window)]
+    pub(crate) catch_up_window: DurationValue,
 
-    /// For how many days runs are remembered.
-    #[arg(long, env = "PICLOUD_RUNS_DAYS", default_value_t = ScheduleFlags::default().runs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) runs_days: u32,
+    /// How long to keep schedule runs.
+    #[arg(long, env = "PICLOUD_RUN_RETENTION", value_name = "DURATION", default_value_t = ScheduleFlags::default().run_retention, value_parser = parse_retention)]
+    pub(crate) run_retention: DurationValue,
 
-    /// How many runs of each schedule are remembered.
-    #[arg(long, env = "PICLOUD_RUNS_KEPT", default_value_t = ScheduleFlags::default().runs_kept, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) runs_kept: u32,
+    /// Number of runs to keep of each schedule.
+    #[arg(long, env = "PICLOUD_RUN_HISTORY_LIMIT", value_name = "NUMBER", default_value_t = ScheduleFlags::default().run_history_limit, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) run_history_limit: u32,
 }
 
-/// What is kept of executions and of what they logged.
+/// Limits of execution records and logs.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Executions and logs")]
 pub(crate) struct RecordFlags {
-    /// For how many days they are kept …
-    #[arg(long, env = "PICLOUD_LOGS_DAYS", default_value_t = RecordFlags::default().logs_days, value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) logs_days: u32,
+    /// How long to keep executions and their logs.
+    #[arg(long, env = "PICLOUD_EXECUTION_RETENTION", value_name = "DURATION", default_value_t = RecordFlags::default().execution_retention, value_parser = parse_retention)]
+    pub(crate) execution_retention: DurationValue,
 
-    /// … and about how much of what scripts logged.
-    #[arg(long, env = "PICLOUD_LOGS_BYTES", default_value_t = RecordFlags::default().logs_bytes)]
-    pub(crate) logs_bytes: Size,
+    /// Approximate maximum size of all stored logs. The oldest are deleted first.
+    #[arg(long, env = "PICLOUD_MAX_LOG_STORAGE", value_name = "SIZE", default_value_t = RecordFlags::default().max_log_storage)]
+    pub(crate) max_log_storage: Size,
 
-    /// About how much is kept of the executions themselves, some 250 bytes each.
-    #[arg(long, env = "PICLOUD_EXECUTIONS_BYTES", default_value_t = RecordFlags::default().executions_bytes)]
-    pub(crate) executions_bytes: Size,
+    /// Approximate maximum size of all stored executions, some 250 bytes each. The oldest are deleted first.
+    #[arg(long, env = "PICLOUD_MAX_EXECUTION_STORAGE", value_name = "SIZE", default_value_t = RecordFlags::default().max_execution_storage)]
+    pub(crate) max_execution_storage: Size,
 
-    /// How much of each app a node records within a second, and sixteen times as much after a pause.
-    #[arg(long, env = "PICLOUD_APP_RECORD_RATE", default_value_t = RecordFlags::default().app_record_rate)]
-    pub(crate) app_record_rate: Size,
+    /// Maximum rate at which a node records executions and logs of an app. The burst is 16 seconds of this rate.
+    #[arg(long, env = "PICLOUD_APP_RECORD_RATE", value_name = "RATE", default_value_t = RecordFlags::default().app_record_rate)]
+    pub(crate) app_record_rate: Rate,
 
-    /// How much of what each app logs stands also in the node's own log, within a second, and sixteen times as much after a pause; 0 for
-    /// nothing of it.
-    #[arg(long, env = "PICLOUD_APP_LOG_RATE", default_value_t = RecordFlags::default().app_log_rate)]
-    pub(crate) app_log_rate: Size,
-}
-
-impl RecordFlags {
-    pub(super) fn resolve(&self) -> RecordLimits {
-        RecordLimits {
-            keep_for: DAY * self.logs_days,
-            executions_bytes: self.executions_bytes.0,
-            logs_bytes: self.logs_bytes.0,
-            write_rate: ByteRate { bytes_per_second: self.app_record_rate.0 },
-            journal_rate: ByteRate { bytes_per_second: self.app_log_rate.0 },
-        }
-    }
-}
-
-impl Default for RecordFlags {
-    fn default() -> Self {
-        let RecordLimits { keep_for, executions_bytes, logs_bytes, write_rate, journal_rate } =
-            RecordLimits::default();
-        Self {
-            logs_days: whole(keep_for, DAY),
-            logs_bytes: Size(logs_bytes),
-            executions_bytes: Size(executions_bytes),
-            app_record_rate: Size(write_rate.bytes_per_second),
-            app_log_rate: Size(journal_rate.bytes_per_second),
-        }
-    }
-}
-
-impl ScheduleFlags {
-    pub(super) fn resolve(&self) -> ScheduleLimits {
-        ScheduleLimits {
-            catch_up_window: HOUR * self.catch_up_hours,
-            keep_for: DAY * self.runs_days,
-            keep: self.runs_kept,
-        }
-    }
-}
-
-impl Default for ScheduleFlags {
-    fn default() -> Self {
-        let ScheduleLimits { catch_up_window, keep_for, keep } = ScheduleLimits::default();
-        Self {
-            catch_up_hours: whole(catch_up_window, HOUR),
-            runs_days: whole(keep_for, DAY),
-            runs_kept: keep,
-        }
-    }
+    /// Maximum rate at which logs of an app are copied to the node's own log. The burst is 16 seconds of this rate. `off` copies
+    /// nothing.
+    #[arg(long, env = "PICLOUD_APP_LOG_RATE", value_name = "RATE", default_value_t = RecordFlags::default().app_log_rate)]
+    pub(crate) app_log_rate: RateOrOff,
 }
 
 impl ConnectionFlags {
     pub(super) fn resolve(&self) -> ConnectionLimits {
-        let drain = self.drain_time.0;
+        let drain = self.shutdown_timeout.0;
         ConnectionLimits {
-            max_connections: self.connections,
-            header_timeout: self.head_time.0,
-            write_timeout: self.answer_time.0,
+            max_connections: self.max_connections,
+            header_timeout: self.header_timeout.0,
+            write_timeout: self.write_timeout.0,
             min_rate: self.min_rate(),
-            idle_timeout: self.idle_time.0,
-            shutdown_delay: self.unready_time.0,
+            idle_timeout: self.idle_timeout.0,
+            shutdown_delay: self.shutdown_delay.0,
             final_request_timeout: ConnectionLimits::default().final_request_timeout.min(drain),
             shutdown_timeout: drain,
         }
     }
 
-    /// How long a client may take to send a body.
+    /// Limits of request bodies.
     pub(super) fn bodies(&self) -> BodyLimits {
-        BodyLimits { timeout: self.body_time.0, min_rate: self.min_rate() }
+        BodyLimits { timeout: self.body_timeout.0, min_rate: self.min_rate() }
     }
 
     fn min_rate(&self) -> MinRate {
@@ -234,55 +191,55 @@ impl Default for ConnectionFlags {
     fn default() -> Self {
         let (bounds, bodies) = (ConnectionLimits::default(), BodyLimits::default());
         Self {
-            connections: bounds.max_connections,
-            head_time: Time(bounds.header_timeout),
-            body_time: Time(bodies.timeout),
-            min_rate: Size(bodies.min_rate.bytes_per_second),
-            answer_time: Time(bounds.write_timeout),
-            idle_time: Time(bounds.idle_timeout),
-            unready_time: Time(bounds.shutdown_delay),
-            drain_time: Time(bounds.shutdown_timeout),
+            max_connections: bounds.max_connections,
+            header_timeout: DurationValue(bounds.header_timeout),
+            body_timeout: DurationValue(bodies.timeout),
+            min_rate: RateOrOff(bodies.min_rate.bytes_per_second),
+            write_timeout: DurationValue(bounds.write_timeout),
+            idle_timeout: DurationValue(bounds.idle_timeout),
+            shutdown_delay: DurationValue(bounds.shutdown_delay),
+            shutdown_timeout: DurationValue(bounds.shutdown_timeout),
         }
     }
 }
 
 impl PushFlags {
     pub(super) fn resolve(&self) -> PushLimits {
-        let usual = git_receiver::Limits::default();
-        // One push can name every ref that an app has.
-        let commands = usual.commands.max(self.refs_per_app);
+        let defaults = git_receiver::Limits::default();
+        // One push can name every ref of an app.
+        let commands = defaults.commands.max(self.max_refs);
         let limits = git_receiver::Limits {
             commands,
-            head_bytes: usual.head_bytes.max(commands.saturating_mul(COMMAND_BYTES)),
-            request_bytes: self.push_bytes.0,
-            objects: self.push_objects,
-            object_bytes: self.object_bytes.0,
-            inflated_bytes: self.inflated_bytes.0,
-            ..usual
+            head_bytes: defaults.head_bytes.max(commands.saturating_mul(COMMAND_BYTES)),
+            request_bytes: self.max_push_size.0,
+            objects: self.max_push_objects,
+            object_bytes: self.max_object_size.0,
+            inflated_bytes: self.max_unpacked_size.0,
+            ..defaults
         };
-        PushLimits { limits, timeout: self.push_time.0, max_concurrent: self.pushes_at_once }
+        PushLimits { limits, timeout: self.push_timeout.0, max_concurrent: self.max_concurrent_pushes }
     }
 
-    /// How old a preview may become without a push.
-    pub(super) fn preview_age(&self) -> Option<Duration> {
-        (self.preview_days > 0).then(|| DAY * self.preview_days)
+    /// The time after the last push until a preview is deleted.
+    pub(super) fn preview_ttl(&self) -> Option<Duration> {
+        self.preview_ttl.0
     }
 
-    /// Which deploys are kept.
+    /// Retention of deploys and unreachable objects.
     pub(super) fn retention(&self) -> DeployRetention {
         DeployRetention {
-            kept: self.deploys_kept,
-            age: (self.deploys_days > 0).then(|| DAY * self.deploys_days),
-            gc_grace_period: self.collect_after.0,
+            kept: self.deploy_history_limit,
+            age: self.deploy_retention.0,
+            gc_grace_period: self.gc_grace_period.0,
         }
     }
 
-    /// What a deploy may hold.
+    /// Limits of the tree and the refs of an app.
     pub(super) fn deploys(&self) -> DeployLimits {
-        let usual = DeployLimits::default();
-        let tree =
-            git_receiver::TreeLimits { files: self.tree_entries, path_bytes: self.path_bytes, ..usual.tree };
-        DeployLimits { tree, refs: self.refs_per_app }
+        let defaults = DeployLimits::default();
+        let path_bytes = usize::try_from(self.max_path_length.0).unwrap_or(usize::MAX);
+        let tree = git_receiver::TreeLimits { files: self.max_tree_entries, path_bytes, ..defaults.tree };
+        DeployLimits { tree, refs: self.max_refs }
     }
 }
 
@@ -292,24 +249,66 @@ impl Default for PushFlags {
         let DeployLimits { tree, refs } = DeployLimits::default();
         let DeployRetention { kept, age, gc_grace_period } = DeployRetention::default();
         Self {
-            push_bytes: Size(limits.request_bytes),
-            push_objects: limits.objects,
-            object_bytes: Size(limits.object_bytes),
-            inflated_bytes: Size(limits.inflated_bytes),
-            tree_entries: tree.files,
-            path_bytes: tree.path_bytes,
-            push_time: Time(timeout),
-            refs_per_app: refs,
-            preview_days: Settings::default().preview_age.map_or(0, |age| whole(age, DAY)),
-            deploys_kept: kept,
-            deploys_days: age.map_or(0, |age| whole(age, DAY)),
-            collect_after: Time(gc_grace_period),
-            pushes_at_once: max_concurrent,
+            max_push_size: Size(limits.request_bytes),
+            max_push_objects: limits.objects,
+            max_object_size: Size(limits.object_bytes),
+            max_unpacked_size: Size(limits.inflated_bytes),
+            max_tree_entries: tree.files,
+            max_path_length: Size(tree.path_bytes as u64),
+            push_timeout: DurationValue(timeout),
+            max_refs: refs,
+            max_concurrent_pushes: max_concurrent,
+            preview_ttl: DurationOrOff(Settings::default().preview_ttl),
+            deploy_history_limit: kept,
+            deploy_retention: DurationOrOff(age),
+            gc_grace_period: DurationValue(gc_grace_period),
         }
     }
 }
 
-/// How many whole units a span of time has.
-pub(super) fn whole(span: Duration, unit: Duration) -> u32 {
-    u32::try_from(span.as_secs() / unit.as_secs()).unwrap_or(u32::MAX)
+impl ScheduleFlags {
+    pub(super) fn resolve(&self) -> ScheduleLimits {
+        ScheduleLimits {
+            catch_up_window: self.catch_up_window.0,
+            keep_for: self.run_retention.0,
+            keep: self.run_history_limit,
+        }
+    }
+}
+
+impl Default for ScheduleFlags {
+    fn default() -> Self {
+        let ScheduleLimits { catch_up_window, keep_for, keep } = ScheduleLimits::default();
+        Self {
+            catch_up_window: DurationValue(catch_up_window),
+            run_retention: DurationValue(keep_for),
+            run_history_limit: keep,
+        }
+    }
+}
+
+impl RecordFlags {
+    pub(super) fn resolve(&self) -> RecordLimits {
+        RecordLimits {
+            keep_for: self.execution_retention.0,
+            executions_bytes: self.max_execution_storage.0,
+            logs_bytes: self.max_log_storage.0,
+            write_rate: ByteRate { bytes_per_second: self.app_record_rate.0 },
+            journal_rate: ByteRate { bytes_per_second: self.app_log_rate.0 },
+        }
+    }
+}
+
+impl Default for RecordFlags {
+    fn default() -> Self {
+        let RecordLimits { keep_for, executions_bytes, logs_bytes, write_rate, journal_rate } =
+            RecordLimits::default();
+        Self {
+            execution_retention: DurationValue(keep_for),
+            max_log_storage: Size(logs_bytes),
+            max_execution_storage: Size(executions_bytes),
+            app_record_rate: Rate(write_rate.bytes_per_second),
+            app_log_rate: RateOrOff(journal_rate.bytes_per_second),
+        }
+    }
 }

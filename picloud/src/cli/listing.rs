@@ -1,37 +1,37 @@
-//! What all lists are asked with.
+//! Arguments of list commands, and id prefixes.
 
 use std::fmt;
 use std::str::FromStr;
 
 use clap::Args;
 
-/// Which part of a list is shown.
+/// The page of a list.
 #[derive(Clone, Debug, Args)]
-pub(crate) struct PageOptions {
-    /// How many are listed.
+pub(crate) struct PageArgs {
+    /// Maximum number of entries to list.
     #[arg(short = 'n', long, value_name = "NUMBER", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) limit: u32,
 
-    /// Those before: where the list of those after ends, which it says.
-    #[arg(long, value_name = "PLACE")]
+    /// List entries before this cursor. The last line of a list prints the cursor of the next page.
+    #[arg(long, value_name = "CURSOR")]
     pub(crate) before: Option<String>,
 }
 
-/// An id, or as much of its beginning as no other one has.
+/// An id or a unique prefix of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct IdPrefix(String);
 
 impl IdPrefix {
-    /// The shortest beginning: less would be a slip.
+    /// The minimum length of a prefix.
     const LENGTH_MIN: usize = 4;
 
-    /// Whether an id begins so.
-    pub(crate) fn begins(&self, id: &str) -> bool {
+    /// Whether this is a prefix of an id.
+    pub(crate) fn matches(&self, id: &str) -> bool {
         id.starts_with(&self.0)
     }
 
-    /// The id itself, where it is whole.
-    pub(crate) fn whole(&self) -> Option<&str> {
+    /// The id, if it is complete.
+    pub(crate) fn full_id(&self) -> Option<&str> {
         uuid::Uuid::parse_str(&self.0).ok().map(|_| self.0.as_str())
     }
 }
@@ -49,7 +49,7 @@ impl FromStr for IdPrefix {
             Ok(Self(text))
         } else {
             Err(
-                "write an id such as 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f, or four characters or more of its beginning",
+                "write an id such as 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f, or its first four or more characters",
             )
         }
     }
@@ -66,12 +66,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn id_is_named_by_its_beginning() {
+    fn prefix_matches_an_id() {
         let id = "019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f";
         for prefix in ["019f", "019F2C1E", "019f2c1e-", "019f2c1e-7b1a-7", id] {
             let prefix: IdPrefix = prefix.parse().unwrap();
-            assert!(prefix.begins(id));
-            assert_eq!(prefix.whole().is_some(), prefix.0.len() == 36);
+            assert!(prefix.matches(id));
+            assert_eq!(prefix.full_id().is_some(), prefix.0.len() == 36);
         }
         for wrong in ["", "019", "hello", "019f2c1e7b1a", "019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f0"] {
             assert!(wrong.parse::<IdPrefix>().is_err(), "{wrong}");

@@ -1,56 +1,54 @@
-//! What may be said on the command line. Exit codes: 0 done, 1 refused or failed, 2 misuse.
+//! The command line. Exit codes: 0 success, 1 failure, 2 usage error.
 //!
-//! - `verbs`: all of them
-//! - `examples`: what `--help` teaches
-//! - `serve_flags`: how a node runs, as flags; what they mean is [`crate::settings`]
-//! - `limits`: the most that connections, pushes and schedules may take of it
-//! - `app_limits`: what every app is granted, and an app of its own
-//! - `app`: verbs about an app
-//! - `listing`: what all lists are asked with
-//! - `habits`: what people type who come from elsewhere
-//! - `people`: who may what, and who did what
-//! - `observing`: its log and its numbers
-//! - `address`: addresses as people write them
-//! - `quantity`: sizes and times as they are written
-//! - `configuration`: flags, environment and file, and which of them counts
-//! - `secrets`: what is never said on the command line
-//! - `given`: which settings are set; `misuse`: why nothing is begun
+//! - [`commands`]: all commands
+//! - [`app`]: arguments of the commands about an app; [`access`]: of those about apps, tokens, secrets and the audit log
+//! - [`listing`]: arguments of list commands
+//! - [`serve_flags`]: the settings of a node, as flags; they resolve to [`crate::settings`]
+//! - [`limits`]: flags for limits of connections, pushes, schedules and records; [`app_limits`]: for limits of apps
+//! - [`telemetry`]: flags for the log, metrics and traces
+//! - [`configuration`]: the precedence of flags, environment and config file; [`effective_setting`]: the result
+//! - [`removed_flags`]: flags of earlier versions and their replacements
+//! - [`secrets`]: secrets, which are never flags
+//! - [`address`], [`units`]: value types
+//! - [`examples`]: the examples in `--help`; [`habits`]: help for commands of other platforms
+//! - [`usage_error`]: errors of usage
 
+mod access;
 mod address;
 mod app;
 mod app_limits;
+mod commands;
 mod configuration;
+mod effective_setting;
 mod examples;
-mod given;
 mod habits;
 mod limits;
 mod listing;
-mod misuse;
-mod observing;
-mod people;
-mod quantity;
+mod removed_flags;
 mod secrets;
 mod serve_flags;
-mod verbs;
+mod telemetry;
+mod units;
+mod usage_error;
 
+pub(crate) use access::{
+    AppArgument, AppsArgs, AppsCommand, AuditArgs, CreateTokenArgs, PruneArgs, SecretArgs, SecretsCommand,
+    TokensCommand,
+};
 pub(crate) use address::ListenAddress;
 pub(crate) use app::{
-    DeploysNoun, DeploysOptions, DeploysVerb, DomainOption, DomainsVerb, ExecutionOption, ExecutionsNoun,
-    ExecutionsOptions, ExecutionsVerb, LogsOptions, PreviewOption, PreviewsOptions, PreviewsVerb,
-    RollbackOptions,
+    AppArgs, DeploysArgs, DeploysCommand, DomainArgs, DomainsCommand, ExecutionArgs, ExecutionsArgs,
+    ExecutionsCommand, ListDeploysArgs, ListExecutionsArgs, LogsArgs, PreviewArgs, PreviewsArgs,
+    PreviewsCommand, RollbackArgs,
 };
-pub(crate) use app_limits::{AppLimitsOption, OrDefault};
-pub(crate) use configuration::{Parsed, read};
-pub(crate) use given::listed;
-pub(crate) use listing::{IdPrefix, PageOptions};
-pub(crate) use misuse::Misuse;
-pub(crate) use people::{
-    AppArgument, AppsOption, AppsOptions, AppsVerb, AuditOptions, CreateToken, PruneOption, SecretOption,
-    SecretsVerb, TokensVerb,
+pub(crate) use app_limits::{AppLimitsArgs, OrDefault};
+pub(crate) use commands::{
+    BackupArgs, Command, CredentialCommand, DemoArgs, DevArgs, InvokeArgs, ListSchedulesArgs, LoginArgs,
+    LogoutArgs, Payload, RestoreArgs, ResumeArgs, RoutesArgs, RunsArgs, ScheduleArgs, SchedulesArgs,
+    SchedulesCommand, command,
 };
-pub(crate) use quantity::Age;
-pub(crate) use verbs::{
-    BackupOptions, CredentialVerb, DemoOptions, DevOptions, InvokeOptions, LoginOptions, LogoutOptions,
-    Payload, RestoreOptions, ResumeOptions, RoutesOptions, RunsOptions, ScheduleOptions, SchedulesNoun,
-    SchedulesOptions, SchedulesVerb, Verb, command,
-};
+pub(crate) use configuration::{Parsed, parse};
+pub(crate) use effective_setting::report;
+pub(crate) use listing::{IdPrefix, PageArgs};
+pub(crate) use units::DurationValue;
+pub(crate) use usage_error::UsageError;

@@ -1,7 +1,6 @@
 //! The flags of `picloud serve`, as they are parsed.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use platform::nodes;
@@ -10,105 +9,103 @@ use store::Pool;
 
 use super::address::{DnsAddress, ListenAddress};
 use super::app_limits::AppLimitFlags;
-use super::limits::{ConnectionFlags, PushFlags, RecordFlags, ScheduleFlags, whole};
-use super::misuse::Misuse;
-use super::observing::{ObservingFlags, TraceFlags};
-use super::quantity::{AgeOrOff, Size, Time};
+use super::limits::{ConnectionFlags, PushFlags, RecordFlags, ScheduleFlags};
 use super::secrets;
+use super::telemetry::{TelemetryFlags, TraceFlags};
+use super::units::{DurationOrOff, DurationValue, Size, parse_retention};
+use super::usage_error::UsageError;
 use crate::edge::TrustedProxies;
-use crate::settings::{Settings, Storage, USUAL_ADDRESS, USUAL_DATA_DIR};
+use crate::settings::{DEFAULT_ADDRESS, DEFAULT_DATA_DIR, Settings, Storage};
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The age from which on a backup is old, as [`Settings`] has it.
-const BACKUP_WARN: &str = "7d";
-
-/// How a node runs. Each flag is also read from the environment.
+/// Settings of a node. Each flag can also be set in the environment.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeFlags {
-    /// The address to listen on, or a port: 8080 is 127.0.0.1:8080, and :8080 stands for all addresses of this machine. Port 0 takes a free one
-    /// and prints it.
-    #[arg(long, env = "PICLOUD_LISTEN", value_name = "ADDRESS", default_value_t = ListenAddress(USUAL_ADDRESS))]
+    /// Address to listen on: ADDRESS:PORT, :PORT for all addresses of this machine, or PORT for 127.0.0.1. Port 0 takes a free
+    /// port and prints it.
+    #[arg(long, env = "PICLOUD_LISTEN", value_name = "ADDRESS", default_value_t = ListenAddress(DEFAULT_ADDRESS))]
     pub(crate) listen: ListenAddress,
 
     #[command(flatten)]
     pub(crate) storage: StorageFlags,
 
-    /// The domain whose subdomains are apps: <app>.DOMAIN. The control plane then answers on DOMAIN alone.
+    /// Domain whose subdomains are apps: <app>.DOMAIN. The API then answers only at DOMAIN itself.
     #[arg(long, env = "PICLOUD_DOMAIN", value_parser = parse_domain)]
     pub(crate) domain: Option<String>,
 
-    /// The URL that people use, such as https://pi.example.com, where it is not the listening address. With a domain it is at that, such as
-    /// http://apps.lan:8080 where no proxy with TLS is in front; without it https://DOMAIN.
-    #[arg(long, env = "PICLOUD_PUBLIC_URL", value_parser = parse_url)]
+    /// URL of this server for its users, such as https://pi.example.com, if it differs from the listen address. With --domain,
+    /// its host must be DOMAIN, and the default is https://DOMAIN.
+    #[arg(long, env = "PICLOUD_PUBLIC_URL", value_name = "URL", value_parser = parse_url)]
     pub(crate) public_url: Option<String>,
 
-    /// More names by which people reach the control plane, with commas between them: no app can have one as its domain. Its domain, the host
-    /// of its public URL, and without both the name of the machine, are among them anyway.
-    #[arg(long, env = "PICLOUD_OWN_NAMES", value_name = "NAMES", value_delimiter = ',', value_parser = parse_domain)]
-    pub(crate) own_names: Vec<String>,
+    /// Additional host names of this server, separated by commas. No app can have one of them as its domain. --domain and the
+    /// host of --public-url are always included; without both, the host name of the machine is.
+    #[arg(long, env = "PICLOUD_SERVER_NAMES", value_name = "NAMES", value_delimiter = ',', value_parser = parse_domain)]
+    pub(crate) server_names: Vec<String>,
 
-    /// Whether an app answers at a domain of its own only once that is proven, by DNS or by an admin; otherwise it is whose app names it
-    /// first.
-    #[arg(long, env = "PICLOUD_DOMAIN_PROOF", value_enum, default_value_t = DomainProof::Required)]
-    pub(crate) domain_proof: DomainProof,
+    /// Whether an app must prove ownership of a custom domain, by DNS or with the approval of an admin. `off` gives a domain to
+    /// the first app that names it.
+    #[arg(long, env = "PICLOUD_DOMAIN_VERIFICATION", value_name = "MODE", value_enum, default_value_t = DomainVerification::Required)]
+    pub(crate) domain_verification: DomainVerification,
 
-    /// The DNS server that is asked whether a domain is an app's, such as 192.168.1.1; without it those of the system.
+    /// DNS server for domain verification, such as 192.168.1.1. The default is the resolver of the system.
     #[arg(long, env = "PICLOUD_DNS_SERVER", value_name = "ADDRESS")]
     pub(crate) dns_server: Option<DnsAddress>,
 
-    /// For how many new previews a week a proxy can have certificates, two fifths of them for one app; 0 for none.
-    #[arg(long, env = "PICLOUD_PREVIEW_CERTIFICATES", default_value_t = Settings::default().preview_certificates, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    pub(crate) preview_certificates: u32,
+    /// Maximum number of new preview hosts a week that a proxy can get TLS certificates for. A single app can use two fifths of
+    /// them. 0 allows none.
+    #[arg(long, env = "PICLOUD_PREVIEW_CERTIFICATES_PER_WEEK", default_value_t = Settings::default().preview_certificates_per_week, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub(crate) preview_certificates_per_week: u32,
 
-    /// The proxies that may say who their clients are (X-Forwarded-For and -Proto): addresses and networks with commas
-    /// between them, or none.
-    #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", default_value_t = TrustedProxies::default())]
+    /// Proxies whose X-Forwarded-For and X-Forwarded-Proto headers are trusted: addresses and networks separated by commas, or
+    /// `none`.
+    #[arg(long, env = "PICLOUD_TRUSTED_PROXIES", value_name = "NETWORKS", default_value_t = TrustedProxies::default())]
     pub(crate) trusted_proxies: TrustedProxies,
 
-    /// What this node does of the work that several nodes on one PostgreSQL share.
+    /// Role of this node in a cluster, in which several nodes share one PostgreSQL database.
     #[arg(long, env = "PICLOUD_ROLE", value_enum, default_value_t = Role::All)]
     pub(crate) role: Role,
 
-    /// What people call this node; without it the name of the machine with the port.
-    #[arg(long, env = "PICLOUD_NODE_NAME")]
+    /// Name of this node. The default is the host name of the machine and the port.
+    #[arg(long, env = "PICLOUD_NODE_NAME", value_name = "NAME")]
     pub(crate) node_name: Option<String>,
 
-    /// A file with the admin token, 32 characters or more; without it one is made, printed once, and kept in the data folder.
+    /// File with the admin token, 32 characters or more. Without it, the first start creates a token in the data folder and
+    /// prints it once.
     #[arg(long, env = "PICLOUD_ADMIN_TOKEN_FILE", value_name = "FILE")]
     pub(crate) admin_token_file: Option<PathBuf>,
 
-    /// Look at all settings, say what is set and where, and do no more.
+    /// Validate all settings, print those that are set and their source, and exit.
     #[arg(long)]
     pub(crate) check_config: bool,
 
-    /// Whether the first push to a new name creates the app; otherwise `picloud apps create` does.
-    #[arg(long, env = "PICLOUD_CREATE_APPS", value_enum, default_value_t = CreateApps::OnFirstPush)]
+    /// Whether the first push to a new name creates an app. With `never`, apps are created with `picloud apps create`.
+    #[arg(long, env = "PICLOUD_CREATE_APPS", value_name = "MODE", value_enum, default_value_t = CreateApps::OnFirstPush)]
     pub(crate) create_apps: CreateApps,
 
-    /// For how many days acts stay in the audit list.
-    #[arg(long, env = "PICLOUD_AUDIT_DAYS", default_value_t = whole(Settings::default().audit_kept, DAY), value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub(crate) audit_days: u32,
+    /// How long to keep audit events.
+    #[arg(long, env = "PICLOUD_AUDIT_RETENTION", value_name = "DURATION", default_value_t = DurationValue(Settings::default().audit_retention), value_parser = parse_retention)]
+    pub(crate) audit_retention: DurationValue,
 
-    /// The age of the latest backup from which on `picloud status` warns; off where backups are made by other means.
-    #[arg(long, env = "PICLOUD_BACKUP_WARN", default_value = BACKUP_WARN, value_name = "AGE")]
-    pub(crate) backup_warn: AgeOrOff,
+    /// Age of the last backup at which `picloud status` reports a warning. `off` disables the warning.
+    #[arg(long, env = "PICLOUD_BACKUP_MAX_AGE", value_name = "DURATION", default_value_t = DurationOrOff(Settings::default().backup_max_age))]
+    pub(crate) backup_max_age: DurationOrOff,
 
-    /// The file with the keys that secrets are encrypted with; without it systemd's credential `secret-key`, or a key that is made in the data folder.
-    #[arg(long, env = "PICLOUD_SECRET_KEY_FILE")]
+    /// File with the encryption keys of secrets. The default is systemd's credential `secret-key` or, without it, a key that the
+    /// node creates in the data folder.
+    #[arg(long, env = "PICLOUD_SECRET_KEY_FILE", value_name = "FILE")]
     pub(crate) secret_key_file: Option<PathBuf>,
 
-    /// The memory for all that apps and their clients make the node hold, such as 512MiB; without it 60 percent of what the
-    /// cgroup or the machine has.
+    /// Memory budget for apps and their clients, such as 512MiB. The default is 60 percent of the memory of the cgroup or the
+    /// machine.
     #[arg(long, env = "PICLOUD_MEMORY", value_name = "SIZE", value_parser = parse_memory)]
     pub(crate) memory: Option<Size>,
 
-    /// Where systemd puts a unit's credentials.
+    /// The credentials folder of a systemd unit.
     #[arg(long, env = "CREDENTIALS_DIRECTORY", hide = true)]
     pub(crate) credentials_directory: Option<PathBuf>,
 
     #[command(flatten)]
-    pub(crate) observing: ObservingFlags,
+    pub(crate) telemetry: TelemetryFlags,
 
     #[command(flatten)]
     pub(crate) traces: TraceFlags,
@@ -133,15 +130,15 @@ pub(crate) struct ServeFlags {
 }
 
 impl ServeFlags {
-    /// The settings that the flags mean, with the secrets that they name.
+    /// Resolves the flags to settings, including secrets.
     ///
     /// # Errors
-    /// What holds a secret cannot be read, or settings contradict each other.
-    pub(crate) fn resolve(self) -> Result<Settings, Misuse> {
+    /// A secret cannot be read, or settings contradict each other.
+    pub(crate) fn resolve(self) -> Result<Settings, UsageError> {
         if let (Some(domain), Some(url)) = (&self.domain, &self.public_url)
-            && !is_at(url, domain)
+            && !has_host(url, domain)
         {
-            return Err(Misuse::PublicUrl { url: url.clone(), domain: domain.clone() });
+            return Err(UsageError::PublicUrl { url: url.clone(), domain: domain.clone() });
         }
         let admin_token = secrets::admin_token(self.admin_token_file.as_deref())?;
         let credential = self.credentials_directory.map(|folder| folder.join(key::FILE_NAME));
@@ -151,20 +148,20 @@ impl ServeFlags {
             pool: self.database.resolve(),
             domain: self.domain,
             public_url: self.public_url,
-            own_names: self.own_names,
-            domain_proof: self.domain_proof == DomainProof::Required,
+            server_names: self.server_names,
+            domain_verification: self.domain_verification == DomainVerification::Required,
             dns_server: self.dns_server.map(|DnsAddress(address)| address),
-            preview_certificates: self.preview_certificates,
+            preview_certificates_per_week: self.preview_certificates_per_week,
             trusted_proxies: self.trusted_proxies,
             role: self.role.into(),
             node_name: self.node_name,
             admin_token,
             secret_key_file: self.secret_key_file.or_else(|| credential.filter(|file| file.exists())),
             create_apps: self.create_apps == CreateApps::OnFirstPush,
-            audit_kept: DAY * self.audit_days,
-            backup_max_age: self.backup_warn.0,
-            log_format: self.observing.log_format,
-            metrics: self.observing.metrics,
+            audit_retention: self.audit_retention.0,
+            backup_max_age: self.backup_max_age.0,
+            log_format: self.telemetry.log_format,
+            metrics: self.telemetry.metrics,
             traces: self.traces.resolve(),
             memory_bytes: self.memory.map(|size| size.0),
             connections: self.connections.resolve(),
@@ -173,39 +170,39 @@ impl ServeFlags {
             deploys: self.push.deploys(),
             retention: self.push.retention(),
             limits: self.apps.resolve()?,
-            preview_age: self.push.preview_age(),
+            preview_ttl: self.push.preview_ttl(),
             schedules: self.schedules.resolve(),
             records: self.records.resolve(),
         })
     }
 }
 
-/// What creates apps.
+/// When apps are created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CreateApps {
-    /// The first push to a name.
+    /// The first push to a name creates the app.
     OnFirstPush,
-    /// No push; they are created by hand.
+    /// Pushes create no apps.
     Never,
 }
 
-/// Whose a domain is.
+/// Whether custom domains are verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DomainProof {
-    /// The app's for which it is proven.
+pub(crate) enum DomainVerification {
+    /// A domain belongs to the app that has proven its ownership.
     Required,
-    /// The app's that names it first.
+    /// A domain belongs to the first app that names it.
     Off,
 }
 
-/// What a node does.
+/// Role of a node in a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Role {
     /// Everything.
     All,
-    /// The control plane: takes pushes, answers the API, runs schedules. Requests to apps are for others.
+    /// The control plane: accepts pushes, serves the API and runs schedules, but does not serve apps.
     Manager,
-    /// Answers requests to apps. Pushes, the API and schedules are for others.
+    /// Only serves apps.
     Node,
 }
 
@@ -219,13 +216,13 @@ impl From<Role> for nodes::Role {
     }
 }
 
-/// Less would be filled by the first app.
+/// The smallest memory budget; the first app would use up less.
 const MEMORY_MIN: Size = Size(32 * 1024 * 1024);
 
 fn parse_memory(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
     if size.0 < MEMORY_MIN.0 {
-        return Err(format!("a node needs {MEMORY_MIN} or more for its apps"));
+        return Err(format!("must be at least {MEMORY_MIN}"));
     }
     Ok(size)
 }
@@ -247,64 +244,64 @@ fn parse_url(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Whether a URL is that of a host, at whichever port.
-fn is_at(url: &str, host: &str) -> bool {
+/// Whether a URL has this host, at any port.
+fn has_host(url: &str, host: &str) -> bool {
     let authority = url.split_once("://").map_or(url, |(_, authority)| authority).trim_end_matches('/');
     let name = authority.rsplit_once(':').map_or(authority, |(name, _)| name);
     name.eq_ignore_ascii_case(host)
 }
 
-/// Where everything is kept.
+/// Location of the data.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct StorageFlags {
-    /// The folder for what this node keeps: the admin token, and the database where no DATABASE_URL is set.
-    #[arg(long, env = "PICLOUD_DATA_DIR", default_value = USUAL_DATA_DIR)]
+    /// Data folder of this node, with the admin token, the encryption key and, unless PostgreSQL is used, the SQLite database.
+    #[arg(long, env = "PICLOUD_DATA_DIR", value_name = "DIR", default_value = DEFAULT_DATA_DIR)]
     pub(crate) data_dir: PathBuf,
 
-    /// A file with the URL of a PostgreSQL to keep everything in; without it, and without DATABASE_URL, there is an SQLite
-    /// database in the data folder.
+    /// File with the URL of a PostgreSQL database. The URL can also be set in the variable DATABASE_URL. Without either, data is
+    /// stored in an SQLite database in the data folder.
     #[arg(long, env = "PICLOUD_DATABASE_URL_FILE", value_name = "FILE")]
     pub(crate) database_url_file: Option<PathBuf>,
 
-    /// The file with settings; /etc/picloud/picloud.conf where there is one.
+    /// Config file. The default is /etc/picloud/picloud.conf, if it exists.
     #[arg(long, env = "PICLOUD_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
 
 impl StorageFlags {
-    /// Where everything is kept, with the URL of the database, if one is set.
+    /// Resolves the flags, including the URL of the database.
     ///
     /// # Errors
-    /// What holds the URL cannot be read.
-    pub(crate) fn resolve(&self) -> Result<Storage, Misuse> {
+    /// The file with the URL cannot be read.
+    pub(crate) fn resolve(&self) -> Result<Storage, UsageError> {
         let database_url = secrets::database_url(self.database_url_file.as_deref())?;
         Ok(Storage { data_dir: self.data_dir.clone(), database_url })
     }
 }
 
-/// What this node takes of a PostgreSQL.
+/// The PostgreSQL connection pool.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "PostgreSQL")]
 pub(crate) struct DatabaseFlags {
-    /// How many connections the node may have to it.
-    #[arg(long, env = "PICLOUD_DATABASE_CONNECTIONS", default_value_t = DatabaseFlags::default().database_connections, value_parser = clap::value_parser!(u32).range(2..=10_000))]
-    pub(crate) database_connections: u32,
+    /// Maximum number of connections from this node to PostgreSQL.
+    #[arg(long, env = "PICLOUD_DATABASE_MAX_CONNECTIONS", value_name = "NUMBER", default_value_t = DatabaseFlags::default().database_max_connections, value_parser = clap::value_parser!(u32).range(2..=10_000))]
+    pub(crate) database_max_connections: u32,
 
-    /// How long a query waits for one of them.
-    #[arg(long, env = "PICLOUD_DATABASE_WAIT_TIME", default_value_t = DatabaseFlags::default().database_wait_time)]
-    pub(crate) database_wait_time: Time,
+    /// How long a query waits for a free connection of the pool.
+    #[arg(long, env = "PICLOUD_DATABASE_ACQUIRE_TIMEOUT", value_name = "DURATION", default_value_t = DatabaseFlags::default().database_acquire_timeout)]
+    pub(crate) database_acquire_timeout: DurationValue,
 
-    /// How long one statement may take, and a transaction stand still.
-    #[arg(long, env = "PICLOUD_DATABASE_STATEMENT_TIME", default_value_t = DatabaseFlags::default().database_statement_time)]
-    pub(crate) database_statement_time: Time,
+    /// Timeout of a statement, and of an idle transaction.
+    #[arg(long, env = "PICLOUD_DATABASE_STATEMENT_TIMEOUT", value_name = "DURATION", default_value_t = DatabaseFlags::default().database_statement_timeout)]
+    pub(crate) database_statement_timeout: DurationValue,
 }
 
 impl DatabaseFlags {
     fn resolve(&self) -> Pool {
         Pool {
-            connections: self.database_connections,
-            wait: self.database_wait_time.0,
-            statement: self.database_statement_time.0,
+            connections: self.database_max_connections,
+            wait: self.database_acquire_timeout.0,
+            statement: self.database_statement_timeout.0,
         }
     }
 }
@@ -313,9 +310,9 @@ impl Default for DatabaseFlags {
     fn default() -> Self {
         let Pool { connections, wait, statement } = Pool::default();
         Self {
-            database_connections: connections,
-            database_wait_time: Time(wait),
-            database_statement_time: Time(statement),
+            database_max_connections: connections,
+            database_acquire_timeout: DurationValue(wait),
+            database_statement_timeout: DurationValue(statement),
         }
     }
 }
@@ -333,12 +330,16 @@ mod tests {
     }
 
     #[test]
-    fn flags_that_nobody_gives_mean_the_default_settings() {
-        let usual = Settings::default();
+    fn default_flags_resolve_to_default_settings() {
+        let defaults = Settings::default();
         let resolved = Serve::parse_from(["serve"]).flags.resolve().unwrap();
-        // Tests may run where these are set.
-        let resolved =
-            Settings { storage: usual.storage.clone(), admin_token: None, secret_key_file: None, ..resolved };
-        assert_eq!(format!("{resolved:?}"), format!("{usual:?}"));
+        // The environment of the test can set these.
+        let resolved = Settings {
+            storage: defaults.storage.clone(),
+            admin_token: None,
+            secret_key_file: None,
+            ..resolved
+        };
+        assert_eq!(format!("{resolved:?}"), format!("{defaults:?}"));
     }
 }

@@ -1,4 +1,4 @@
-//! One request to the REST API, or a stream of events from it. Errors are RFC 9457 problem details.
+//! Requests to the REST API, and event streams from it. Errors are RFC 9457 problem details.
 
 use std::borrow::Cow;
 
@@ -6,92 +6,94 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::unreachable::{TIME_MAX, UnreachableError, base_of};
+use super::connection_error::{ConnectionError, REQUEST_TIMEOUT, base_of};
 use crate::hint::Hint;
 
-/// The longest answer that is read.
-const BYTES_MAX: u64 = 64 << 20;
+/// The maximum size of a response.
+const RESPONSE_BYTES_MAX: u64 = 64 << 20;
 
-/// Why a request did not do what it should.
+/// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// There is no answer.
+    /// The server did not respond.
     #[error(transparent)]
-    Unreachable(#[from] UnreachableError),
-    /// The token is wrong.
-    #[error("the server does not take this token")]
+    Connection(#[from] ConnectionError),
+    /// The server rejected the token.
+    #[error("the server rejected the token")]
     Unauthorized,
-    /// The server says why not.
+    /// The server rejected the request.
     #[error("{detail}")]
-    Refused {
-        /// The reason, in the server's words.
+    Rejected {
+        /// The reason.
         detail: String,
     },
-    /// What is to be sent cannot be written.
-    #[error("the request cannot be written as JSON")]
-    Document(#[source] serde_json::Error),
-    /// The server is at another URL.
-    #[error("{base} sends its clients on to {to}")]
+    /// The request body cannot be serialized.
+    #[error("cannot serialize the request body")]
+    Serialize(#[source] serde_json::Error),
+    /// The server redirects to another URL.
+    #[error("{base} redirects to {to}")]
     Redirected { base: String, to: String },
-    /// Server and client are of different versions, and do not understand each other here.
-    #[error("the server is PiCloud {server} and does not understand PiCloud {own} here")]
-    OtherVersion { server: String, own: &'static str },
-    /// What answers is no PiCloud.
-    #[error("{base} answered with status {status} and nothing that is understood here")]
-    NotUnderstood { base: String, status: u16 },
+    /// The versions of server and client differ in this request.
+    #[error("the server runs PiCloud {server}, which is not compatible with PiCloud {own} here")]
+    VersionMismatch { server: String, own: &'static str },
+    /// The response is not one of a PiCloud server.
+    #[error("unexpected response from {base} (status {status})")]
+    UnexpectedResponse { base: String, status: u16 },
 }
 
 impl Hint for ApiError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         Some(match self {
-            Self::Unreachable(error) => return error.hint(),
-            Self::Unauthorized => "keep a right one with  picloud login , or set PICLOUD_TOKEN".into(),
-            Self::NotUnderstood { .. } => {
-                "is it a PiCloud? name the server without a path behind it, such as --url https://pi.example.com".into()
+            Self::Connection(error) => return error.hint(),
+            Self::Unauthorized => "run  picloud login , or set PICLOUD_TOKEN to a valid token".into(),
+            Self::UnexpectedResponse { .. } => {
+                "is this a PiCloud server? set --url to its URL without a path, such as https://pi.example.com".into()
             }
-            Self::Redirected { to, .. } => format!("name that one: {to}").into(),
-            Self::OtherVersion { server, .. } => format!("use PiCloud {server} on this machine, too").into(),
-            Self::Refused { .. } | Self::Document(_) => return None,
+            Self::Redirected { to, .. } => format!("set --url or the remote to {to}").into(),
+            Self::VersionMismatch { server, .. } => format!("install PiCloud {server} on this machine").into(),
+            Self::Rejected { .. } | Self::Serialize(_) => return None,
         })
     }
 }
 
 #[derive(Deserialize)]
-struct Problem {
+struct ProblemDetails {
     detail: String,
 }
 
-/// What a server answered.
-pub(crate) struct Answer {
+/// A response of a server.
+pub(crate) struct ApiResponse {
     pub(crate) status: u16,
     pub(crate) body: Vec<u8>,
-    /// The body says why the API refused, and is no answer of an app.
+    /// The body is an error of the API, not the response of a function.
     is_problem: bool,
-    /// What has run for it, where a script has.
+    /// The execution of the function, if one ran.
     pub(crate) execution: Option<String>,
-    /// Where else it is to be asked.
+    /// The target of a redirect.
     location: Option<String>,
     base: String,
 }
 
-impl Answer {
-    /// The document that the answer holds.
-    pub(super) fn document<T: DeserializeOwned>(self) -> Result<T, ApiError> {
-        let answer = self.unless_refused()?;
-        // So servers of TLS answer who does not speak it.
-        let text = String::from_utf8_lossy(&answer.body[..answer.body.len().min(1024)]).to_ascii_lowercase();
-        if answer.status == 400 && answer.base.starts_with("http://") && text.contains("https") {
-            return Err(UnreachableError::Tls(answer.base).into());
+impl ApiResponse {
+    /// Parses the JSON body of a successful response.
+    pub(super) fn json<T: DeserializeOwned>(self) -> Result<T, ApiError> {
+        let response = self.check()?;
+        // The response of TLS servers to plain HTTP.
+        let text =
+            String::from_utf8_lossy(&response.body[..response.body.len().min(1024)]).to_ascii_lowercase();
+        if response.status == 400 && response.base.starts_with("http://") && text.contains("https") {
+            return Err(ConnectionError::TlsRequired(response.base).into());
         }
-        let not_understood = || ApiError::NotUnderstood { base: answer.base.clone(), status: answer.status };
-        if !(200..300).contains(&answer.status) {
-            return Err(not_understood());
+        let unexpected =
+            || ApiError::UnexpectedResponse { base: response.base.clone(), status: response.status };
+        if !(200..300).contains(&response.status) {
+            return Err(unexpected());
         }
-        serde_json::from_slice(&answer.body).map_err(|_| not_understood())
+        serde_json::from_slice(&response.body).map_err(|_| unexpected())
     }
 
-    /// The answer, unless the API itself refused.
-    pub(super) fn unless_refused(self) -> Result<Self, ApiError> {
+    /// Turns errors of the API into [`ApiError`].
+    pub(super) fn check(self) -> Result<Self, ApiError> {
         if self.status == 401 {
             return Err(ApiError::Unauthorized);
         }
@@ -101,54 +103,62 @@ impl Answer {
         if !self.is_problem {
             return Ok(self);
         }
-        match serde_json::from_slice::<Problem>(&self.body) {
-            Ok(problem) => Err(ApiError::Refused { detail: problem.detail }),
-            Err(_) => Err(ApiError::NotUnderstood { base: self.base, status: self.status }),
+        match serde_json::from_slice::<ProblemDetails>(&self.body) {
+            Ok(problem) => Err(ApiError::Rejected { detail: problem.detail }),
+            Err(_) => Err(ApiError::UnexpectedResponse { base: self.base, status: self.status }),
         }
     }
 }
 
-/// Asks, with a JSON document where there is a body.
-pub(super) fn ask(method: &str, url: &str, token: &str, body: Option<&[u8]>) -> Result<Answer, ApiError> {
-    let unreachable = |source: ureq::Error| unreachable(url, source);
-    let agent: ureq::Agent = agent().timeout_global(Some(TIME_MAX)).build().into();
-    let request = request(method, url, token).header("accept", "application/json");
-    let answered = match body {
+/// Sends a request with an optional JSON body.
+pub(super) fn send(
+    method: &str,
+    url: &str,
+    token: &str,
+    body: Option<&[u8]>,
+) -> Result<ApiResponse, ApiError> {
+    let failed = |source: ureq::Error| connection_error(url, source);
+    let agent: ureq::Agent = agent().timeout_global(Some(REQUEST_TIMEOUT)).build().into();
+    let request = request_builder(method, url, token).header("accept", "application/json");
+    let result = match body {
         Some(body) => {
             let request = request.header("content-type", "application/json").body(body);
             request.map_err(ureq::Error::from).and_then(|request| agent.run(request))
         }
         None => request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request)),
     };
-    read(answered.map_err(unreachable)?, url)
+    read(result.map_err(failed)?, url)
 }
 
-/// Asks for a stream of events, which lasts until either side ends it.
-pub(super) fn stream(
+/// Opens an event stream.
+pub(super) fn event_stream(
     url: &str,
     token: &str,
     last_event_id: Option<&str>,
 ) -> Result<ureq::BodyReader<'static>, ApiError> {
-    let agent: ureq::Agent =
-        agent().timeout_connect(Some(TIME_MAX)).timeout_recv_response(Some(TIME_MAX)).build().into();
-    let request = request("GET", url, token).header("accept", "text/event-stream");
+    let agent: ureq::Agent = agent()
+        .timeout_connect(Some(REQUEST_TIMEOUT))
+        .timeout_recv_response(Some(REQUEST_TIMEOUT))
+        .build()
+        .into();
+    let request = request_builder("GET", url, token).header("accept", "text/event-stream");
     let request = match last_event_id {
         Some(id) => request.header("last-event-id", id),
         None => request,
     };
-    let answered = request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request));
-    let answer = answered.map_err(|source| unreachable(url, source))?;
-    if answer.status() == 200 {
-        return Ok(answer.into_body().into_reader());
+    let result = request.body(()).map_err(ureq::Error::from).and_then(|request| agent.run(request));
+    let response = result.map_err(|source| connection_error(url, source))?;
+    if response.status() == 200 {
+        return Ok(response.into_body().into_reader());
     }
-    let answer = read(answer, url)?.unless_refused()?;
-    Err(ApiError::NotUnderstood { base: answer.base, status: answer.status })
+    let response = read(response, url)?.check()?;
+    Err(ApiError::UnexpectedResponse { base: response.base, status: response.status })
 }
 
-/// The version of the server, where it tells it as PiCloud does.
+/// The version of a PiCloud server, from its OpenAPI document.
 pub(super) fn server_version(base: &str) -> Option<String> {
     #[derive(Deserialize)]
-    struct Described {
+    struct OpenApi {
         info: Info,
     }
     #[derive(Deserialize)]
@@ -156,10 +166,10 @@ pub(super) fn server_version(base: &str) -> Option<String> {
         title: String,
         version: String,
     }
-    let agent: ureq::Agent = agent().timeout_global(Some(TIME_MAX)).build().into();
-    let mut answer = agent.get(format!("{base}/-/api/openapi.json")).call().ok()?;
-    let text = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec().ok()?;
-    let Described { info } = serde_json::from_slice(&text).ok()?;
+    let agent: ureq::Agent = agent().timeout_global(Some(REQUEST_TIMEOUT)).build().into();
+    let mut response = agent.get(format!("{base}/-/api/openapi.json")).call().ok()?;
+    let text = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec().ok()?;
+    let OpenApi { info } = serde_json::from_slice(&text).ok()?;
     (info.title == "PiCloud").then_some(info.version)
 }
 
@@ -167,29 +177,29 @@ fn agent() -> ureq::config::ConfigBuilder<ureq::typestate::AgentScope> {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .max_redirects(0)
-        // A server on a LAN has a certificate that this machine was taught to trust.
+        // Servers on a LAN have certificates of a private authority.
         .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
         .user_agent(concat!("picloud/", env!("CARGO_PKG_VERSION")))
 }
 
-fn request(method: &str, url: &str, token: &str) -> ureq::http::request::Builder {
+fn request_builder(method: &str, url: &str, token: &str) -> ureq::http::request::Builder {
     let request = ureq::http::Request::builder().method(method).uri(url);
     request.header("authorization", format!("Bearer {token}"))
 }
 
-fn unreachable(url: &str, source: ureq::Error) -> ApiError {
-    UnreachableError::new(url, source).into()
+fn connection_error(url: &str, source: ureq::Error) -> ApiError {
+    ConnectionError::new(url, source).into()
 }
 
-fn read(mut answer: ureq::http::Response<ureq::Body>, url: &str) -> Result<Answer, ApiError> {
-    let kind = answer.headers().get("content-type").and_then(|kind| kind.to_str().ok());
+fn read(mut response: ureq::http::Response<ureq::Body>, url: &str) -> Result<ApiResponse, ApiError> {
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok());
     let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
-    let status = answer.status().as_u16();
-    let location = answer.headers().get("location").and_then(|location| location.to_str().ok());
+    let status = response.status().as_u16();
+    let location = response.headers().get("location").and_then(|location| location.to_str().ok());
     let location = location.filter(|_| (300..400).contains(&status)).map(str::to_owned);
-    let execution = answer.headers().get("picloud-execution").and_then(|id| id.to_str().ok());
+    let execution = response.headers().get("picloud-execution").and_then(|id| id.to_str().ok());
     let execution = execution.map(str::to_owned);
-    let body = answer.body_mut().with_config().limit(BYTES_MAX).read_to_vec();
-    let body = body.map_err(|source| unreachable(url, source))?;
-    Ok(Answer { status, body, is_problem, execution, location, base: base_of(url) })
+    let body = response.body_mut().with_config().limit(RESPONSE_BYTES_MAX).read_to_vec();
+    let body = body.map_err(|source| connection_error(url, source))?;
+    Ok(ApiResponse { status, body, is_problem, execution, location, base: base_of(url) })
 }

@@ -1,4 +1,4 @@
-//! Why a server could not be asked, or did not do what it was asked.
+//! Errors of client commands.
 
 use super::api::ApiError;
 use super::credential::CredentialError;
@@ -6,7 +6,7 @@ use super::remote::RemoteError;
 use crate::hint::Hint;
 use std::borrow::Cow;
 
-/// Why a server could not be asked, or did not do what it was asked.
+/// An error of a client command.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
     #[error(transparent)]

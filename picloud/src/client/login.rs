@@ -1,20 +1,20 @@
-//! Tokens that `picloud login` keeps: a file of the user's, as git's own `credential-store` has it, one URL a line.
+//! The credentials file of `picloud login`, in the format of git's `credential-store`: one URL a line.
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::escaping::escaped;
+use super::percent_encoding::percent_encode;
 use super::remote::Remote;
 
-/// The user of each line, since git asks for one; servers do not look at it.
+/// The user name of each line. git requires one; servers ignore it.
 pub(crate) const USER: &str = "picloud";
 
-/// The file, in the folder of the user's configuration (XDG Base Directory Specification).
+/// The path of the file (XDG Base Directory Specification).
 ///
 /// # Errors
-/// There is no such folder: neither `XDG_CONFIG_HOME` nor `HOME` says where.
+/// Neither `XDG_CONFIG_HOME` nor `HOME` is set.
 pub(crate) fn file() -> io::Result<PathBuf> {
     let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")));
@@ -23,24 +23,24 @@ pub(crate) fn file() -> io::Result<PathBuf> {
     Ok(config.join("picloud").join("credentials"))
 }
 
-/// The token for a server, as `scheme://host:port`.
+/// The token for an origin, `scheme://host:port`.
 pub(crate) fn token(origin: &str) -> Option<String> {
     let text = fs::read_to_string(file().ok()?).ok()?;
     entries(&text).find(|entry| entry.base == origin)?.password
 }
 
-/// Keeps the token for a server, in the place of an earlier one.
-pub(crate) fn keep(origin: &str, token: &str) -> io::Result<PathBuf> {
+/// Stores the token for an origin and replaces an earlier one.
+pub(crate) fn store(origin: &str, token: &str) -> io::Result<PathBuf> {
     let (scheme, host) = origin.split_once("://").unwrap_or(("https", origin));
-    change(origin, Some(&format!("{scheme}://{USER}:{}@{host}\n", escaped(token))))
+    change(origin, Some(&format!("{scheme}://{USER}:{}@{host}\n", percent_encode(token))))
 }
 
-/// Forgets the token for a server.
-pub(crate) fn forget(origin: &str) -> io::Result<PathBuf> {
+/// Erases the token for an origin.
+pub(crate) fn erase(origin: &str) -> io::Result<PathBuf> {
     change(origin, None)
 }
 
-/// Where a token for a server counts: git and this program know one for all paths of a host.
+/// The origin of a URL. A token is valid for all paths of an origin.
 pub(crate) fn origin(base: &str) -> &str {
     let after = base.find("://").map_or(0, |at| at + 3);
     base[after..].find('/').map_or(base, |end| &base[..after + end])
@@ -50,7 +50,7 @@ fn entries(text: &str) -> impl Iterator<Item = Remote> {
     text.lines().filter_map(|line| Remote::find(Some(line)).ok())
 }
 
-/// Writes the file whole or not at all, for its owner only.
+/// Rewrites the file atomically, readable only by its owner.
 fn change(origin: &str, line: Option<&str>) -> io::Result<PathBuf> {
     let path = file()?;
     let text = match fs::read_to_string(&path) {
@@ -86,20 +86,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_counts_for_all_of_a_host() {
-        for (base, of) in [
+    fn token_is_valid_for_all_paths_of_an_origin() {
+        for (base, expected) in [
             ("https://pi.example.com", "https://pi.example.com"),
             ("https://example.com/cloud", "https://example.com"),
             ("http://[::1]:8080/a/b", "http://[::1]:8080"),
         ] {
-            assert_eq!(origin(base), of);
+            assert_eq!(origin(base), expected);
         }
     }
 
     #[test]
-    fn line_of_a_token_is_read_as_it_was_written() {
+    fn written_line_is_parsed_back() {
         let token = "a:b@c/d%e?f#g";
-        let line = format!("https://{USER}:{}@pi:8443\n", escaped(token));
+        let line = format!("https://{USER}:{}@pi:8443\n", percent_encode(token));
         let entry = entries(&line).next().unwrap();
         assert_eq!((entry.base.as_str(), entry.password.as_deref()), ("https://pi:8443", Some(token)));
     }

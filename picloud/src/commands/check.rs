@@ -1,4 +1,4 @@
-//! `picloud check`: the validation of a push on a folder, without a server.
+//! `picloud check`: validates a folder as a push does, without a server.
 
 use std::fs;
 use std::path::Path;
@@ -12,31 +12,31 @@ use platform::revision::Prepared;
 
 use super::error::CommandError;
 use super::folder::{self, Tree};
-use super::output::{print, say};
-use super::unsent;
-use crate::words::paint::{green, red};
-use crate::words::{count, diagnostic};
+use super::git_status;
+use super::output::{print, print_styled};
+use crate::render::style::{green, red};
+use crate::render::{count, diagnostic};
 
-/// How the verdict is given.
+/// The output format.
 #[derive(Clone, Copy)]
-pub(crate) enum Form {
-    /// For people: each diagnostic with its line and a caret.
+pub(crate) enum Format {
+    /// Diagnostics with source lines.
     Text,
-    /// For editors and CI: one JSON object, see [`diagnostic::to_json`].
+    /// A JSON object, see [`diagnostic::to_json`].
     Json,
 }
 
-pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError> {
+pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandError> {
     let manifest = fs::read(folder.join(manifest::FILE_NAME)).unwrap_or_default();
     let manifest = String::from_utf8_lossy(&manifest);
-    // Thousands of files of other programs are no part of an app either.
-    let mut ignored = unsent::ignored_folders(folder);
+    // Ignored folders can contain thousands of files of other programs.
+    let mut ignored = git_status::ignored_folders(folder);
     ignored.retain(|path| !manifest.contains(&format!("{path}/")));
-    let Tree { mut snapshot, passed_by, .. } = folder::read(folder, &[".git"], &ignored)?;
-    let repository = unsent::look(folder, &|path| manifest.contains(path));
-    // What nobody asks for and git ignores is no part of the app.
+    let Tree { mut snapshot, skipped, .. } = folder::read(folder, &[".git"], &ignored)?;
+    let repository = git_status::inspect(folder, &|path| manifest.contains(path));
+    // Ignored scripts are not part of the app unless the manifest names them.
     snapshot.scripts.retain(|path, _| manifest.contains(path.as_str()) || !repository.ignored.contains(path));
-    // What is as it is committed is judged as a push sends it, whatever a filter or a sparse checkout makes of it here.
+    // Unchanged files are validated as committed, since a filter or a sparse checkout can alter them in the working tree.
     if let Some(committed) = &repository.committed {
         let same = |path: &str| !repository.differing.contains(path);
         let scripts = committed.scripts.iter().filter(|(path, _)| same(path));
@@ -49,37 +49,37 @@ pub(crate) fn check(folder: &Path, form: Form) -> Result<ExitCode, CommandError>
         Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
         Err(diagnostics) => (diagnostics, None),
     };
-    for (path, why) in passed_by.iter().filter(|(path, _)| manifest.contains(&format!("{path}/"))) {
+    for (path, why) in skipped.iter().filter(|(path, _)| manifest.contains(&format!("{path}/"))) {
         diagnostics.add(
             Diagnostic::warning(path, None, why.to_string())
-                .with_help("keep the app's scripts in this repository"),
+                .with_help("move the scripts into this repository"),
         );
     }
     repository.diagnostics.into_iter().for_each(|diagnostic| diagnostics.add(diagnostic));
     if !repository.differing.is_empty()
         && let Some(committed) = &repository.committed
-        && let Err(refused) = validate(committed, &Ceiling::DEFAULT)
+        && let Err(rejected) = validate(committed, &Ceiling::DEFAULT)
     {
-        let problems = diagnostic::problems(refused.errors(), refused.errors_by_file().len());
-        let words = format!("what is committed would be refused by a push: {problems}");
-        diagnostics
-            .add(Diagnostic::warning("HEAD", None, words).with_help("commit what is right, and check again"));
+        let problems = diagnostic::count_by_file(rejected.errors(), rejected.errors_by_file().len());
+        let message = format!("a push of HEAD would be rejected: {problems}");
+        diagnostics.add(Diagnostic::warning("HEAD", None, message).with_help("commit the fixed files"));
     }
-    match form {
-        Form::Json => print(format!(
+    match format {
+        Format::Json => print(format!(
             "{}\n",
             diagnostic::to_json(
                 &diagnostics,
                 snapshot.scripts.len() + usize::from(snapshot.manifest.is_some())
             )
         ))?,
-        Form::Text => {
-            let problems = || diagnostic::problems(diagnostics.errors(), diagnostics.errors_by_file().len());
+        Format::Text => {
+            let problems =
+                || diagnostic::count_by_file(diagnostics.errors(), diagnostics.errors_by_file().len());
             let last = match &done {
                 Some(summary) => format!("{}: {summary}\n", green("success")),
                 None => format!("{}: {}\n", red("error"), problems()),
             };
-            say(diagnostic::painted(&diagnostics, diagnostic::SHOWN_MAX) + last.as_str())?;
+            print_styled(diagnostic::render_styled(&diagnostics, diagnostic::SHOWN_MAX) + last.as_str())?;
         }
     }
     Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -1,6 +1,4 @@
-//! `picloud demo`: the user's day in half a minute, on a real node, with the real git of this machine.
-//!
-//! The programs that it starts are the user's own git.
+//! `picloud demo`: a tour of half a minute on a real node. The only program that it runs is git.
 
 use std::borrow::Cow;
 use std::fs;
@@ -17,13 +15,13 @@ use store::{App, RunOutcome, ScheduleId, Store, StoreError};
 use super::error::CommandError;
 use super::init::{self, InitError, STARTER};
 use super::stop_signals::StopSignals;
-use crate::cli::DemoOptions;
+use crate::cli::DemoArgs;
 use crate::edge::listener;
 use crate::hint::Hint;
 use crate::log::{self, LogFormat};
 use crate::node::{Node, StartError};
+use crate::render::shell_word;
 use crate::settings::{Settings, Storage};
-use crate::words::shell_word;
 use platform::executor::threads::main_runtime;
 
 /// The second app of the tour.
@@ -33,13 +31,13 @@ const CLOCK: [(&str, &str); 3] = [
     ("ring.rhai", include_str!("../../../examples/clock/ring.rhai")),
 ];
 
-/// How long the tour waits for a schedule that is due every two seconds.
-const SCHEDULE_WAIT: Duration = Duration::from_secs(20);
+/// The timeout for a run of the schedule, which is due every two seconds.
+const SCHEDULE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The node's own news would only stand between the lines of the tour.
+/// The default log filter: the tour shows only warnings of the node.
 const LOG_DEFAULT: &str = "warn";
 
-/// Why the tour ended early.
+/// Why the tour failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DemoError {
     #[error("cannot use {}", path.display())]
@@ -48,11 +46,11 @@ pub(crate) enum DemoError {
     Starter(#[from] InitError),
     #[error("cannot start git")]
     Git(#[source] io::Error),
-    #[error("`git {0}` did not do what the tour expects")]
+    #[error("unexpected result of `git {0}`")]
     GitFailed(String),
-    #[error("the app did not answer")]
+    #[error("the app did not respond")]
     Call(#[source] Box<ureq::Error>),
-    #[error("the schedule did not fire within {} s", SCHEDULE_WAIT.as_secs())]
+    #[error("the schedule did not run within {} s", SCHEDULE_TIMEOUT.as_secs())]
     Schedule,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -70,13 +68,13 @@ impl Hint for DemoError {
     }
 }
 
-pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
+pub(crate) fn demo(options: DemoArgs) -> Result<(), CommandError> {
     log::start(LOG_DEFAULT, LogFormat::Text, None);
     let threads = main_runtime().map_err(StartError::from)?;
     let temporary =
         ScratchFolder::new().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
     let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
-    let done = threads.block_on(async {
+    let result = threads.block_on(async {
         let node = start(&options, data_dir).await?;
         let tour = Tour {
             address: listener::reachable(node.address),
@@ -88,21 +86,21 @@ pub(crate) fn demo(options: DemoOptions) -> Result<(), CommandError> {
         let serving = tokio::spawn(node.run(async move {
             let _ = stopped.await;
         }));
-        let toured = tour.walk().await;
-        if toured.is_ok() && !options.exit {
-            tour.what_next();
+        let result = tour.walk().await;
+        if result.is_ok() && !options.exit {
+            tour.print_next_steps();
             StopSignals::new().next().await;
         }
         let _ = stop.send(());
         let _ = serving.await;
-        Ok::<_, CommandError>(toured?)
+        Ok::<_, CommandError>(result?)
     });
     threads.shutdown_background();
-    done
+    result
 }
 
-/// Starts on the wanted address, or on a free port where that one is taken.
-async fn start(options: &DemoOptions, data_dir: PathBuf) -> Result<Node, StartError> {
+/// Starts on the requested address, or on a free port if it is in use.
+async fn start(options: &DemoArgs, data_dir: PathBuf) -> Result<Node, StartError> {
     let mut settings = Settings {
         listen: options.listen.0,
         storage: Storage { data_dir, database_url: None },
@@ -128,52 +126,52 @@ struct Tour {
 
 impl Tour {
     async fn walk(&self) -> Result<(), DemoError> {
-        say("A node is serving on the embedded database. Here is an app:");
+        heading("A node is running with an SQLite database. This is an app:");
         let hello = self.repository("hello", &STARTER)?;
         show(STARTER[0].1);
         show(STARTER[1].1);
 
-        say("A push makes it live:");
+        heading("A push deploys it:");
         self.git(&hello, &["push", "picloud", "main"], true)?;
         self.call("/hello/greet/Ann")?;
 
-        say("A change is the next push:");
+        heading("The next push deploys a change:");
         self.edit(&hello, "greet.rhai", "Hello, ", "Good morning, ", "politer")?;
         self.git(&hello, &["push", "picloud", "main"], true)?;
         self.call("/hello/greet/Ann")?;
 
-        say("A push with a mistake changes nothing and says where it is:");
+        heading("A push with an error is rejected and changes nothing:");
         self.edit(&hello, "greet.rhai", "let name = ctx", "lgo::info(\"hi\");\nlet name = ctx", "broken")?;
         self.git(&hello, &["push", "picloud", "main"], false)?;
         self.call("/hello/greet/Ann")?;
 
-        say("Taken back here, it is as if it had never been:");
+        heading("The broken commit is removed locally:");
         println!("\n$ git reset --hard HEAD~1");
         quiet(&hello, &["reset", "-q", "--hard", "HEAD~1"])?;
 
-        say("To roll back, push an older commit:");
+        heading("To roll back, push an older commit:");
         self.git(&hello, &["push", "-f", "picloud", "HEAD~1:main"], true)?;
         self.call("/hello/greet/Ann")?;
 
-        say("An app with a schedule, every two seconds:");
+        heading("An app with a schedule that runs every two seconds:");
         let clock = self.repository("clock", &CLOCK)?;
         self.git(&clock, &["push", "picloud", "main"], true)?;
         self.wait_for_schedule().await
     }
 
-    /// Waits until the schedule `tick` of the app `clock` has run, and says when.
+    /// Waits until the schedule `tick` of the app `clock` has run.
     async fn wait_for_schedule(&self) -> Result<(), DemoError> {
         let (app, name) = (AppName::new("clock")?, JobName::new("tick")?);
         let of = |app: App| ScheduleId { app: app.id, branch: app.production_branch, name: name.clone() };
         let started = Instant::now();
-        while started.elapsed() < SCHEDULE_WAIT {
+        while started.elapsed() < SCHEDULE_TIMEOUT {
             if let Some(app) = self.store.app(&app).await?
                 && let Some(run) = self.store.runs(&of(app), None, 1).await?.pop()
                 && run.outcome == Some(RunOutcome::Succeeded)
             {
                 let late = run.lateness().num_milliseconds();
                 println!(
-                    "  tick was due at {} and ran {late} ms later: succeeded",
+                    "  tick was due at {} and started {late} ms later: succeeded",
                     run.due.last.format("%H:%M:%S")
                 );
                 return Ok(());
@@ -183,16 +181,16 @@ impl Tour {
         Err(DemoError::Schedule)
     }
 
-    /// Commands as they can be typed, one after the other.
-    fn what_next(&self) {
+    /// Prints commands to try.
+    fn print_next_steps(&self) {
         let Self { address, token, folder, .. } = self;
         let folder = shell_word(&folder.join("hello").display().to_string());
-        say("The node goes on serving until Ctrl-C. Try:");
+        heading("The node keeps running until Ctrl-C. Try:");
         println!("  curl http://{address}/hello/greet/$USER");
         println!("  cd {folder}");
-        println!("and when you have changed greet.rhai there:");
+        println!("change greet.rhai there, and push:");
         println!("  git commit -am mine && git push picloud main");
-        println!("see that every deploy is a ref, and validate without changing anything:");
+        println!("list the deploys as refs, and validate without deploying:");
         println!("  git ls-remote picloud");
         println!("  git push picloud HEAD:refs/picloud/check");
         println!("call a function of the other app:");
@@ -200,16 +198,16 @@ impl Tour {
         println!("    http://{address}/-/api/v1/apps/clock/functions/ring");
     }
 
-    /// A repository with `files`, committed, with the node as its remote `picloud`.
+    /// Creates a repository with `files` in its first commit and the node as its remote `picloud`.
     fn repository(&self, app: &str, files: &[(&str, &str)]) -> Result<PathBuf, DemoError> {
         let folder = self.folder.join(app);
         init::write(&folder, files)?;
         quiet(&folder, &["init", "-q", "-b", "main"])?;
         let url = format!("http://demo:{}@{}/{app}.git", self.token, self.address);
         quiet(&folder, &["remote", "add", "picloud", &url])?;
-        // Who tries it has a name, or git would not commit.
-        let known = Command::new("git").args(["config", "user.email"]).current_dir(&folder).output();
-        if !known.map_err(DemoError::Git)?.status.success() {
+        // git does not commit without a user name.
+        let email = Command::new("git").args(["config", "user.email"]).current_dir(&folder).output();
+        if !email.map_err(DemoError::Git)?.status.success() {
             quiet(&folder, &["config", "user.name", "Demo"])?;
             quiet(&folder, &["config", "user.email", "demo@localhost"])?;
         }
@@ -227,10 +225,10 @@ impl Tour {
         commit(folder, message)
     }
 
-    /// Runs git where everyone sees it, and holds it to the expected end.
+    /// Prints and runs a git command, and checks its result.
     fn git(&self, folder: &Path, arguments: &[&str], succeeds: bool) -> Result<(), DemoError> {
         println!("\n$ git {}", arguments.join(" "));
-        // Everyone is to see it, also where this is no terminal.
+        // git shows no progress if standard error is not a terminal.
         let progress: &[&str] = if arguments[0] == "push" { &["--progress"] } else { &[] };
         let status = command(folder, arguments).args(progress).status().map_err(DemoError::Git)?;
         if status.success() == succeeds { Ok(()) } else { Err(DemoError::GitFailed(arguments.join(" "))) }
@@ -259,7 +257,7 @@ fn quiet(folder: &Path, arguments: &[&str]) -> Result<(), DemoError> {
     Err(DemoError::GitFailed(arguments.join(" ")))
 }
 
-/// git in `folder`, without questions and without the habits of this user's configuration.
+/// git in `folder`, without prompts and without the configuration of the user.
 fn command(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new("git");
     command
@@ -272,7 +270,7 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
-fn say(text: &str) {
+fn heading(text: &str) {
     println!("\n── {text}");
 }
 

@@ -2,69 +2,44 @@
 
 use super::error::CommandError;
 use super::output::show;
-use crate::cli::{DomainOption, DomainsVerb};
+use crate::api_types::{Domain, DomainState, Domains};
+use crate::cli::{DomainArgs, DomainsCommand};
 use crate::client::Client;
-use crate::rest::{Domain, DomainState, Domains};
-use crate::words::domains::steps;
-use crate::words::table::table;
-use crate::words::when::when;
+use crate::render::domains;
 
-pub(crate) fn domains(verb: &DomainsVerb) -> Result<(), CommandError> {
-    match verb {
-        DomainsVerb::List { app, client } => {
-            let asked = Client::find(client)?;
-            let app = asked.app(app)?;
-            let domains: Domains = asked.get(&format!("apps/{}/domains", app.as_str()))?;
-            show(&domains, client.json, |domains| words(&domains.domains))
+pub(crate) fn domains(command: &DomainsCommand) -> Result<(), CommandError> {
+    match command {
+        DomainsCommand::List { app, client } => {
+            let server = Client::find(client)?;
+            let app = server.app(app)?;
+            let domains: Domains = server.get(&format!("apps/{}/domains", app.as_str()))?;
+            show(&domains, client.json, |list| domains::list(&list.domains))
         }
-        DomainsVerb::Verify(option) => proven(option, "verify"),
-        DomainsVerb::Approve(option) => proven(option, "approve"),
-        DomainsVerb::Release(option) => {
-            let (client, path) = place(option)?;
+        DomainsCommand::Verify(option) => claim(option, "verify"),
+        DomainsCommand::Approve(option) => claim(option, "approve"),
+        DomainsCommand::Release(option) => {
+            let (client, path) = domain_path(option)?;
             let domains: Domains = client.post(&format!("{path}/release"))?;
             show(&domains, option.client.json, |_| {
-                format!("{} is released; another app can have it.\n", option.domain)
+                format!("released {}; another app can use it\n", option.domain)
             })
         }
     }
 }
 
-fn place(option: &DomainOption) -> Result<(Client, String), CommandError> {
+fn domain_path(option: &DomainArgs) -> Result<(Client, String), CommandError> {
     let client = Client::find(&option.client)?;
     let app = client.app(&option.app)?;
     Ok((client, format!("apps/{}/domains/{}", app.as_str(), option.domain)))
 }
 
-fn proven(option: &DomainOption, verb: &str) -> Result<(), CommandError> {
-    let (client, path) = place(option)?;
-    let domain: Domain = client.post(&format!("{path}/{verb}"))?;
+fn claim(option: &DomainArgs, action: &str) -> Result<(), CommandError> {
+    let (client, path) = domain_path(option)?;
+    let domain: Domain = client.post(&format!("{path}/{action}"))?;
     show(&domain, option.client.json, |domain| match domain.state {
-        DomainState::Live => format!("The app answers at {}.\n", domain.name),
-        DomainState::Held => format!("{} is the app's; what is live does not name it.\n", domain.name),
-        // It was released meanwhile.
-        DomainState::Pending => format!("{} is pending.\n", domain.name),
+        DomainState::Live => format!("{} is live\n", domain.name),
+        DomainState::Held => format!("{} is verified, but the live manifest does not name it\n", domain.name),
+        // Another request has released the domain.
+        DomainState::Pending => format!("{} is pending\n", domain.name),
     })
-}
-
-fn words(domains: &[Domain]) -> String {
-    if domains.is_empty() {
-        return "The app has no domains of its own.\n".to_owned();
-    }
-    let row = |domain: &Domain| {
-        let state = match domain.state {
-            DomainState::Live => "live",
-            DomainState::Pending => "pending",
-            DomainState::Held => "held",
-        };
-        let proof = domain.proof.as_deref().unwrap_or("-").to_owned();
-        let at = domain.proven_at.map_or_else(|| "-".to_owned(), when);
-        let by = domain.proven_by.clone().unwrap_or_else(|| "-".to_owned());
-        vec![domain.name.clone(), state.to_owned(), proof, at, by]
-    };
-    let rows: Vec<_> = domains.iter().map(row).collect();
-    let mut text = table(&["DOMAIN", "STATE", "PROOF", "PROVEN", "BY"], &rows);
-    for domain in domains.iter().filter(|domain| domain.state == DomainState::Pending) {
-        text += &format!("\n{}\n", steps(&domain.name, &domain.record.name, &domain.record.value));
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! Why a verb failed.
+//! Errors of commands.
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use crate::hint::Hint;
 
-/// Why a verb failed: any error that knows what helps.
+/// An error of a command: any error with a hint.
 #[derive(Debug)]
 pub(crate) struct CommandError(Box<dyn Hint + Send + Sync>);
 
 impl CommandError {
-    /// What helps, if anything does.
+    /// A hint to resolve the error.
     pub(crate) fn hint(&self) -> Option<Cow<'static, str>> {
         self.0.hint()
     }
@@ -37,23 +37,23 @@ impl Error for CommandError {
     }
 }
 
-/// What can go wrong with any verb.
+/// I/O errors of all commands.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum VerbError {
+pub(crate) enum IoError {
     #[error("cannot read standard input")]
     ReadInput(#[source] io::Error),
-    #[error("standard input holds no JSON")]
-    NoJson(#[source] serde_json::Error),
+    #[error("standard input is not JSON")]
+    InputJson(#[source] serde_json::Error),
     #[error("cannot write to {}", path.display())]
     Write { path: PathBuf, source: io::Error },
     #[error("cannot write to standard output")]
     Print(#[source] io::Error),
-    #[error("cannot write the answer as JSON")]
+    #[error("cannot serialize the response as JSON")]
     Json(#[source] serde_json::Error),
-    #[error("the server sent an event that is not understood here")]
+    #[error("unexpected event from the server")]
     Event(#[source] serde_json::Error),
-    #[error("stopped; nothing was changed")]
-    Stopped,
+    #[error("interrupted; nothing was changed")]
+    Interrupted,
 }
 
-impl Hint for VerbError {}
+impl Hint for IoError {}

@@ -1,4 +1,4 @@
-//! Reads the working tree of an app, as a commit of it would be.
+//! Reads the working tree of an app into a snapshot.
 
 use std::borrow::Cow;
 use std::fs;
@@ -10,50 +10,50 @@ use platform::deploy::{FILE_BYTES_MAX, File, Snapshot};
 
 use crate::hint::Hint;
 
-/// The most files and folders that are looked at; a server takes no more files either.
+/// The maximum number of files and folders. The default of servers is the same.
 const ENTRIES_MAX: usize = 20_000;
 
-/// The name of an app whose folder has none that could be.
-const NAMELESS: &str = "app";
+/// The name of an app whose folder has no valid name.
+const DEFAULT_NAME: &str = "app";
 
 /// Why a folder cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReadError {
     #[error("cannot read {}", path.display())]
     Read { path: PathBuf, source: io::Error },
-    #[error("{} holds more than {ENTRIES_MAX} files", .0.display())]
+    #[error("{} contains more than {ENTRIES_MAX} files", .0.display())]
     TooMany(PathBuf),
 }
 
 impl Hint for ReadError {
     fn hint(&self) -> Option<Cow<'static, str>> {
-        Some("name the folder that holds picloud.toml, or write a starter app with  picloud init".into())
+        Some("pass the folder with picloud.toml, or create a starter app with  picloud init".into())
     }
 }
 
-/// What stands in a folder.
+/// The contents of a folder.
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) snapshot: Snapshot,
-    /// Every folder that was read, the first one included.
+    /// All folders that were read, including the root.
     pub(crate) folders: Vec<PathBuf>,
-    /// Folders of which a commit holds no file, and why not.
-    pub(crate) passed_by: Vec<(String, PassedBy)>,
+    /// Folders whose files a commit does not contain.
+    pub(crate) skipped: Vec<(String, SkipReason)>,
 }
 
-/// Why a commit holds no file of a folder.
+/// Why a commit does not contain the files of a folder.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum PassedBy {
-    #[error("the folder is a repository of its own (a submodule): a push sends none of its files")]
+pub(crate) enum SkipReason {
+    #[error("the folder is a separate repository (a submodule): a push does not send its files")]
     Submodule,
-    #[error("the folder is a symbolic link, which is never followed: a push sends none of its files")]
+    #[error("the folder is a symbolic link: a push does not send its files")]
     Symlink,
 }
 
-/// Reads `folder`, apart from the folders within it that bear one of the names `passed_over` or are at one of the paths `ignored`. What goes
-/// away meanwhile was not there.
-pub(crate) fn read(folder: &Path, passed_over: &[&str], ignored: &[String]) -> Result<Tree, ReadError> {
-    let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new(), passed_by: Vec::new() };
+/// Reads `folder`, without the folders with the names `excluded` and the paths `ignored`. Files that disappear meanwhile are
+/// skipped.
+pub(crate) fn read(folder: &Path, excluded: &[&str], ignored: &[String]) -> Result<Tree, ReadError> {
+    let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new(), skipped: Vec::new() };
     let mut folders = vec![PathBuf::new()];
     while let Some(inside) = folders.pop() {
         let here = if inside.as_os_str().is_empty() { folder.to_owned() } else { folder.join(&inside) };
@@ -70,26 +70,26 @@ pub(crate) fn read(folder: &Path, passed_over: &[&str], ignored: &[String]) -> R
                 kind => kind.map_err(failed)?,
             };
             if kind.is_dir() {
-                if passed_over.iter().any(|name| entry.file_name() == *name)
+                if excluded.iter().any(|name| entry.file_name() == *name)
                     || ignored.iter().any(|ignored| path == Path::new(ignored))
                 {
                     continue;
                 }
                 if entry.path().join(".git").exists() {
-                    tree.passed_by.push((path.to_string_lossy().into_owned(), PassedBy::Submodule));
+                    tree.skipped.push((path.to_string_lossy().into_owned(), SkipReason::Submodule));
                 } else {
                     folders.push(path);
                 }
                 continue;
             }
-            // git keeps no pipes, sockets and devices.
+            // git does not store pipes, sockets and devices.
             if !kind.is_file() && !kind.is_symlink() {
                 continue;
             }
-            // A name that is not UTF-8 can be neither the manifest nor a script.
+            // The manifest and scripts have UTF-8 names.
             let name = path.to_string_lossy();
             if kind.is_symlink() && entry.path().is_dir() {
-                tree.passed_by.push((name.clone().into_owned(), PassedBy::Symlink));
+                tree.skipped.push((name.clone().into_owned(), SkipReason::Symlink));
             }
             let file = if !Snapshot::includes(&name) {
                 None
@@ -118,13 +118,13 @@ fn contents(path: &Path) -> io::Result<File> {
     fs::read(path).map(|bytes| File::Bytes(bytes.into()))
 }
 
-/// The app that a folder of this name would be pushed as.
+/// The default app name for a folder.
 pub(crate) fn app_name(folder: &Path) -> AppName {
     let name = folder.file_name().map(|name| name.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
     let name: String =
         name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(40).collect();
     let name = name.trim_start_matches(|c: char| !c.is_ascii_lowercase()).trim_end_matches('-');
-    AppName::new(name).unwrap_or_else(|_| AppName::new(NAMELESS).expect("a name that is right"))
+    AppName::new(name).unwrap_or_else(|_| AppName::new(DEFAULT_NAME).expect("a valid name"))
 }
 
 #[cfg(test)]
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_app_is_named_after_its_folder() {
+    fn app_is_named_after_its_folder() {
         for (folder, name) in [
             ("/home/ada/hello", "hello"),
             ("/srv/My App", "my-app"),

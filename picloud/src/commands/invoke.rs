@@ -1,56 +1,56 @@
-//! `picloud invoke`: calls a function of what is live.
+//! `picloud invoke`: calls a function of the live deploy.
 
 use std::io::{self, Read as _};
 use std::process::ExitCode;
 
 use serde::de::IgnoredAny;
 
-use super::error::{CommandError, VerbError};
+use super::error::{CommandError, IoError};
 use super::output::print;
 use super::record;
-use crate::cli::{InvokeOptions, Payload};
+use crate::cli::{InvokeArgs, Payload};
 use crate::client::Client;
-use crate::words::executions;
+use crate::render::executions;
 
-/// The longest payload that is read from standard input; a server takes no more either.
+/// The maximum size of the payload on standard input.
 const PAYLOAD_MAX: u64 = 64 << 20;
 
-/// Prints the function's answer as it is. An answer that says that it failed is a failure of the verb as well; why it failed goes to
-/// standard error, where the token can read that.
-pub(crate) fn invoke(options: &InvokeOptions) -> Result<ExitCode, CommandError> {
+/// Prints the response of the function. The exit code reports an error status; the failure is printed to standard error if the
+/// token can read executions.
+pub(crate) fn invoke(options: &InvokeArgs) -> Result<ExitCode, CommandError> {
     let payload = match &options.data {
         Payload::Json(text) => text.clone().into_bytes(),
-        Payload::Input => piped()?,
+        Payload::Stdin => read_stdin()?,
     };
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
-    let answer = client.call(&app, &options.function, &payload)?;
-    print(&answer.body)?;
-    if !answer.body.ends_with(b"\n") {
+    let response = client.call(&app, &options.function, &payload)?;
+    print(&response.body)?;
+    if !response.body.ends_with(b"\n") {
         print("\n")?;
     }
-    if let Some(execution) = &answer.execution {
+    if let Some(execution) = &response.execution {
         match record::wait_for(&client, &app, execution) {
             Some(record) => {
                 if let Some(failure) = &record.execution.failure {
-                    anstream::eprint!("{}", executions::failed(failure));
+                    anstream::eprint!("{}", executions::failure(failure));
                 }
             }
-            None if answer.status >= 500 => {
+            None if response.status >= 500 => {
                 eprintln!(
-                    "hint: picloud executions {execution}  tells why, to a token with the scope {app}:read"
+                    "hint: picloud executions {execution}  shows the failure; requires the scope {app}:read"
                 );
             }
             None => {}
         }
     }
-    Ok(if answer.status < 400 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if response.status < 400 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What standard input holds, if it is JSON.
-fn piped() -> Result<Vec<u8>, CommandError> {
+/// Reads JSON from standard input.
+fn read_stdin() -> Result<Vec<u8>, CommandError> {
     let mut payload = Vec::new();
-    io::stdin().lock().take(PAYLOAD_MAX).read_to_end(&mut payload).map_err(VerbError::ReadInput)?;
-    serde_json::from_slice::<IgnoredAny>(&payload).map_err(VerbError::NoJson)?;
+    io::stdin().lock().take(PAYLOAD_MAX).read_to_end(&mut payload).map_err(IoError::ReadInput)?;
+    serde_json::from_slice::<IgnoredAny>(&payload).map_err(IoError::InputJson)?;
     Ok(payload)
 }

@@ -1,53 +1,53 @@
-//! `picloud login`, `logout` and `credential`: a token that is kept for a server, for this program and for git.
+//! `picloud login`, `logout` and `credential`: the stored tokens, for client commands and git.
 
 use std::collections::HashMap;
 use std::io::{self, BufRead as _};
 use std::path::Path;
 
-use super::error::{CommandError, VerbError};
-use super::output::{print, say};
+use super::error::{CommandError, IoError};
+use super::output::{print, print_styled};
 use super::prompt;
-use crate::cli::{CredentialVerb, LoginOptions, LogoutOptions};
+use crate::api_types::Apps;
+use crate::cli::{CredentialCommand, LoginArgs, LogoutArgs};
 use crate::client::{self, Client, login};
 use crate::hint::Hint;
-use crate::rest::Apps;
-use crate::words::printable;
+use crate::render::printable;
 
-/// Why a token is not kept.
+/// Why the token was not stored.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot keep the token")]
-struct KeepError(#[source] io::Error);
+#[error("cannot store the token")]
+struct StoreTokenError(#[source] io::Error);
 
-impl Hint for KeepError {}
+impl Hint for StoreTokenError {}
 
-/// Asks for a token, tries it, and keeps it.
-pub(crate) fn login(options: &LoginOptions) -> Result<(), CommandError> {
+/// Prompts for a token, tries it, and stores it.
+pub(crate) fn login(options: &LoginArgs) -> Result<(), CommandError> {
     let client = Client::log_in(&options.client(), |server| prompt::secret(&format!("token for {server}")))?;
-    // Every token can do that.
+    // Every token can list apps.
     let _: Apps = client.get("apps")?;
     let origin = login::origin(client.server());
-    let file = login::keep(origin, client.token()).map_err(KeepError)?;
-    say(format!(
-        "Logged in to {origin}; the token is kept in {}.\nFor git to find it there:\n  git config --global credential.{origin}.helper '!picloud credential'\n",
+    let file = login::store(origin, client.token()).map_err(StoreTokenError)?;
+    print_styled(format!(
+        "logged in to {origin}; the token is stored in {}\nhint: let git use it with\n  git config --global credential.{origin}.helper '!picloud credential'\n",
         shown(&file)
     ))?;
     if std::env::var_os("PICLOUD_TOKEN").is_some_and(|token| !token.is_empty()) {
-        eprintln!("warning: PICLOUD_TOKEN is set, and counts before it");
+        eprintln!("warning: PICLOUD_TOKEN is set and takes precedence");
     }
     Ok(())
 }
 
-/// Forgets the token of a server.
-pub(crate) fn logout(options: &LogoutOptions) -> Result<(), CommandError> {
+/// Removes the token of a server.
+pub(crate) fn logout(options: &LogoutArgs) -> Result<(), CommandError> {
     let server = client::server(options.server.as_deref())?;
     let origin = login::origin(&server);
-    let was_there = login::token(origin).is_some();
-    let file = login::forget(origin).map_err(KeepError)?;
-    match was_there {
-        true => {
-            say(format!("Logged out of {origin}. The token works until  picloud tokens revoke  ends it.\n"))
-        }
-        false => say(format!("No token for {origin} was kept in {}.\n", shown(&file))),
+    let existed = login::token(origin).is_some();
+    let file = login::erase(origin).map_err(StoreTokenError)?;
+    match existed {
+        true => print_styled(format!(
+            "logged out of {origin}; the token remains valid until  picloud tokens revoke\n"
+        )),
+        false => print_styled(format!("no token for {origin} in {}\n", shown(&file))),
     }
 }
 
@@ -55,40 +55,41 @@ fn shown(file: &Path) -> String {
     printable(&file.display().to_string())
 }
 
-/// Answers git (gitcredentials(7), "Custom helpers").
-pub(crate) fn credential(verb: &CredentialVerb) -> Result<(), CommandError> {
-    let mut asked = HashMap::new();
+/// Implements a credential helper (gitcredentials(7), "Custom helpers").
+pub(crate) fn credential(command: &CredentialCommand) -> Result<(), CommandError> {
+    let mut request = HashMap::new();
     for line in io::stdin().lock().lines() {
-        let line = line.map_err(VerbError::ReadInput)?;
+        let line = line.map_err(IoError::ReadInput)?;
         match line.split_once('=') {
-            Some((name, value)) => asked.insert(name.to_owned(), value.to_owned()),
-            // An empty line ends it.
+            Some((name, value)) => request.insert(name.to_owned(), value.to_owned()),
+            // An empty line ends the request.
             None => break,
         };
     }
-    let (Some(protocol), Some(host)) = (asked.get("protocol"), asked.get("host")) else { return Ok(()) };
+    let (Some(protocol), Some(host)) = (request.get("protocol"), request.get("host")) else { return Ok(()) };
     let origin = format!("{protocol}://{host}");
-    let known = login::token(&origin);
-    match verb {
-        CredentialVerb::Get => match in_environment(&origin).or(known) {
+    let stored = login::token(&origin);
+    match command {
+        CredentialCommand::Get => match token_of_environment(&origin).or(stored) {
             Some(token) => {
-                let user = asked.get("username").map_or(login::USER, String::as_str);
+                let user = request.get("username").map_or(login::USER, String::as_str);
                 print(format!("username={user}\npassword={token}\n"))
             }
             None => Ok(()),
         },
-        CredentialVerb::Store => match asked.get("password") {
+        CredentialCommand::Store => match request.get("password") {
             Some(token)
-                if known.as_ref() != Some(token) && in_environment(&origin).as_ref() != Some(token) =>
+                if stored.as_ref() != Some(token)
+                    && token_of_environment(&origin).as_ref() != Some(token) =>
             {
-                login::keep(&origin, token).map_err(KeepError)?;
+                login::store(&origin, token).map_err(StoreTokenError)?;
                 Ok(())
             }
             _ => Ok(()),
         },
-        CredentialVerb::Erase => match known {
-            Some(token) if asked.get("password").is_none_or(|wrong| *wrong == token) => {
-                login::forget(&origin).map_err(KeepError)?;
+        CredentialCommand::Erase => match stored {
+            Some(token) if request.get("password").is_none_or(|rejected| *rejected == token) => {
+                login::erase(&origin).map_err(StoreTokenError)?;
                 Ok(())
             }
             _ => Ok(()),
@@ -96,8 +97,8 @@ pub(crate) fn credential(verb: &CredentialVerb) -> Result<(), CommandError> {
     }
 }
 
-/// The token of the environment, for the server that stands beside it. No other one is shown it.
-fn in_environment(origin: &str) -> Option<String> {
+/// The token of PICLOUD_TOKEN, only for the server of PICLOUD_URL.
+fn token_of_environment(origin: &str) -> Option<String> {
     let url = std::env::var("PICLOUD_URL").ok()?;
     let token = std::env::var("PICLOUD_TOKEN").ok()?.trim().to_owned();
     let same = login::origin(url.trim_end_matches('/')) == origin;

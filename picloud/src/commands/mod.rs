@@ -1,4 +1,4 @@
-//! The verbs of the command line, one room each.
+//! The commands of the command line, a module each.
 
 pub(crate) mod apps;
 pub(crate) mod audit;
@@ -12,6 +12,7 @@ pub(crate) mod domains;
 mod error;
 pub(crate) mod executions;
 mod folder;
+mod git_status;
 pub(crate) mod init;
 pub(crate) mod invoke;
 mod lifecycle;
@@ -31,7 +32,6 @@ pub(crate) mod shell;
 pub(crate) mod status;
 mod stop_signals;
 pub(crate) mod tokens;
-mod unsent;
 
 pub(crate) use error::CommandError;
-pub(crate) use output::say;
+pub(crate) use output::print_styled;

@@ -1,31 +1,31 @@
-//! What is typed unseen, or comes from another program.
+//! Secrets from a hidden prompt or standard input.
 
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
-use super::error::{CommandError, VerbError};
+use super::error::{CommandError, IoError};
 
-/// The most bytes that are read; a server takes fewer.
+/// The maximum number of bytes to read.
 const INPUT_MAX: u64 = 1024 * 1024;
 
-/// What a terminal sends for these keys.
+/// Key codes.
 const CTRL_C: u8 = 3;
 const CTRL_D: u8 = 4;
 const CTRL_U: u8 = 21;
 const BACKSPACE: [u8; 2] = [8, 127];
 
-/// What standard input holds, without the line end that most programs write behind it. At a terminal it is asked for, and not shown.
+/// Reads a secret: at a terminal from a hidden prompt, otherwise from standard input without the final line end.
 pub(super) fn secret(prompt: &str) -> Result<String, CommandError> {
-    let value = if io::stdin().is_terminal() { typed(prompt) } else { piped() };
+    let value = if io::stdin().is_terminal() { read_hidden(prompt) } else { read_stdin() };
     match value {
         Ok(Some(value)) => Ok(value),
-        Ok(None) => Err(VerbError::Stopped.into()),
-        Err(error) => Err(VerbError::ReadInput(error).into()),
+        Ok(None) => Err(IoError::Interrupted.into()),
+        Err(error) => Err(IoError::ReadInput(error).into()),
     }
 }
 
-fn piped() -> io::Result<Option<String>> {
+fn read_stdin() -> io::Result<Option<String>> {
     let mut value = String::new();
     io::stdin().lock().take(INPUT_MAX).read_to_string(&mut value)?;
     let end =
@@ -34,41 +34,41 @@ fn piped() -> io::Result<Option<String>> {
     Ok(Some(value))
 }
 
-/// The terminal as it was, which it is again when this is dropped.
-struct Unseen(Termios);
+/// Disables the echo of the terminal and restores its settings when dropped.
+struct EchoGuard(Termios);
 
-impl Unseen {
-    /// Shows nothing, and hands on each key: Ctrl-C, too, which would end this program before the terminal is as it was.
+impl EchoGuard {
+    /// Also disables signals: Ctrl-C would end the process before the settings are restored.
     fn begin() -> io::Result<Self> {
-        let seen = tcgetattr(io::stdin())?;
-        let mut unseen = seen.clone();
-        unseen.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
-        // A read waits for one key, however long.
-        unseen.special_codes[SpecialCodeIndex::VMIN] = 1;
-        unseen.special_codes[SpecialCodeIndex::VTIME] = 0;
-        tcsetattr(io::stdin(), OptionalActions::Flush, &unseen)?;
-        Ok(Self(seen))
+        let original = tcgetattr(io::stdin())?;
+        let mut hidden = original.clone();
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG);
+        // A read blocks until a key is pressed.
+        hidden.special_codes[SpecialCodeIndex::VMIN] = 1;
+        hidden.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &hidden)?;
+        Ok(Self(original))
     }
 }
 
-impl Drop for Unseen {
+impl Drop for EchoGuard {
     fn drop(&mut self) {
-        // A terminal that is gone needs nothing.
+        // The terminal can be closed.
         let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
         eprintln!();
     }
 }
 
-/// A line that is typed; `None` where it is broken off.
-fn typed(prompt: &str) -> io::Result<Option<String>> {
-    let _unseen = Unseen::begin()?;
-    // After the change: nothing that is typed at the prompt is shown.
+/// Reads a line; `None` after Ctrl-C or Ctrl-D.
+fn read_hidden(prompt: &str) -> io::Result<Option<String>> {
+    let _guard = EchoGuard::begin()?;
+    // Only after disabling the echo.
     eprint!("{prompt}: ");
     io::stderr().flush()?;
-    line(io::stdin().lock())
+    read_line(io::stdin().lock())
 }
 
-fn line(input: impl io::BufRead) -> io::Result<Option<String>> {
+fn read_line(input: impl io::BufRead) -> io::Result<Option<String>> {
     let mut value = Vec::new();
     for key in input.take(INPUT_MAX).bytes() {
         match key? {
@@ -78,7 +78,7 @@ fn line(input: impl io::BufRead) -> io::Result<Option<String>> {
             CTRL_D => break,
             CTRL_U => value.clear(),
             key if BACKSPACE.contains(&key) => {
-                // A character can be several bytes: all but the first begin with the bits 10.
+                // UTF-8 continuation bytes start with the bits 10.
                 while value.pop().is_some_and(|byte| byte & 0xc0 == 0x80) {}
             }
             key => value.push(key),
@@ -93,8 +93,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_do_what_they_do_at_a_prompt() {
-        let typed = |keys: &str| line(keys.as_bytes()).unwrap();
+    fn control_keys_edit_the_line() {
+        let typed = |keys: &str| read_line(keys.as_bytes()).unwrap();
         for (keys, value) in [
             ("abc\nrest", Some("abc")),
             ("abc\r", Some("abc")),

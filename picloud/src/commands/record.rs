@@ -1,28 +1,28 @@
-//! The record of an execution that this program has started: it is written a moment after the answer.
+//! Waits for the record of an execution, which is written shortly after the response.
 
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use manifest_schema::name::AppName;
 
+use crate::api_types::WholeExecution;
 use crate::client::Client;
-use crate::rest::WholeExecution;
 
-/// How long is waited for it. A node writes four times a second.
-const WAIT_MAX: Duration = Duration::from_secs(3);
+/// The timeout. A node writes records four times a second.
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How often it is looked for.
+/// The polling interval.
 const RETRY_DELAY: Duration = Duration::from_millis(25);
 
-/// Waits for the record, so that `picloud logs` shows what has just run. There is none where the token cannot read it, or where the node
-/// had no room for it.
+/// Waits for the record, so that a following `picloud logs` shows the execution. `None` if the token cannot read it or the record
+/// was dropped.
 pub(super) fn wait_for(client: &Client, app: &AppName, execution: &str) -> Option<WholeExecution> {
     let path = format!("apps/{}/executions/{execution}", app.as_str());
     let began = Instant::now();
     loop {
         match client.find_execution(&path) {
             Ok(Some(record)) => return Some(record),
-            Ok(None) if began.elapsed() < WAIT_MAX => sleep(RETRY_DELAY),
+            Ok(None) if began.elapsed() < TIMEOUT => sleep(RETRY_DELAY),
             Ok(None) | Err(_) => return None,
         }
     }

@@ -6,6 +6,6 @@ use super::error::CommandError;
 use super::output::print;
 
 pub(crate) fn schema() -> Result<(), CommandError> {
-    // The alternate form of a JSON value is the indented one.
+    // The alternate form is indented.
     print(format!("{:#}\n", json_schema()))
 }

@@ -1,52 +1,49 @@
-//! `picloud secrets`: set, list, unset and rotate.
+//! `picloud secrets`.
 
 use super::error::CommandError;
 use super::output::show;
 use super::prompt;
-use crate::cli::{SecretOption, SecretsVerb};
+use crate::api_types::{ChangedSecret, NewKey, NewSecret, Rotated, SecretEnvironment, Secrets};
+use crate::cli::{SecretArgs, SecretsCommand};
 use crate::client::Client;
-use crate::rest::{ChangedSecret, NewKey, NewSecret, Rotated, Secret, SecretEnvironment, Secrets};
-use crate::words::table::table;
-use crate::words::when::when;
-use crate::words::{count, printable};
+use crate::render::{count, printable, secrets};
 
-pub(crate) fn secrets(verb: &SecretsVerb) -> Result<(), CommandError> {
-    match verb {
-        SecretsVerb::Set(option) => set(option),
-        SecretsVerb::List { app, client } => {
-            let asked = Client::find(client)?;
-            let app = asked.app(app)?;
-            let secrets: Secrets = asked.get(&format!("apps/{}/secrets", app.as_str()))?;
-            show(&secrets, client.json, |secrets| words(&secrets.secrets))
+pub(crate) fn secrets(command: &SecretsCommand) -> Result<(), CommandError> {
+    match command {
+        SecretsCommand::Set(option) => set(option),
+        SecretsCommand::List { app, client } => {
+            let server = Client::find(client)?;
+            let app = server.app(app)?;
+            let secrets: Secrets = server.get(&format!("apps/{}/secrets", app.as_str()))?;
+            show(&secrets, client.json, |list| secrets::list(&list.secrets))
         }
-        SecretsVerb::Unset(option) => {
-            let (client, path) = place(option)?;
+        SecretsCommand::Unset(option) => {
+            let (client, path) = secret_path(option)?;
             let changed: ChangedSecret = client.send("DELETE", &path, None::<&()>)?;
             show(&changed, option.client.json, |changed| {
-                format!("{} is unset{}.\n", changed.name, for_whom(changed.environment))
+                format!("unset {}{}\n", changed.name, environment_suffix(changed.environment))
             })
         }
-        SecretsVerb::NewKey(client) => {
+        SecretsCommand::NewKey(client) => {
             let new: NewKey = Client::find(client)?.post("secrets/new-key")?;
             show(&new, client.json, |new| {
                 format!(
-                    "Node {} encrypts with a new key, which is on top of {}.\nNext, where there are other nodes: copy that file to each. \
-                     Then set the lost secrets of each app again, which  picloud secrets list  names.\n",
+                    "node {} encrypts with a new key at the top of {}\nhint: copy this file to the other nodes, then set the secrets again that  picloud secrets list  shows as lost\n",
                     printable(&new.node),
                     printable(&new.file)
                 )
             })
         }
-        SecretsVerb::Rotate(client) => {
+        SecretsCommand::Rotate(client) => {
             let rotated: Rotated = Client::find(client)?.post("secrets/rotate")?;
             show(&rotated, client.json, |rotated| {
-                format!("{} encrypted with the first key.\n", count(rotated.rotated, "secret"))
+                format!("re-encrypted {} with the first key\n", count(rotated.rotated, "secret"))
             })
         }
     }
 }
 
-fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
+fn secret_path(option: &SecretArgs) -> Result<(Client, String), CommandError> {
     let client = Client::find(&option.client)?;
     let app = client.app(&option.app)?;
     let environment = if option.preview { "?environment=preview" } else { "" };
@@ -54,52 +51,26 @@ fn place(option: &SecretOption) -> Result<(Client, String), CommandError> {
     Ok((client, path))
 }
 
-/// The value comes from standard input and never from an argument, which other users of the machine can see.
-fn set(option: &SecretOption) -> Result<(), CommandError> {
-    let (client, path) = place(option)?;
+/// Sets a secret. Its value is never an argument, which other users of the machine can see.
+fn set(option: &SecretArgs) -> Result<(), CommandError> {
+    let (client, path) = secret_path(option)?;
     let value = prompt::secret(option.name.as_str())?;
     let changed: ChangedSecret = client.send("PUT", &path, Some(&NewSecret { value }))?;
     for warning in &changed.warnings {
         eprintln!("warning: {}", printable(warning));
     }
     show(&changed, option.client.json, |changed| {
-        let mut text = format!("{} is set{}.\n", changed.name, for_whom(changed.environment));
+        let mut text = format!("set {}{}\n", changed.name, environment_suffix(changed.environment));
         for deploy in &changed.deploys {
-            text += &format!("{} reads it anew as deploy {}.\n", deploy.branch, deploy.deploy);
+            text += &format!("redeployed {} as deploy {}\n", deploy.branch, deploy.deploy);
         }
         text
     })
 }
 
-fn for_whom(environment: SecretEnvironment) -> &'static str {
+fn environment_suffix(environment: SecretEnvironment) -> &'static str {
     match environment {
         SecretEnvironment::Production => "",
         SecretEnvironment::Preview => " for previews",
     }
-}
-
-fn words(secrets: &[Secret]) -> String {
-    if secrets.is_empty() {
-        return "No secret is set.\n".to_owned();
-    }
-    let any_lost = secrets.iter().any(|secret| secret.lost);
-    let row = |secret: &Secret| {
-        let environment = match secret.environment {
-            SecretEnvironment::Production => "production",
-            SecretEnvironment::Preview => "previews",
-        };
-        let mut row =
-            vec![secret.name.clone(), environment.to_owned(), when(secret.set_at), secret.set_by.clone()];
-        if any_lost {
-            row.push(if secret.lost { "lost" } else { "" }.to_owned());
-        }
-        row
-    };
-    let rows: Vec<_> = secrets.iter().map(row).collect();
-    let columns = ["NAME", "FOR", "SET", "BY", "STATE"];
-    let mut text = table(&columns[..if any_lost { 5 } else { 4 }], &rows);
-    if any_lost {
-        text += "The server has no key that opens the lost ones: put the key back, or set them again.\n";
-    }
-    text
 }

@@ -1,4 +1,4 @@
-//! `picloud serve`: runs a node until it is told to stop.
+//! `picloud serve`: runs a node until SIGTERM or SIGINT.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::net::SocketAddr;
@@ -10,65 +10,65 @@ use super::stop_signals::StopSignals;
 use crate::edge::{PublicUrl, listener};
 use crate::log;
 use crate::node::{Node, StartError};
+use crate::render::schedules::RESUME_ALL;
+use crate::render::{printable, time};
 use crate::service;
 use crate::settings::Settings;
 use crate::traces;
-use crate::words::schedules::RESUME_ALL;
-use crate::words::{printable, time};
 use platform::executor::threads::main_runtime;
 
-/// What is logged where `PICLOUD_LOG` says nothing: the node's own news, and every line that scripts write.
+/// The default log filter.
 const LOG_DEFAULT: &str = "info,script=trace,sqlx=warn,tokio_cron_scheduler=warn";
 
 pub(crate) fn serve(settings: &Settings) -> Result<(), CommandError> {
-    // What is left of the traces is sent when this ends.
+    // Dropping the guard sends the remaining spans.
     let (traces, _flush) = traces::start(&settings.traces).map_err(StartError::from)?.unzip();
     log::start(LOG_DEFAULT, settings.log_format, traces);
     let threads = main_runtime().map_err(StartError::from)?;
     threads.block_on(async {
         let node = Node::start(settings).await?;
-        // From here on a signal is one to stop in good order: whoever hears that the node is ready may send it at once.
+        // Before the readiness notification, after which a service manager can send SIGTERM.
         let mut signals = StopSignals::new();
-        greet(&node, settings);
+        print_greeting(&node, settings);
         service::notify_ready(&format!("listening on {}", node.address));
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
         tokio::spawn(service::watchdog(workers));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let asked = async {
+        let on_signal = async {
             signals.next().await;
-            tracing::info!("stopping; the next signal stops at once");
+            tracing::info!("shutting down; send the signal again to exit immediately");
             service::notify_stopping();
             let _ = stop.send(());
             signals.next().await;
-            tracing::warn!("stopping at once");
+            tracing::warn!("exiting immediately");
         };
         tokio::select! {
             () = node.run(async { drop(stopped.await) }) => {}
-            () = asked => {}
+            () = on_signal => {}
         }
         Ok::<_, StartError>(())
     })?;
-    // A script that never yields must not hold up the exit; it was given its time.
+    // Does not wait for scripts that exceed the shutdown timeout.
     threads.shutdown_background();
     Ok(())
 }
 
-fn greet(node: &Node, settings: &Settings) {
+fn print_greeting(node: &Node, settings: &Settings) {
     let database = match settings.storage.location() {
         store::Location::Postgres(_) => "PostgreSQL".to_owned(),
         store::Location::Sqlite(path) => format!("SQLite in {}", path.display()),
     };
-    let kept = settings.storage.data_dir.join("admin-token");
+    let file = settings.storage.data_dir.join("admin-token");
     let token = match node.admin_origin {
-        // What is no terminal is kept: the journal of a service, the log of a container.
+        // The token must not be in the journal of a service or the log of a container.
         Origin::Created if std::io::stdout().is_terminal() => {
-            format!("{}  (made now, shown once, kept in {})", node.admin.expose(), kept.display())
+            format!("{}  (new, shown once, stored in {})", node.admin.expose(), file.display())
         }
-        Origin::Created => format!("made now, kept in {}", kept.display()),
-        Origin::Stored => format!("kept in {}", kept.display()),
+        Origin::Created => format!("new, stored in {}", file.display()),
+        Origin::Stored => format!("stored in {}", file.display()),
         Origin::Configured => {
-            let from = settings.admin_token.as_ref().map_or("its caller", |token| token.from.as_str());
-            format!("as set by {from}")
+            let source = settings.admin_token.as_ref().map_or("its caller", |token| token.source.as_str());
+            format!("set by {source}")
         }
     };
     let held = node.schedule_hold.as_ref().map(|hold| {
@@ -84,20 +84,20 @@ fn greet(node: &Node, settings: &Settings) {
         first_push(node.address, settings),
         held.unwrap_or_default(),
     );
-    // Whoever started the node need not be listening any more.
+    // Standard output can be closed.
     let _ = std::io::stdout().write_all(greeting.as_bytes());
 }
 
-/// What to type in a repository, and what git asks then.
+/// The commands for a first push.
 fn first_push(address: SocketAddr, settings: &Settings) -> String {
     if !settings.role.manages() {
-        return "to a manager; this node only answers requests to apps".to_owned();
+        return "push to a manager node; this node only serves apps".to_owned();
     }
     let public = PublicUrl::new(settings.domain.as_deref(), settings.public_url.as_deref());
     let url = public.of_control_plane(listener::reachable(address));
     let proxy = match (&settings.domain, &settings.public_url) {
         (Some(domain), None) => format!(
-            "\n               through a proxy with TLS for {domain} and *.{domain}; without one, set --public-url to \
+            "\n               requires a proxy with TLS for {domain} and *.{domain}; without one, set --public-url to \
              http://{domain}:{}",
             address.port()
         ),

@@ -1,4 +1,4 @@
-//! `picloud completions` and `picloud man`: what a shell and a manual know of the command line.
+//! `picloud completions` and `picloud man`.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -11,43 +11,43 @@ use clap_complete::env::Shells;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 
-use super::error::{CommandError, VerbError};
+use super::error::{CommandError, IoError};
 use super::output::print;
 use crate::cli::command;
 
-/// The variable with which a shell asks for what can follow.
+/// The variable that a shell sets to request completions.
 pub(crate) const COMPLETE: &str = "PICLOUD_COMPLETE";
 
 const NAME: &str = "picloud";
 
-/// Prints what lets a shell complete verbs, flags and names: it asks this program each time.
+/// Prints the completion script of a shell, which runs this program for each completion.
 pub(crate) fn completions(shell: Shell) -> Result<(), CommandError> {
     let mut script = Vec::new();
     if let Some(completer) = Shells::builtins().completer(&shell.to_string()) {
-        completer.write_registration(COMPLETE, NAME, NAME, NAME, &mut script).map_err(VerbError::Print)?;
+        completer.write_registration(COMPLETE, NAME, NAME, NAME, &mut script).map_err(IoError::Print)?;
     }
     print(script)
 }
 
-/// Answers a shell: what can follow the words that come after `--` in the arguments.
+/// Prints the completions of the words after `--` in the arguments.
 pub(crate) fn complete(shell: &OsStr) -> Result<(), CommandError> {
     let words: Vec<OsString> = std::env::args_os().skip_while(|word| word != "--").skip(1).collect();
-    let mut answer = Vec::new();
+    let mut output = Vec::new();
     if let Some(completer) = Shells::builtins().completer(&shell.to_string_lossy()) {
         let mut command = command();
         command.build();
         let folder = std::env::current_dir().ok();
-        // A line that cannot be read has nothing to follow.
-        let _ = completer.write_complete(&mut command, words, folder.as_deref(), &mut answer);
+        // An invalid command line has no completions.
+        let _ = completer.write_complete(&mut command, words, folder.as_deref(), &mut output);
     }
-    print(answer)
+    print(output)
 }
 
-/// Writes a page for the program and one for each verb.
+/// Writes a page for the program and one for each command.
 pub(crate) fn man(folder: &Path) -> Result<(), CommandError> {
-    let failed = |source| VerbError::Write { path: folder.to_owned(), source };
+    let failed = |source| IoError::Write { path: folder.to_owned(), source };
     fs::create_dir_all(folder).map_err(failed)?;
-    // A page says nothing of the machine that it was made on.
+    // Without the time zone data of this machine.
     let mut command = command().long_version(env!("CARGO_PKG_VERSION")).disable_help_subcommand(true);
     command.build();
     Ok(pages(&command, folder).map_err(failed)?)
@@ -79,17 +79,17 @@ fn section(page: &mut Roff, title: &str, entries: &[(String, String)]) {
     }
 }
 
-/// Whether a verb asks a server.
-fn asks(command: &Command) -> bool {
+/// Whether this is a client command.
+fn is_client(command: &Command) -> bool {
     command.get_arguments().any(|arg| arg.get_long() == Some("url"))
 }
 
-/// Whether a verb works with the data of a node.
-fn works_with_data(command: &Command) -> bool {
+/// Whether a command opens the database.
+fn opens_database(command: &Command) -> bool {
     command.get_arguments().any(|arg| arg.get_long() == Some("database-url-file"))
 }
 
-/// The variables that a verb reads, and what for.
+/// The environment variables of a command.
 fn variables(command: &Command) -> Vec<(String, String)> {
     let of_flag = |arg: &Arg| {
         let name = arg.get_env()?.to_string_lossy().into_owned();
@@ -99,53 +99,44 @@ fn variables(command: &Command) -> Vec<(String, String)> {
     let mut all: Vec<_> =
         command.get_arguments().filter(|arg| !arg.is_hide_set()).filter_map(of_flag).collect();
     let mut add = |name: &str, text: &str| all.push((name.to_owned(), text.to_owned()));
-    if asks(command) {
-        add("PICLOUD_TOKEN", "The token; it counts before what picloud login has kept and what git knows.");
-        add(
-            "SSL_CERT_FILE",
-            "A file with the certificates of authorities that are trusted, instead of those of the system.",
-        );
+    if is_client(command) {
+        add("PICLOUD_TOKEN", "The token. Takes precedence over picloud login and git credentials.");
+        add("SSL_CERT_FILE", "File with trusted CA certificates, instead of those of the system.");
     }
-    if works_with_data(command) {
+    if opens_database(command) {
         add(
             "DATABASE_URL",
-            "The URL of the PostgreSQL; without it there is an SQLite database in the data folder.",
+            "URL of a PostgreSQL database. Without it, data is stored in an SQLite database in the data folder.",
         );
     }
     if command.get_name() == "serve" {
         add("PICLOUD_ADMIN_TOKEN", "The admin token.");
-        add("PICLOUD_LOG", "What is logged, such as debug, or info,script=trace.");
+        add("PICLOUD_LOG", "Log filter, such as debug, or info,script=trace.");
     }
     if command.get_name() == NAME {
-        add("NO_COLOR", "Nothing is coloured where it is set.");
-        add(
-            "PICLOUD_URL, PICLOUD_APP, PICLOUD_TOKEN",
-            "The server, the app and the token of verbs that ask a server.",
-        );
+        add("NO_COLOR", "Disables colors.");
+        add("PICLOUD_URL, PICLOUD_APP, PICLOUD_TOKEN", "Server, app and token of client commands.");
     }
     all
 }
 
-/// The files that a verb reads or writes.
+/// The files of a command.
 fn files(command: &Command) -> Vec<(String, String)> {
     let mut all = Vec::new();
     let mut add = |name: &str, text: &str| all.push((name.to_owned(), text.to_owned()));
     let whole = command.get_name() == NAME;
-    if works_with_data(command) || whole {
-        add("/etc/picloud/picloud.conf", "The settings of a node; --config names another file.");
-        add(
-            "picloud-data",
-            "The data folder: picloud.db, admin-token and secret-key; --data-dir names another one.",
-        );
+    if opens_database(command) || whole {
+        add("/etc/picloud/picloud.conf", "Config file of a node; see --config.");
+        add("picloud-data", "Data folder with picloud.db, admin-token and secret-key; see --data-dir.");
     }
-    if asks(command) || ["login", "logout", "credential"].contains(&command.get_name()) || whole {
-        add("~/.config/picloud/credentials", "The tokens that picloud login has kept, for their owner only.");
+    if is_client(command) || ["login", "logout", "credential"].contains(&command.get_name()) || whole {
+        add("~/.config/picloud/credentials", "Tokens of picloud login.");
     }
     if ["init", "check", "dev"].contains(&command.get_name()) || whole {
-        add("picloud.toml", "What an app is; picloud schema prints its JSON Schema.");
+        add("picloud.toml", "Manifest of an app; picloud schema prints its JSON Schema.");
     }
     if command.get_name() == "dev" {
-        add(".env", "Secrets for scripts, in lines such as API_KEY=...");
+        add(".env", "Secrets for scripts, such as API_KEY=...");
     }
     all
 }

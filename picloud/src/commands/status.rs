@@ -1,16 +1,16 @@
-//! `picloud status`: whether all is well.
+//! `picloud status`.
 
 use std::process::ExitCode;
 
 use super::error::CommandError;
 use super::output::show;
-use crate::client::{Client, ClientOptions};
-use crate::rest::Status;
-use crate::words;
+use crate::api_types::Status;
+use crate::client::{Client, ClientArgs};
+use crate::render;
 
-/// Says whether all is well; 1 where there is any problem.
-pub(crate) fn status(options: &ClientOptions) -> Result<ExitCode, CommandError> {
+/// Prints the status. The exit code is 1 if there are problems.
+pub(crate) fn status(options: &ClientArgs) -> Result<ExitCode, CommandError> {
     let status: Status = Client::find(options)?.get("status")?;
-    show(&status, options.json, words::status::shown)?;
-    Ok(if status.well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    show(&status, options.json, render::status::report)?;
+    Ok(if status.healthy { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,15 +1,15 @@
-//! The signals that ask the process to stop.
+//! The signals that stop the process.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that ask the process to stop: SIGTERM by a service manager, SIGINT by a person.
+/// Waits for SIGTERM and SIGINT.
 pub(crate) struct StopSignals {
     terminate: Option<Signal>,
     interrupt: Option<Signal>,
 }
 
 impl StopSignals {
-    /// From now on, they are waited for here and end the process no longer by themselves.
+    /// Installs the signal handlers; from now on, the signals do not terminate the process.
     pub(crate) fn new() -> Self {
         let listen = |kind| match signal(kind) {
             Ok(signal) => Some(signal),
@@ -21,7 +21,7 @@ impl StopSignals {
         Self { terminate: listen(SignalKind::terminate()), interrupt: listen(SignalKind::interrupt()) }
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub(crate) async fn next(&mut self) {
         async fn next(signal: &mut Option<Signal>) {
             match signal {

@@ -27,8 +27,8 @@ use tokio::task::JoinError;
 
 use super::authenticator::AuthError;
 use super::response;
-use crate::rest;
-use crate::words::store_failure;
+use crate::api_types;
+use crate::render::store_failure;
 
 /// The `Retry-After` while the database is unavailable.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
@@ -112,7 +112,7 @@ impl IntoResponse for ApiError {
             tracing::error!(%error, "API request failed");
         }
         let title = status.canonical_reason().unwrap_or_default().to_owned();
-        let problem = rest::Problem { status: status.as_u16(), title, detail: detail.into_owned() };
+        let problem = api_types::Problem { status: status.as_u16(), title, detail: detail.into_owned() };
         let mut response = response::json(status, &json!(problem));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

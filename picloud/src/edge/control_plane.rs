@@ -20,9 +20,9 @@ use super::on_demand_tls::{self, OnDemandTls};
 use super::shutdown::Shutdown;
 use super::target::TLS_ALLOWED;
 use super::{client_ip, response};
-use crate::numbers::Page;
-use crate::rest::NOTHING_THERE;
-use crate::words::{printable, store_failure};
+use crate::api_types::NOT_FOUND;
+use crate::metrics::MetricsEndpoint;
+use crate::render::{printable, store_failure};
 
 /// The state of the health checks.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ pub(crate) enum MetricsAccess {
 /// The state of `/-/metrics`.
 #[derive(Clone)]
 pub(crate) struct MetricsRoute {
-    pub(crate) page: Page,
+    pub(crate) page: MetricsEndpoint,
     pub(crate) access: MetricsAccess,
     pub(crate) authenticator: Authenticator,
 }
@@ -62,7 +62,7 @@ pub(crate) fn router(health: Health, metrics: MetricsRoute, tls: OnDemandTls, ap
         .with_state(health);
     let metrics = Router::new().route("/-/metrics", get(scrape)).with_state(metrics);
     let not_found: fn() -> ApiError = match api {
-        Some(_) => || ApiError::not_found(NOTHING_THERE),
+        Some(_) => || ApiError::not_found(NOT_FOUND),
         None => || {
             let message = "this node only serves apps; send API requests to a manager node";
             ApiError::new(StatusCode::MISDIRECTED_REQUEST, message)
@@ -138,5 +138,5 @@ async fn scrape(State(metrics): State<MetricsRoute>, request: Request) -> Result
             return Err(ApiError::missing_scope(NodeRight::Metrics.scope()));
         }
     }
-    Ok(metrics.page.answer().await)
+    Ok(metrics.page.response().await)
 }

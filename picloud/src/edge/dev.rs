@@ -13,7 +13,7 @@ use super::api_error::ApiError;
 use super::functions::FunctionCaller;
 use super::live::production;
 use super::target;
-use crate::rest::{Run, Started};
+use crate::api_types::{Run, Started};
 
 /// The app of `picloud dev`.
 pub(crate) struct DevApp {
@@ -70,8 +70,8 @@ async fn run(
     let task = tokio::spawn(async move { run_schedule(&functions.recorder, live, &schedule).await });
     let ran = task.await?.ok_or_else(|| ApiError::not_found("schedule not found"))?;
     let run = Run {
-        due: ran.started_at,
-        first_due: None,
+        due_at: ran.started_at,
+        first_due_at: None,
         due_times: 1,
         manual: true,
         late_ms: 0,

@@ -22,7 +22,7 @@ use super::request_body::RequestBody;
 use super::response_body::{self, ResponseBody};
 use super::target::{self, Target};
 use super::{Edge, HandledBy, cookies, csrf, forwarded, request, response};
-use crate::numbers::Handler;
+use crate::metrics::Handler;
 
 type Handled = (HandledBy, Response<ResponseBody>);
 
@@ -223,7 +223,7 @@ impl Edge {
 
 /// A response that no handler gave.
 fn unhandled(response: Response<Body>) -> Handled {
-    (HandledBy::Other(Handler::Nothing), response.map(ResponseBody::from))
+    (HandledBy::Other(Handler::None), response.map(ResponseBody::from))
 }
 
 /// The response at `/` of the server's own name.

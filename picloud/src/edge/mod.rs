@@ -70,7 +70,7 @@ use platform::nodes::Role;
 use platform::recording::Recorder;
 use tracing::Instrument as _;
 
-use crate::numbers::{Handler, Numbers};
+use crate::metrics::{EdgeMetrics, Handler};
 use app_lookup::AppLookup;
 use forwarded::{CADDY_RACE_DELAY, SINGLE_READ_BYTES};
 use on_demand_tls::OnDemandTls;
@@ -92,7 +92,7 @@ pub(crate) struct Edge {
     control_plane: Router,
     body_limits: BodyLimits,
     role: Role,
-    numbers: Arc<Numbers>,
+    numbers: Arc<EdgeMetrics>,
     /// Accounts for responses that belong to no app.
     memory: Account,
     /// Set in `picloud dev`: the only app, which every otherwise unused path belongs to.
@@ -122,7 +122,7 @@ pub(crate) struct Services {
     pub(crate) api: Api,
     pub(crate) git: GitService,
     pub(crate) metrics: MetricsRoute,
-    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) numbers: Arc<EdgeMetrics>,
     pub(crate) certificates: PreviewCertificates,
 }
 
@@ -199,7 +199,7 @@ impl Edge {
         let (status, elapsed) = (response.status().as_u16(), started.elapsed());
         match &handled_by {
             HandledBy::App(live) => live.metrics().observe(status, elapsed),
-            HandledBy::Other(handler) => self.numbers.answered(*handler, status),
+            HandledBy::Other(handler) => self.numbers.observe_response(*handler, status),
         }
         if !span.is_disabled() {
             let live = match &handled_by {

@@ -11,7 +11,7 @@ use platform::repository::AppId;
 use super::api_error::ApiError;
 use super::app_lookup::AppLookup;
 use super::response;
-use crate::words::status::no_certificate;
+use crate::render::status::certificate_denial;
 
 /// The longest name in DNS.
 const NAME_MAX: usize = 253;
@@ -68,7 +68,7 @@ pub(super) async fn handle(State(tls): State<OnDemandTls>, uri: Uri) -> Result<R
         Policy::Deny => return Err(unknown()),
         Policy::RateLimited(app) => match tls.certificates.grant(app, &name.to_ascii_lowercase()).await? {
             CertificateGrant::Granted => {}
-            reason => return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, no_certificate(reason))),
+            reason => return Err(ApiError::new(StatusCode::TOO_MANY_REQUESTS, certificate_denial(reason))),
         },
     }
     Ok(response::text(StatusCode::OK, "ok\n"))

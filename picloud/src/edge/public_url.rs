@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use manifest_schema::name::AppName;
 
-use crate::words::addresses::{Addresses, Base};
+use crate::render::app_urls::{AppUrls, Base};
 
 /// The public domain and URL of the server.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,7 @@ impl PublicUrl {
     }
 
     /// The URLs of an app for a client that sent its request to `host`, with TLS or without.
-    pub(super) fn of_app(&self, host: &str, https: bool, app: &AppName) -> Addresses {
+    pub(super) fn of_app(&self, host: &str, https: bool, app: &AppName) -> AppUrls {
         let base = match (&self.domain, self.url.as_deref()) {
             // Apps share the scheme and the port of the control plane.
             (Some(domain), url) => match url.and_then(|url| url.split_once("://")) {
@@ -35,7 +35,7 @@ impl PublicUrl {
             (None, None) if https => Base::Paths(format!("https://{host}")),
             (None, None) => Base::Paths(format!("http://{host}")),
         };
-        Addresses::new(app.clone(), base)
+        AppUrls::new(app.clone(), base)
     }
 
     /// The URL of the control plane of a node that listens at `address`. With a domain a proxy terminates TLS.

@@ -1,4 +1,4 @@
-//! Spans as OTLP has them in JSON: ids in hexadecimal digits, times and integers as text.
+//! The JSON form of OTLP: ids are hexadecimal, times and integers are strings.
 
 use std::time::SystemTime;
 
@@ -6,15 +6,15 @@ use serde_json::{Value as Json, json};
 
 use super::span::{Span, Value};
 
-/// Kinds of spans: something within the node, and an answer to a request.
+/// Span kinds.
 const INTERNAL: u8 = 1;
 const SERVER: u8 = 2;
 
-/// The status of a span that went wrong.
+/// The status code of a failed span.
 const ERROR: u8 = 2;
 
-/// What an `ExportTraceServiceRequest` holds.
-pub(super) fn document(service: &str, spans: &[Span]) -> Json {
+/// An `ExportTraceServiceRequest`.
+pub(super) fn export_request(service: &str, spans: &[Span]) -> Json {
     let version = env!("CARGO_PKG_VERSION");
     json!({"resourceSpans": [{
         "resource": {"attributes": [text("service.name", service), text("service.version", version)]},
@@ -30,9 +30,9 @@ fn span(span: &Span) -> Json {
         "traceId": format!("{:032x}", span.trace),
         "spanId": format!("{:016x}", span.id),
         "name": span.name,
-        "kind": if span.serves { SERVER } else { INTERNAL },
-        "startTimeUnixNano": nanoseconds(span.began),
-        "endTimeUnixNano": nanoseconds(span.ended),
+        "kind": if span.is_server { SERVER } else { INTERNAL },
+        "startTimeUnixNano": nanoseconds(span.started_at),
+        "endTimeUnixNano": nanoseconds(span.ended_at),
         "attributes": span.attributes.iter().map(|(name, value)| attribute(name, value)).collect::<Vec<_>>(),
         "status": {},
     });
@@ -45,7 +45,7 @@ fn span(span: &Span) -> Json {
     json
 }
 
-/// Whether an attribute says that the span went wrong.
+/// Whether an attribute marks a failed span.
 fn is_failure(name: &str, value: &Value) -> bool {
     match (name, value) {
         ("http.response.status_code", Value::Number(status)) => *status >= 500,
@@ -58,7 +58,7 @@ fn attribute(name: &str, value: &Value) -> Json {
     match value {
         Value::Text(value) => text(name, value),
         Value::Number(value) => json!({"key": name, "value": {"intValue": value.to_string()}}),
-        Value::Truth(value) => json!({"key": name, "value": {"boolValue": value}}),
+        Value::Bool(value) => json!({"key": name, "value": {"boolValue": value}}),
     }
 }
 

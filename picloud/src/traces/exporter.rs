@@ -1,4 +1,4 @@
-//! Sends spans to the collector, some at a time.
+//! Sends spans to the collector in batches.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -6,81 +6,81 @@ use std::time::{Duration, Instant};
 
 use ureq::tls::{RootCerts, TlsConfig};
 
-use super::document::document;
+use super::document::export_request;
 use super::span::Span;
 
-/// How many spans may wait to be sent; more are dropped.
-const WAITING_MAX: usize = 4096;
+/// The capacity of the queue; more spans are dropped.
+const QUEUE_MAX: usize = 4096;
 
-/// How many are sent at once.
+/// The maximum size of a batch.
 const BATCH_MAX: usize = 512;
 
-/// How long a span waits for others to be sent with.
-const BATCH_TIME: Duration = Duration::from_secs(1);
+/// The maximum delay of a batch.
+const BATCH_DELAY_MAX: Duration = Duration::from_secs(1);
 
-/// How long the collector may take.
-const SEND_TIME_MAX: Duration = Duration::from_secs(5);
+/// The timeout of a request to the collector.
+const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a node that stops waits for its last spans to be sent.
-const FLUSH_TIME_MAX: Duration = Duration::from_secs(2);
+/// The timeout for the last spans at shutdown.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How often it is told that the collector does not take spans.
-const TOLD_EVERY: Duration = Duration::from_secs(60);
+/// The minimum interval between warnings about the collector.
+const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Where spans wait.
+/// The queue of spans.
 pub(super) struct Queue(SyncSender<Message>);
 
 enum Message {
     Span(Box<Span>),
-    /// Everything before this is to be sent now, and then it is to be said.
+    /// Sends all earlier spans now, then notifies the sender.
     Flush(SyncSender<()>),
 }
 
-/// Sends what is left when it is dropped.
-pub(crate) struct Flush(SyncSender<Message>);
+/// Sends the remaining spans when dropped.
+pub(crate) struct FlushGuard(SyncSender<Message>);
 
 impl Queue {
-    /// Hands a span on, or drops it where too many wait.
-    pub(super) fn add(&self, span: Span) {
-        // The exporter lives as long as the process.
+    /// Queues a span, or drops it if the queue is full.
+    pub(super) fn push(&self, span: Span) {
+        // The exporter thread runs until the process exits.
         let _ = self.0.try_send(Message::Span(Box::new(span)));
     }
 }
 
-impl Drop for Flush {
+impl Drop for FlushGuard {
     fn drop(&mut self) {
-        let (said, done) = sync_channel(1);
-        if let Ok(()) | Err(TrySendError::Disconnected(_)) = self.0.try_send(Message::Flush(said)) {
-            let _ = done.recv_timeout(FLUSH_TIME_MAX);
+        let (flushed, done) = sync_channel(1);
+        if let Ok(()) | Err(TrySendError::Disconnected(_)) = self.0.try_send(Message::Flush(flushed)) {
+            let _ = done.recv_timeout(FLUSH_TIMEOUT);
         }
     }
 }
 
-/// Starts a thread that sends to the collector at `endpoint`.
+/// Starts the exporter thread for the collector at `endpoint`.
 ///
 /// # Errors
-/// The system gives no more threads.
-pub(super) fn start(endpoint: &str, headers: Option<&str>, service: &str) -> io::Result<(Queue, Flush)> {
-    let (sender, messages) = sync_channel(WAITING_MAX);
+/// The thread cannot be started.
+pub(super) fn start(endpoint: &str, headers: Option<&str>, service: &str) -> io::Result<(Queue, FlushGuard)> {
+    let (sender, messages) = sync_channel(QUEUE_MAX);
     let collector = Collector {
         agent: ureq::Agent::config_builder()
             .http_status_as_error(true)
-            .timeout_global(Some(SEND_TIME_MAX))
+            .timeout_global(Some(SEND_TIMEOUT))
             .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
             .user_agent(concat!("picloud/", env!("CARGO_PKG_VERSION")))
             .build()
             .into(),
         url: format!("{}/v1/traces", endpoint.trim_end_matches('/')),
-        headers: read_headers(headers.unwrap_or_default()),
+        headers: parse_headers(headers.unwrap_or_default()),
         service: service.to_owned(),
-        told: None,
+        last_warning: None,
     };
-    std::thread::Builder::new().name("traces".to_owned()).spawn(move || work(&messages, collector))?;
-    Ok((Queue(sender.clone()), Flush(sender)))
+    std::thread::Builder::new().name("traces".to_owned()).spawn(move || run(&messages, collector))?;
+    Ok((Queue(sender.clone()), FlushGuard(sender)))
 }
 
-/// `name=value,name=value`, as other programs read it from the same variable.
-fn read_headers(text: &str) -> Vec<(String, String)> {
+/// Parses `name=value,name=value`.
+fn parse_headers(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(',').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
 }
@@ -90,11 +90,11 @@ struct Collector {
     url: String,
     headers: Vec<(String, String)>,
     service: String,
-    /// When it was last said that it does not take spans.
-    told: Option<Instant>,
+    /// The time of the last warning.
+    last_warning: Option<Instant>,
 }
 
-fn work(messages: &Receiver<Message>, mut collector: Collector) {
+fn run(messages: &Receiver<Message>, mut collector: Collector) {
     let mut batch = Vec::new();
     let mut send_at = Instant::now();
     loop {
@@ -107,14 +107,14 @@ fn work(messages: &Receiver<Message>, mut collector: Collector) {
         match next {
             Ok(Message::Span(span)) => {
                 if batch.is_empty() {
-                    send_at = Instant::now() + BATCH_TIME;
+                    send_at = Instant::now() + BATCH_DELAY_MAX;
                 }
                 batch.push(*span);
                 if batch.len() < BATCH_MAX {
                     continue;
                 }
             }
-            Ok(Message::Flush(said)) => flushed = Some(said),
+            Ok(Message::Flush(sender)) => flushed = Some(sender),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
@@ -122,8 +122,8 @@ fn work(messages: &Receiver<Message>, mut collector: Collector) {
             collector.send(&batch);
             batch.clear();
         }
-        if let Some(said) = flushed {
-            let _ = said.send(());
+        if let Some(flushed) = flushed {
+            let _ = flushed.send(());
         }
     }
 }
@@ -134,12 +134,12 @@ impl Collector {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        match request.send(document(&self.service, spans).to_string()) {
-            Ok(_) => self.told = None,
+        match request.send(export_request(&self.service, spans).to_string()) {
+            Ok(_) => self.last_warning = None,
             Err(error) => {
-                if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
-                    self.told = Some(Instant::now());
-                    tracing::warn!(url = self.url, %error, "the collector takes no traces; they are dropped");
+                if self.last_warning.is_none_or(|last| last.elapsed() >= WARN_INTERVAL) {
+                    self.last_warning = Some(Instant::now());
+                    tracing::warn!(url = self.url, %error, "cannot export traces; spans are dropped");
                 }
             }
         }

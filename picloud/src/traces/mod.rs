@@ -1,8 +1,8 @@
-//! Traces for an OpenTelemetry collector, by OTLP over HTTP in its JSON form.
+//! Traces for an OpenTelemetry collector (OTLP over HTTP with JSON).
 //!
-//! What is traced are tracing's spans of one target ([`TARGET`]), which nobody else hears: where no collector is named they are never
-//! made. [`Layer`] notes when they begin and end, [`context`] joins them to the trace that a caller has begun, [`document`] writes
-//! them, and [`exporter`] sends them from a thread of its own. Nobody waits for a collector: what it does not take is dropped.
+//! Spans of the target [`TARGET`] are traced; without a collector, they are disabled. [`Layer`] records them, [`context`] parses
+//! the parent from the request, [`document`] serializes them, and [`exporter`] sends them on its own thread. Requests never wait
+//! for the collector: spans that it does not accept are dropped.
 
 mod context;
 mod document;
@@ -20,31 +20,31 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 use context::Parent;
-pub(crate) use exporter::Flush;
+pub(crate) use exporter::FlushGuard;
 use exporter::Queue;
 use span::{Span, Value};
 
 pub(crate) use platform::TRACE_TARGET as TARGET;
 
-/// The field with the W3C `traceparent` that a request came with.
+/// The field with the W3C `traceparent` of a request.
 const PARENT_FIELD: &str = "traceparent";
 
-/// The field with a span's name where it is not the one in the code.
+/// The field that overrides the name of a span.
 const NAME_FIELD: &str = "otel.name";
 
-/// Whether metadata are those of a span that is traced.
+/// Whether a span is traced.
 pub(crate) fn is_traced(metadata: &Metadata<'_>) -> bool {
     metadata.target() == TARGET
 }
 
-/// Where traces go.
+/// The settings of the exporter.
 #[derive(Clone, Debug)]
 pub(crate) struct TraceSettings {
-    /// The OpenTelemetry collector; `None`: nothing is traced.
+    /// The URL of the collector; `None` disables traces.
     pub(crate) endpoint: Option<String>,
     /// Headers for the collector, as `name=value,name=value`.
     pub(crate) headers: Option<String>,
-    /// What the node is called.
+    /// The service name.
     pub(crate) service: String,
 }
 
@@ -54,30 +54,30 @@ impl Default for TraceSettings {
     }
 }
 
-/// Begins to trace, if a collector is named. Dropping what comes with it sends what is left.
+/// Starts the exporter, if a collector is set. Dropping the guard sends the remaining spans.
 ///
 /// # Errors
-/// The system gives no more threads.
-pub(crate) fn start(settings: &TraceSettings) -> Result<Option<(Layer, Flush)>, ThreadsError> {
+/// The thread cannot be started.
+pub(crate) fn start(settings: &TraceSettings) -> Result<Option<(Layer, FlushGuard)>, ThreadsError> {
     let Some(endpoint) = settings.endpoint.as_deref().filter(|endpoint| !endpoint.is_empty()) else {
         return Ok(None);
     };
     let started = exporter::start(endpoint, settings.headers.as_deref(), &settings.service);
-    let (queue, flush) = started.map_err(ThreadsError)?;
-    Ok(Some((Layer { queue }, flush)))
+    let (queue, guard) = started.map_err(ThreadsError)?;
+    Ok(Some((Layer { queue }, guard)))
 }
 
-/// Notes spans and hands them on when they end.
+/// Records spans and queues them when they end.
 pub(crate) struct Layer {
     queue: Queue,
 }
 
 impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for Layer {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
-        let Some(here) = context.span(id) else { return };
+        let Some(span_ref) = context.span(id) else { return };
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        let around = here.parent().and_then(|parent| {
+        let local = span_ref.parent().and_then(|parent| {
             let extensions = parent.extensions();
             extensions.get::<Span>().map(|span| Parent {
                 trace: span.trace,
@@ -85,18 +85,18 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
                 sampled: span.sampled,
             })
         });
-        let outside = fields.parent.as_deref().and_then(Parent::read);
-        let Parent { trace, span, sampled } = around.or(outside).unwrap_or_else(Parent::none);
+        let remote = fields.parent.as_deref().and_then(Parent::parse);
+        let Parent { trace, span, sampled } = local.or(remote).unwrap_or_else(Parent::root);
         let now = SystemTime::now();
-        here.extensions_mut().insert(Span {
+        span_ref.extensions_mut().insert(Span {
             trace,
             id: context::new_id(),
             parent: span,
             sampled,
-            serves: fields.parent.is_some(),
+            is_server: fields.parent.is_some(),
             name: fields.name.unwrap_or_else(|| attributes.metadata().name().to_owned()),
-            began: now,
-            ended: now,
+            started_at: now,
+            ended_at: now,
             attributes: fields.others,
         });
     }
@@ -117,8 +117,8 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> tracing_subscriber::Layer<S> for La
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         let span = context.span(&id).and_then(|span| span.extensions_mut().remove::<Span>());
         if let Some(mut span) = span.filter(|span| span.sampled) {
-            span.ended = SystemTime::now();
-            self.queue.add(span);
+            span.ended_at = SystemTime::now();
+            self.queue.push(span);
         }
     }
 }
@@ -153,6 +153,6 @@ impl Visit for Fields {
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.others.push((field.name(), Value::Truth(value)));
+        self.others.push((field.name(), Value::Bool(value)));
     }
 }

@@ -1,21 +1,21 @@
-//! What is sent of a span.
+//! A recorded span.
 
 use std::time::SystemTime;
 
-/// A span as long as it goes on, and as it is handed on.
+/// A span while it is open and in the queue.
 #[derive(Clone, Debug)]
 pub(super) struct Span {
     pub(super) trace: u128,
     pub(super) id: u64,
-    /// The span around it, 0 where there is none.
+    /// The parent span; 0 for a root.
     pub(super) parent: u64,
-    /// Whether the trace is kept, which whoever began it decides.
+    /// Whether the trace is sampled, as decided at its root.
     pub(super) sampled: bool,
-    /// Whether it answers a request from outside.
-    pub(super) serves: bool,
+    /// Whether the span is the server side of a request.
+    pub(super) is_server: bool,
     pub(super) name: String,
-    pub(super) began: SystemTime,
-    pub(super) ended: SystemTime,
+    pub(super) started_at: SystemTime,
+    pub(super) ended_at: SystemTime,
     pub(super) attributes: Vec<(&'static str, Value)>,
 }
 
@@ -24,5 +24,5 @@ pub(super) struct Span {
 pub(super) enum Value {
     Text(String),
     Number(i64),
-    Truth(bool),
+    Bool(bool),
 }

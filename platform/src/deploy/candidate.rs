@@ -262,8 +262,8 @@ impl Examination<'_> {
             Err(SnapshotError::Rejected(limit)) => {
                 let diagnostic = Diagnostic::error("the commit", None, limit.to_string());
                 let flag = match limit {
-                    TreeLimitError::Path { .. } => Some("--path-bytes"),
-                    TreeLimitError::Files { .. } => Some("--tree-entries"),
+                    TreeLimitError::Path { .. } => Some("--max-path-length"),
+                    TreeLimitError::Files { .. } => Some("--max-tree-entries"),
                     TreeLimitError::Depth { .. } => None,
                 };
                 let diagnostic = match flag {

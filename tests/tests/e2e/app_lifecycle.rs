@@ -61,7 +61,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     let repository = full_app(&server);
     let url = server.git_url("hello");
     assert_runs(&server, "hello");
-    cli(&server, &["apps", "stop", "hello"]).succeeded().says("hello is stopped since").says("by admin");
+    cli(&server, &["apps", "stop", "hello"]).succeeded().says("hello was stopped at").says("by admin");
     let is_stopped = |server: &Server| {
         for path in ["/hello/greet/Ann", "/hello@try/greet/Ann", "/hello/nowhere"] {
             let response = server.get(path);
@@ -87,7 +87,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
         .push(&url, &["main", "main:other"])
         .succeeded()
         .says("STORED as deploy 3")
-        .says("warning: the app is stopped, and answers after  picloud apps start hello");
+        .says("warning: the app is stopped; start it with  picloud apps start hello");
     is_stopped(&server);
     assert_eq!(server.get("/hello@other/greet/Ann").status, 503);
     server.kill();
@@ -113,7 +113,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     cli(&server, &["apps", "rename", "hello", "greeter"])
         .succeeded()
         .says("hello is called greeter now")
-        .says("warning: tokens had scopes for greeter already: early");
+        .says("warning: these tokens already had scopes for greeter: early");
     let is_renamed = |server: &Server| {
         assert_eq!(server.get("/greeter/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
         assert_eq!(server.get("/greeter@try/key").body, "10");
@@ -144,7 +144,7 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     let repository = full_app(&server);
     let ci = token(&server, "ci", &["hello:deploy,read,create,secrets"]);
     // Deletion needs a confirmation.
-    cli(&server, &["apps", "delete", "hello"]).refused().says("hint: say --yes where nobody can be asked");
+    cli(&server, &["apps", "delete", "hello"]).refused().says("hint: use --yes to skip the confirmation");
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     cli_as(&server, &ci, &["apps", "delete", "hello", "--yes"]).refused().says("it needs the scope admin");
     cli(&server, &["apps", "delete", "hello", "--yes"])
@@ -189,7 +189,7 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     repository.write("greet.rhai", "`old`");
     repository.commit("old");
     repository.push(&url(&server, &ci, "old"), &["main"]).succeeded().says("LIVE as deploy 3");
-    cli(&server, &["apps", "undelete", "hello"]).refused().says("no deleted app was called hello");
+    cli(&server, &["apps", "undelete", "hello"]).refused().says("no deleted app hello");
 }
 
 fn restored_app_keeps_its_data(database: Database) {
@@ -251,7 +251,7 @@ fn deleted_apps_with_equal_names_are_distinguished_by_id() {
     }
     cli(&server, &["apps", "undelete", "hello"])
         .refused()
-        .says("several deleted apps were called hello")
+        .says("several deleted apps match hello")
         .says("hint: name one by its id");
     let deleted = api(&server, TOKEN, "GET", "deleted-apps", None).json();
     let first = deleted["apps"][1]["id"].as_str().unwrap().to_owned();
@@ -288,6 +288,6 @@ fn lifecycle_changes_apply_on_all_nodes() {
     assert_runs(&nodes[0], "third");
     let listed = api(&nodes[0], TOKEN, "GET", "nodes", None).json();
     for node in listed["nodes"].as_array().unwrap() {
-        assert_eq!((&node["apps_current"], &node["apps_behind"]), (&json!(1), &json!(0)), "{node}");
+        assert_eq!((&node["apps_up_to_date"], &node["apps_stale"]), (&json!(1), &json!(0)), "{node}");
     }
 }

@@ -74,7 +74,7 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     });
     let (before, refused) = refused.expect("the quota ends it");
     refused
-        .says("the server grants it 4.0 MiB, 3.5 MiB of it to previews")
+        .says("but the limit is 4.0 MiB, of which previews can use 3.5 MiB")
         .says("make room with  picloud apps prune hello")
         .says("or have an admin grant more with  picloud apps limits hello --disk 8MiB");
     assert_eq!((accepted, used()), (5, before), "rejected pushes store nothing");
@@ -123,7 +123,7 @@ fn lowered_limit_does_not_affect_live_revision(database: Database) {
     repository.write("readme.md", "next");
     repository.commit("next");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 2");
-    repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("(validated before)");
+    repository.push(&url, &["-f", &format!("{first}:main")]).succeeded().says("(already validated)");
     is_lowered(&server);
     cli(&server, &["apps", "limits", "hello", "--body", "default", "--operations", "default"]).succeeded();
     assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
@@ -137,7 +137,7 @@ fn previews_per_app_are_limited(database: Database) {
     repository
         .push(&url, &["main:c"])
         .refused()
-        .says("the app would have 3 previews, and the server grants it 2; delete a branch first, or have an admin")
+        .says("the app would have 3 previews, more than the limit of 2; delete a branch first, or have an admin")
         .says("picloud apps limits hello --previews 3");
     repository.commit("next");
     // Existing previews can be pushed to, together with one that is too many, and a deleted one frees its slot.
@@ -154,7 +154,7 @@ fn previews_per_app_are_limited(database: Database) {
     repository
         .push(&url, &["main:d"])
         .refused()
-        .says("the app would have 3 previews, and the server grants it 0");
+        .says("the app would have 3 previews, more than the limit of 0");
     repository.push(&url, &["main:a"]).succeeded();
 }
 

@@ -47,9 +47,9 @@ fn index_and_head_are_distinguished() {
         &repository,
         &[
             "warning: f.rhai  not used by any route, schedule or function of picloud.toml",
-            "warning: g.rhai  git does not know the file: a push does not send it",
+            "warning: g.rhai  untracked: a push does not send it",
             "hint: git add g.rhai, and commit",
-            "warning: picloud.toml  changed and not committed: a push sends the file of HEAD",
+            "warning: picloud.toml  modified but not committed: a push sends the file of HEAD",
             "hint: git add picloud.toml, and commit",
         ],
     );
@@ -59,11 +59,11 @@ fn index_and_head_are_distinguished() {
     assert_warnings(
         &repository,
         &[
-            "warning: f.rhai  the deletion is not committed: a push sends the file of HEAD",
+            "warning: f.rhai  the deletion is staged but not committed: a push sends the file of HEAD",
             "hint: git commit",
-            "warning: g.rhai  in the index, and not committed: a push does not send it",
+            "warning: g.rhai  staged but not committed: a push does not send it",
             "hint: git commit",
-            "warning: picloud.toml  the change is in the index, and not committed: a push sends the file of HEAD",
+            "warning: picloud.toml  the change is staged but not committed: a push sends the file of HEAD",
             "hint: git commit",
         ],
     );
@@ -86,8 +86,8 @@ fn ignored_script_is_reported_with_its_gitignore_rule() {
         &[
             "warning: made.rhai  line 3 of .gitignore, `made.*`, ignores the file: a push does not send it",
             "hint: git add --force made.rhai, or change the rule",
-            "warning: HEAD  what is committed would be refused by a push: 1 problem in 1 file",
-            "hint: commit what is right, and check again",
+            "warning: HEAD  a push of HEAD would be rejected: 1 problem in 1 file",
+            "hint: commit the fixed files",
         ],
     );
 }
@@ -112,8 +112,8 @@ fn ignored_folders_are_not_scanned() {
         &[
             "warning: made/g.rhai  line 2 of .gitignore, `made/`, ignores the file: a push does not send it",
             "hint: git add --force made/g.rhai, or change the rule",
-            "warning: HEAD  what is committed would be refused by a push: 1 problem in 1 file",
-            "hint: commit what is right, and check again",
+            "warning: HEAD  a push of HEAD would be rejected: 1 problem in 1 file",
+            "hint: commit the fixed files",
         ],
     );
 }
@@ -127,10 +127,10 @@ fn commit_that_a_push_would_reject_is_reported() {
     assert_warnings(
         &repository,
         &[
-            "warning: f.rhai  changed and not committed: a push sends the file of HEAD",
+            "warning: f.rhai  modified but not committed: a push sends the file of HEAD",
             "hint: git add f.rhai, and commit",
-            "warning: HEAD  what is committed would be refused by a push: 1 problem in 1 file",
-            "hint: commit what is right, and check again",
+            "warning: HEAD  a push of HEAD would be rejected: 1 problem in 1 file",
+            "hint: commit the fixed files",
         ],
     );
 }
@@ -167,7 +167,7 @@ fn files_marked_assume_unchanged_are_checked_as_committed() {
     assert_warnings(
         &repository,
         &[
-            "warning: f.rhai  git is asked to overlook changes of the file: a push sends the file of HEAD",
+            "warning: f.rhai  git is configured to ignore changes of this file: a push sends the file of HEAD",
             "hint: git update-index --no-assume-unchanged --no-skip-worktree f.rhai",
         ],
     );
@@ -185,7 +185,7 @@ fn files_other_than_scripts_can_have_any_name() {
     assert_warnings(
         &repository,
         &[
-            "warning: f.rhai  changed and not committed: a push sends the file of HEAD",
+            "warning: f.rhai  modified but not committed: a push sends the file of HEAD",
             "hint: git add f.rhai, and commit",
         ],
     );
@@ -246,9 +246,6 @@ fn subfolder_and_repository_without_commit_are_checked() {
     repository.write("f.rhai", "1\n");
     assert_warnings(
         &repository,
-        &[
-            "warning: the repository  nothing is committed yet, and a push sends what is committed",
-            "hint: git add . && git commit",
-        ],
+        &["warning: the repository  no commits yet; a push sends commits", "hint: git add . && git commit"],
     );
 }

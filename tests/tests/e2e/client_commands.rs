@@ -68,7 +68,7 @@ fn command_uses_git_credential_helper() {
     repository.git(&["remote", "set-url", "picloud", &format!("http://{}/hello.git", server.address)]);
     let (code, _, text) = run(repository.path(), &["apps"]);
     assert_eq!(code, Some(1));
-    assert!(text.contains("there is no token for http://127.0.0.1:"), "{text}");
+    assert!(text.contains("no token for http://127.0.0.1:"), "{text}");
     let remembered = repository.path().join(".git/remembered");
     let helper = format!("store --file={}", remembered.display());
     repository.git(&["config", "credential.helper", &helper]);
@@ -78,7 +78,7 @@ fn command_uses_git_credential_helper() {
     std::fs::write(&remembered, format!("http://ada:wrong@{}\n", server.address)).expect("a file");
     let (code, _, text) = run(repository.path(), &["apps"]);
     assert_eq!(code, Some(1));
-    assert!(text.contains("does not take this token"), "{text}");
+    assert!(text.contains("rejected the token"), "{text}");
     assert_eq!(std::fs::read_to_string(&remembered).expect("a file"), "");
 }
 
@@ -97,27 +97,24 @@ fn command_names_missing_settings() {
     std::fs::write(&file, format!("{TOKEN}\n")).expect("a file");
     let file = file.to_str().expect("a path");
     let with_token = ["--url", &url, "--token-file", file];
-    fails(&[&["invoke", "double"][..], &with_token].concat(), "name it with --app");
+    fails(&[&["invoke", "double"][..], &with_token].concat(), "set --app");
     fails(&[&["invoke", "double", "--app", "hello"][..], &with_token].concat(), "app not found");
     fails(
         &["apps", "--url", "http://127.0.0.1:1", "--token-file", file],
-        "cannot reach http://127.0.0.1:1: ",
+        "cannot connect to http://127.0.0.1:1: ",
     );
     fails(&["apps", "--url", "git@example.com:a", "--token-file", file], "no http:// or https:// address");
     // Arguments are visible to all users of the machine, and in the output of a failed command.
     let (code, _, text) = run(repository.path(), &["apps", "--url", &url, "--token", TOKEN]);
-    assert!(code == Some(1) && text.contains("a token is not given as an argument"), "{text}");
+    assert!(code == Some(1) && text.contains("a token must not be an argument"), "{text}");
     assert!(
         text.contains("PICLOUD_TOKEN") && text.contains("--token-file") && !text.contains(TOKEN),
         "{text}"
     );
-    fails(&["apps", "--url", &url, "--token-file", "/dev/null"], "/dev/null holds no token: it is empty");
+    fails(&["apps", "--url", &url, "--token-file", "/dev/null"], "invalid token in /dev/null: it is empty");
     assert_eq!(run(repository.path(), &["invoke", "no name"]).0, Some(2));
     let (code, text, _) = run(repository.path(), &[&["apps"][..], &with_token].concat());
-    assert_eq!(
-        (code, text.as_str()),
-        (Some(0), "There are no apps yet; the first push to a name makes one.\n")
-    );
+    assert_eq!((code, text.as_str()), (Some(0), "no apps; the first push to a name creates an app\n"));
 }
 
 #[test]
@@ -139,7 +136,7 @@ fn schedules_are_listed_run_paused_and_resumed() {
         }
     };
     says(&["schedules"], &["NAME     CRON", "newyear  0 0 1 1 *  UTC", "-01-01 00:00:00, "]);
-    says(&["schedules", "--runs", "newyear"], &["It was not due yet."]);
+    says(&["schedules", "--runs", "newyear"], &["no runs yet"]);
     let commit = &repository.head()[..7];
     says(&["run", "newyear"], &[" by hand", "succeeded", commit]);
     says(&["schedules", "--runs", "newyear"], &["DUE", " by hand", "succeeded"]);
@@ -227,10 +224,10 @@ fn long_and_short_command_forms_are_equal() {
     says(&["executions", unique], id);
     says(&["logs", "--execution", unique], "a new year");
     let (code, _, errors) = run(repository.path(), &["executions", "show", &id[..4]]);
-    assert!(code == Some(1) && errors.contains("several executions have an id that begins with"), "{errors}");
+    assert!(code == Some(1) && errors.contains("the prefix "), "{errors}");
     let (code, _, errors) = run(repository.path(), &["executions", "show", "ffff"]);
     let expected =
-        format!("error: none of the latest {} executions has an id that begins with ffff\n", ids.len());
+        format!("error: no execution id among the latest {} executions starts with ffff\n", ids.len());
     assert_eq!((code, errors), (Some(1), expected));
 }
 

@@ -86,7 +86,7 @@ fn clock_ten_years_ahead_prunes_nothing() {
     let node = NodeWithClock::start(Database::sqlite(), 0);
     node.push();
     node.runs_again("the first runs");
-    let first = node.runs().pop().expect("a row")["due"].clone();
+    let first = node.runs().pop().expect("a row")["due_at"].clone();
     node.set(10 * 365 * 24 * 3600);
     node.runs_again("runs ten years ahead");
     until("a warning", || {
@@ -95,12 +95,12 @@ fn clock_ten_years_ahead_prunes_nothing() {
     node.set(0);
     node.runs_again("runs after the clock was set right");
     let rows = node.runs();
-    assert_eq!(rows.last().expect("a row")["due"], first, "the first row is there: {rows:?}");
+    assert_eq!(rows.last().expect("a row")["due_at"], first, "the first row is there: {rows:?}");
     // A run ten years in the future does not suppress runs until then.
     let bearer = format!("Bearer {TOKEN}");
     let listed =
         node.server.request("GET", "/-/api/v1/apps/clock/schedules", &[("authorization", &bearer)], None);
-    let last: DateTime<Utc> = listed.json()["schedules"][0]["last_run"]["due"]
+    let last: DateTime<Utc> = listed.json()["schedules"][0]["last_run"]["due_at"]
         .as_str()
         .expect("a last run")
         .parse()
@@ -116,8 +116,12 @@ fn schedules_start_by_database_clock() {
         let pushed = node.push();
         node.runs_again(&format!("runs of a node that is {ahead} s ahead"));
         let first = node.runs().pop().expect("a row");
-        let due: DateTime<Utc> =
-            first["first_due"].as_str().or(first["due"].as_str()).expect("a time").parse().expect("a time");
+        let due: DateTime<Utc> = first["first_due_at"]
+            .as_str()
+            .or(first["due_at"].as_str())
+            .expect("a time")
+            .parse()
+            .expect("a time");
         assert!(due > pushed - TimeDelta::seconds(2), "due before the deploy at {pushed}: {first}");
         assert!(node.server.log().contains("min 20 s"), "{}", node.server.log());
     }

@@ -31,17 +31,17 @@ fn checked(folder: &Path, file: &str, flags: &[&str], variables: &[(&str, &str)]
 #[test]
 fn flags_override_environment_which_overrides_file() {
     let folder = tempfile::tempdir().unwrap();
-    let file = "domain = \"pi.example\"\nlisten = \"127.0.0.1:1\"\nconnections = 5_000\nidle_time = \"1m\"\n\
+    let file = "domain = \"pi.example\"\nlisten = \"127.0.0.1:1\"\nmax_connections = 5_000\nidle_timeout = \"1m\"\n\
                 trusted_proxies = [\"10.0.0.1\", \"10.1.0.0/16\"]\n";
-    let variables = [("PICLOUD_LISTEN", "127.0.0.1:2"), ("PICLOUD_CONNECTIONS", "6000")];
-    let (code, text) = checked(folder.path(), file, &["--connections", "7000"], &variables);
+    let variables = [("PICLOUD_LISTEN", "127.0.0.1:2"), ("PICLOUD_MAX_CONNECTIONS", "6000")];
+    let (code, text) = checked(folder.path(), file, &["--max-connections", "7000"], &variables);
     assert_eq!(code, Some(0), "{text}");
     let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
     for row in [
-        ["connections", "7000", "--connections"],
+        ["max_connections", "7000", "--max-connections"],
         ["listen", "127.0.0.1:2", "PICLOUD_LISTEN"],
         ["domain", "pi.example", "picloud.conf:1"],
-        ["idle_time", "1m", "picloud.conf:4"],
+        ["idle_timeout", "1m", "picloud.conf:4"],
         ["trusted_proxies", "10.0.0.1,10.1.0.0/16", "picloud.conf:5"],
     ] {
         assert!(rows.contains(&row.to_vec()), "{row:?}: {text}");
@@ -53,22 +53,22 @@ fn flags_override_environment_which_overrides_file() {
 #[test]
 fn configuration_file_errors_have_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
-    let file = "lisen = \"127.0.0.1:1\"\nconnections = 0\nrole = \"boss\"\ndata-dir = \"x\"\nidle_time = 3\n\
+    let file = "lisen = \"127.0.0.1:1\"\nmax_connections = 0\nrole = \"boss\"\ndata-dir = \"x\"\nidle_timeout = 3\n\
                 domain = \"https://pi\"\nadmin_token = \"hunter2\"\nwhatever = true\n";
     let (code, text) = checked(folder.path(), file, &[], &[]);
     assert_eq!(code, Some(2));
     for expected in [
         "picloud.conf:1:1  unknown setting `lisen`",
         "did you mean `listen`?",
-        "picloud.conf:2:15  `connections`: 0 is not in 1..=1000000",
+        "picloud.conf:2:19  `max_connections`: 0 is not in 1..=1000000",
         "picloud.conf:3:8  `role`: must be one of all, manager, node",
         "picloud.conf:4:1  unknown setting `data-dir`",
         "did you mean `data_dir`?",
-        "picloud.conf:5:13  `idle_time`: write a duration such as 500ms, 30s or 5m",
+        "picloud.conf:5:16  `idle_timeout`: write a duration such as 500ms, 30s, 5m, 2h or 30d",
         "picloud.conf:6:10  `domain`: write a host name such as pi.example.com",
-        "picloud.conf:7:1  `admin_token` is a secret, and does not stand here",
+        "picloud.conf:7:1  `admin_token` is a secret and must not be in this file",
         "picloud.conf:8:1  unknown setting `whatever`",
-        "8 wrong settings",
+        "8 invalid settings",
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
@@ -77,7 +77,7 @@ fn configuration_file_errors_have_file_and_line() {
     assert!(code == Some(2) && text.contains("picloud.conf:1:"), "{text}");
     let (code, text) = ran(picloud_in(folder.path()).args(["serve", "--config=nowhere.conf"]));
     assert!(
-        code == Some(2) && text.contains("cannot read the settings nowhere.conf: No such file"),
+        code == Some(2) && text.contains("cannot read the config file nowhere.conf: No such file"),
         "{text}"
     );
 }
@@ -131,14 +131,14 @@ fn secrets_are_read_from_files_and_credentials_never_from_flags() {
     let _ = node.kill();
     let _ = node.wait();
     assert_eq!(response.unwrap().status(), 200);
-    assert!(output.contains("as set by the credential admin-token"), "{output}");
+    assert!(output.contains("set by the credential admin-token"), "{output}");
     assert!(!folder.path().join("picloud-data/admin-token").exists());
 }
 
 #[test]
 fn backup_reads_the_configuration_file() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("picloud.conf"), "data_dir = \"here\"\nconnections = 10\n").unwrap();
+    fs::write(folder.path().join("picloud.conf"), "data_dir = \"here\"\nmax_connections = 10\n").unwrap();
     fs::create_dir(folder.path().join("here")).unwrap();
     fs::write(folder.path().join("here/picloud.db"), "something else ".repeat(100)).unwrap();
     let mut command = picloud_in(folder.path());

@@ -29,13 +29,13 @@ fn login_stores_token_for_commands_and_git() {
     let here = repository.path();
     let url = format!("http://{}", server.address);
     let refused = shell(here, "printf wrong | picloud login 2>&1 || echo $?");
-    let expected = "error: the server does not take this token\nhint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n1\n";
+    let expected = "error: the server rejected the token\nhint: run  picloud login , or set PICLOUD_TOKEN to a valid token\n1\n";
     assert_eq!((refused.as_str(), stored_token(&repository).as_str()), (expected, ""));
 
     let output = shell(here, &format!("echo {TOKEN} | picloud login"));
-    let (first, command) = output.split_once("\nFor git to find it there:\n  ").unwrap();
+    let (first, command) = output.split_once("\nhint: let git use it with\n  ").unwrap();
     let file = here.join(".config/picloud/credentials");
-    assert_eq!(first, format!("Logged in to {url}; the token is kept in {}.", file.display()));
+    assert_eq!(first, format!("logged in to {url}; the token is stored in {}", file.display()));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
     assert!(shell(here, "picloud apps").contains("There are no apps yet"));
@@ -58,7 +58,7 @@ fn login_stores_token_for_commands_and_git() {
     assert_eq!(
         out,
         format!(
-            "Logged out of http://{}. The token works until  picloud tokens revoke  ends it.\n",
+            "logged out of http://{}; the token remains valid until  picloud tokens revoke\n",
             second.address
         )
     );
@@ -75,9 +75,7 @@ fn login_stores_token_for_commands_and_git() {
     assert_eq!(stored_token(&repository), "");
     assert_eq!(
         shell(here, "picloud apps 2>&1 || true"),
-        format!(
-            "error: there is no token for {url}\nhint: keep one with  picloud login , or set PICLOUD_TOKEN\n"
-        )
+        format!("error: no token for {url}\nhint: run  picloud login , or set PICLOUD_TOKEN\n")
     );
 }
 
@@ -143,7 +141,7 @@ fn ctrl_c_at_secret_prompt_restores_terminal() {
     let server = Server::start(Database::sqlite());
     let line = "\"$PICLOUD\" secrets set KEY --app hello; echo code $?; stty -a | tr ' ;' '\\n\\n' | grep -x -e '-*echo' -e '-*icanon' -e '-*isig'";
     let shown = at_a_terminal(&server, line, b"tanger\x03");
-    assert!(shown.contains(": stopped; nothing was changed") && shown.contains("code 1"), "{shown:?}");
+    assert!(shown.contains(": interrupted; nothing was changed") && shown.contains("code 1"), "{shown:?}");
     for mode in ["\r\necho\r", "\r\nicanon\r", "\r\nisig\r"] {
         assert!(shown.contains(mode), "{shown:?}");
     }
@@ -220,7 +218,7 @@ fn invoke_shows_failure_to_readers() {
     );
     assert!(
         output.starts_with("hint: picloud executions ")
-            && output.contains("tells why, to a token with the scope hello:read"),
+            && output.contains("shows the failure; requires the scope hello:read"),
         "{output}"
     );
 }

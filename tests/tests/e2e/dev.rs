@@ -141,7 +141,7 @@ fn saved_file_is_served_at_once_and_change_is_printed() {
 fn broken_save_is_reported_and_last_good_revision_stays_live() {
     let dev = Dev::hello();
     write(&dev.app().join("greet.rhai"), "let x = 1;\nlgo::info(\"hi\");\n");
-    dev.says("error: 1 problem in 1 file; the last good save goes on answering");
+    dev.says("error: 1 problem in 1 file; still serving the last valid version");
     let checked = Command::new(picloud()).arg("check").current_dir(dev.app()).output().unwrap();
     let checked = String::from_utf8(checked.stdout).unwrap();
     let (faults, _) = checked.rsplit_once("error: 1 problem").unwrap();
@@ -156,7 +156,7 @@ fn broken_save_is_reported_and_last_good_revision_stays_live() {
 fn initially_broken_app_is_served_once_fixed() {
     let dev = Dev::start(&[("picloud.toml", "sdk = \"1.1\"\nnonsense = 1\n")], &[]);
     dev.says("unknown key `nonsense`");
-    dev.says("nothing is served yet");
+    dev.says("nothing is served");
     assert_eq!(dev.request("GET", "/greet/Ann", None).0, 404);
     write(&dev.app().join("greet.rhai"), SCRIPT);
     write(&dev.app().join("picloud.toml"), MANIFEST);
@@ -203,14 +203,14 @@ fn build_and_dependency_folders_are_not_watched() {
     let manifest = MANIFEST.replace("greet.rhai", "target/x.rhai");
     write(&dev.app().join("picloud.toml"), &manifest);
     dev.says("script `target/x.rhai`");
-    dev.says("the last good save goes on answering");
+    dev.says("still serving the last valid version");
 }
 
 #[test]
 fn recreated_folder_is_served_again() {
     let dev = Dev::hello();
     fs::remove_dir_all(dev.app()).unwrap();
-    dev.says("; the last good save goes on answering");
+    dev.says("; still serving the last valid version");
     assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
     write(&dev.app().join("greet.rhai"), "\"back\"");
     write(&dev.app().join("picloud.toml"), MANIFEST);
@@ -296,7 +296,7 @@ fn secrets_file_is_read_and_reloaded() {
     write(&dev.app().join(".env"), "API_KEY='longer than before'\n");
     dev.serves("/greet/Ann", "[18,18]");
     write(&dev.app().join(".env"), "API_KEY=tangerine-1\n\nno such thing tangerine-2\n");
-    dev.says("warning: .env:3 is not NAME=VALUE, with quotes around a value with spaces; nothing of the file is read");
+    dev.says("warning: .env:3 is not NAME=VALUE; values with spaces need quotes; the file is ignored");
     assert!(!dev.log().contains("tangerine"), "{}", dev.log());
 }
 

@@ -31,7 +31,7 @@ fn node_on_unwritable_disk_fails_to_start() {
     let full = "mkdir data && { head -c 2M /dev/zero >fill || true; } 2>/dev/null";
     for (prepare, expected) in [
         (full, "data/picloud.db"),
-        ("mount -o remount,ro .", "cannot make the data folder data: Read-only file system"),
+        ("mount -o remount,ro .", "cannot create the data folder data: Read-only file system"),
         (
             "mkdir -m 700 data && mount -o remount,ro .",
             "cannot write the database data/picloud.db: Read-only file system",
@@ -40,7 +40,7 @@ fn node_on_unwritable_disk_fails_to_start() {
             "mkdir -m 755 data && mount -o remount,ro .",
             "can look into the data folder data, and its mode cannot be changed: Read-only file system",
         ),
-        ("touch data", "cannot make the data folder data"),
+        ("touch data", "cannot create the data folder data"),
     ] {
         let output = serve_in(folder.path(), "1m", prepare).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();

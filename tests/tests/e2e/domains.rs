@@ -171,7 +171,7 @@ fn domain_is_verified_by_deployer_and_approved_by_admin() {
 #[test]
 fn app_cannot_claim_a_server_name() {
     // A state that an earlier version allowed: the app has the name, and `--server-names` does not list it.
-    let mut server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
+    let mut server = Server::start_with(Database::sqlite(), &["--domain-verification", "off"]);
     let evil = app(r#""pi.local""#);
     evil.push(&server.git_url("evil"), &["main"]).succeeded();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
@@ -195,7 +195,7 @@ fn app_cannot_claim_a_server_name() {
 
     server.kill();
     server.restart_with(&[
-        "--own-names",
+        "--server-names",
         "pi.local,cloud.lan",
         "--public-url",
         "http://pi.example.com:8080/",
@@ -223,7 +223,7 @@ fn app_cannot_claim_a_server_name() {
 /// Without other settings, the hostname of the machine is a server name.
 #[test]
 fn hostname_of_machine_is_a_server_name() {
-    let server = Server::start_with(Database::sqlite(), &["--domain-proof", "off"]);
+    let server = Server::start_with(Database::sqlite(), &["--domain-verification", "off"]);
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_ascii_lowercase();
     let refused = app(&format!("\"{machine}.local\"")).push(&server.git_url("evil"), &["main"]).refused();
     refused.says("is this server's: people reach its API and its repositories there");
@@ -279,7 +279,7 @@ fn app_cannot_claim_the_server_domain() {
 /// Certificate authorities limit certificates per domain and week: previews do not use up those of production.
 #[test]
 fn preview_certificates_per_week_are_limited() {
-    let flags = ["--domain", "pi.test", "--preview-certificates", "5"];
+    let flags = ["--domain", "pi.test", "--preview-certificates-per-week", "5"];
     let mut server = Server::start_with(Database::sqlite(), &flags);
     let push = |server: &Server, app: &str, refspecs: &[&str]| {
         let port = server.address.rsplit_once(':').unwrap().1;

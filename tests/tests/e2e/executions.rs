@@ -93,12 +93,15 @@ fn executions_are_recorded_with_their_cost(database: Database) {
     let greet = of("greet.rhai");
     assert_eq!((&greet["id"], &greet["request_id"]), (&id.into(), &request.into()));
     assert_eq!((&greet["target"], &greet["trigger"]), (&"GET /greet/Ann".into(), &"http".into()));
-    assert_eq!((&greet["status"], &greet["deploy"], &greet["lines"]), (&200.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&greet["status"], &greet["deploy"], &greet["log_lines"]),
+        (&200.into(), &1.into(), &1.into())
+    );
     assert_eq!(greet["commit"], repository.head());
-    assert!(greet["failure"].is_null() && greet["memory_bytes"].as_u64() > Some(0), "{greet}");
+    assert!(greet["failure"].is_null() && greet["memory_peak_bytes"].as_u64() > Some(0), "{greet}");
     let long = of("long.rhai");
     assert!(long["operations"].as_u64() > Some(200_000) && long["duration_us"].as_u64() > Some(0), "{long}");
-    assert_eq!(long["lines"], 2);
+    assert_eq!(long["log_lines"], 2);
     let double = of("double.rhai");
     assert_eq!((&double["target"], &double["trigger"]), (&"double".into(), &"function".into()));
     assert!(double["status"].is_null());
@@ -150,7 +153,7 @@ fn failure_is_shown_with_source_line_of_its_commit(database: Database) {
     );
     let unknown = "00000000-0000-4000-8000-000000000000";
     let (code, _, text) = run(repository.path(), &["executions", unknown]);
-    assert!(code == Some(1) && text.contains("no such execution"), "{text}");
+    assert!(code == Some(1) && text.contains("execution not found"), "{text}");
     assert_eq!(run(repository.path(), &["executions", "nonsense"]).0, Some(2));
 }
 

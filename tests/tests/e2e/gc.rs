@@ -59,7 +59,7 @@ fn assert_clones_cleanly(url: &str) {
 
 fn deleted_branch_frees_its_space(database: Database) {
     let is_embedded = database.url().is_none();
-    let server = Server::start_with(database, &["--collect-after", "0s"]);
+    let server = Server::start_with(database, &["--gc-grace-period", "0s"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
@@ -90,7 +90,7 @@ fn deleted_branch_frees_its_space(database: Database) {
 }
 
 fn partly_rejected_push_stores_no_rejected_objects(database: Database) {
-    let server = Server::start_with(database, &["--collect-after", "0s"]);
+    let server = Server::start_with(database, &["--gc-grace-period", "0s"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();
@@ -119,7 +119,7 @@ fn deploy_refs(repository: &Repository, url: &str) -> Vec<String> {
 }
 
 fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
-    let server = Server::start_with(database, &["--deploys-kept", "2"]);
+    let server = Server::start_with(database, &["--deploy-history-limit", "2"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     let first = repository.head();
@@ -225,7 +225,7 @@ fn pushed_secret_can_be_removed(database: Database) {
 /// The same objects are pushed, deleted and pushed again while gc runs all the time. A push that builds on objects that were just
 /// deleted is unpacked again.
 fn gc_deletes_no_pushed_objects(database: Database) {
-    let server = Server::start_with(database, &["--collect-after", "0s", "--pushes-at-once", "8"]);
+    let server = Server::start_with(database, &["--gc-grace-period", "0s", "--max-concurrent-pushes", "8"]);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     for seed in 0..3 {
@@ -287,7 +287,7 @@ fn gc_deletes_no_pushed_objects(database: Database) {
 /// A commit with partly deleted objects does not exist for later pushes: neither for a push that builds on it, nor for one
 /// that points a branch to it.
 fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
-    let mut server = Server::start_with(database, &["--collect-after", "0s"]);
+    let mut server = Server::start_with(database, &["--gc-grace-period", "0s"]);
     let repository = Repository::hello();
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     let empty = disk_bytes(&server);
@@ -304,7 +304,7 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
         until("objects are deleted", || (disk_bytes(&server) < full).then_some(()));
         server.kill();
         // gc runs again after a minute.
-        server.restart_with(&["--collect-after", "60m"]);
+        server.restart_with(&["--gc-grace-period", "60m"]);
         let left = disk_bytes(&server);
         if left > empty && left < full {
             break;
@@ -312,7 +312,7 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
         tries += 1;
         assert!(tries < 5, "{empty} {left} {full}");
         server.kill();
-        server.restart_with(&["--collect-after", "0s"]);
+        server.restart_with(&["--gc-grace-period", "0s"]);
     }
     let url = server.git_url("hello");
     let commit = repository.git(&["rev-parse", "large"]);
@@ -324,7 +324,7 @@ fn node_killed_during_gc_keeps_no_partly_deleted_commit(database: Database) {
     repository.push(&url, &["large"]).succeeded().says("STORED large");
     assert_clones_cleanly(&url);
     server.kill();
-    server.restart_with(&["--collect-after", "0s"]);
+    server.restart_with(&["--gc-grace-period", "0s"]);
     let url = server.git_url("hello");
     repository.push(&url, &[":large"]).succeeded();
     until("all objects are deleted", || (disk_bytes(&server) == empty).then_some(()));
@@ -361,7 +361,7 @@ impl PushReport {
 /// The pushes of an earlier version do not notice that gc deletes the objects they build on.
 #[test]
 fn gc_waits_while_a_node_of_an_earlier_version_runs() {
-    let server = Server::start_with(Database::postgres(), &["--collect-after", "0s"]);
+    let server = Server::start_with(Database::postgres(), &["--gc-grace-period", "0s"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main"]).succeeded();

@@ -148,7 +148,7 @@ fn printed_first_push_with_domain_names_requirements() {
     let push = "git remote add picloud https://pi.test/hello.git && git push picloud HEAD:main";
     assert_eq!(line(&output, "first push"), push);
     let way = format!(
-        "through a proxy with TLS for pi.test and *.pi.test; without one, set --public-url to http://pi.test:{port}"
+        "requires a proxy with TLS for pi.test and *.pi.test; without one, set --public-url to http://pi.test:{port}"
     );
     assert!(output.contains(&way), "{output}");
 }
@@ -161,7 +161,7 @@ fn node_without_control_plane_prints_no_first_push() {
     let node = Running::start("exec \"$0\" serve --role node --listen 127.0.0.1:0", Stdio::null(), &url);
     assert_eq!(
         line(&node.says("first push"), "first push"),
-        "to a manager; this node only answers requests to apps"
+        "push to a manager node; this node only serves apps"
     );
 }
 
@@ -196,8 +196,8 @@ fn public_url_outside_the_domain_is_rejected() {
     let refused = "picloud serve --domain pi.test --public-url https://cloud.test:8443 2>&1 || echo $?";
     assert_eq!(
         shell(Path::new("/tmp"), refused),
-        "error: --public-url is https://cloud.test:8443, and with --domain the server answers at pi.test only\n\
-         hint: leave --public-url out, or set it to https://pi.test\n2\n"
+        "error: the host of --public-url https://cloud.test:8443 is not the --domain pi.test\n\
+         hint: omit --public-url, or set it to https://pi.test\n2\n"
     );
 }
 
@@ -265,7 +265,7 @@ fn init_overwrites_no_file() {
         fs::write(app.join(there), "mine").unwrap();
         let output = shell(&app, "picloud init 2>&1 || echo $?");
         let expected = format!(
-            "error: ./{there} is there already; nothing was written over it\nhint: name another folder\n1\n"
+            "error: ./{there} already exists; nothing was overwritten\nhint: choose another folder\n1\n"
         );
         assert_eq!(output, expected);
         assert_eq!(fs::read_dir(&app).unwrap().count(), 1);
@@ -308,7 +308,7 @@ fn init_inside_repository_or_without_git_warns_and_succeeds() {
     let output = shell(folder.path(), "git init -q && picloud init shop && picloud check shop");
     let top = folder.path().canonicalize().unwrap();
     let expected = format!(
-        "it is inside the git repository {}, and a push takes picloud.toml from the top",
+        "warning: the folder is inside the git repository {}, but picloud.toml must be at the root",
         top.display()
     );
     assert!(output.contains(&expected) && output.contains("  git init -b main && git add ."), "{output}");
@@ -317,10 +317,7 @@ fn init_inside_repository_or_without_git_warns_and_succeeds() {
     let folder = tempfile::tempdir().unwrap();
     let own = picloud().display().to_string();
     let output = shell(folder.path(), &format!("PATH=/nowhere '{own}' init shop && '{own}' check shop"));
-    assert!(
-        output.contains("made no git repository: git is not installed, and pushing takes it\n"),
-        "{output}"
-    );
+    assert!(output.contains("no git repository: git is not installed; it is needed to push\n"), "{output}");
     assert!(
         output.contains("  git init -b main && git add .") && output.contains("success: 2 scripts"),
         "{output}"

@@ -40,7 +40,7 @@ fn annotated_tag_pushed_to_a_branch_is_peeled() {
         let force = if exists { " -f" } else { "" };
         let refspec = "v1^{}:refs/heads/main";
         refused
-            .says("(v1 is an annotated tag, and a branch points to a commit: push v1^{})")
+            .says("(v1 is an annotated tag, but a branch must point to a commit: push v1^{})")
             .says(&format!("hint: git push{force} picloud {refspec}"));
         refspec
     };

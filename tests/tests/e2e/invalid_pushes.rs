@@ -104,7 +104,7 @@ fn file_of_ten_megabytes_is_rejected_in_one_line() {
     repository.commit("huge");
     let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
     refused
-        .says("picloud.toml takes 10485760 bytes, more than 8388608; the operator can allow more with  picloud serve --object-bytes")
+        .says("picloud.toml takes 10485760 bytes, more than 8388608; the operator can raise the limit with  picloud serve --max-object-size")
         .says("[remote rejected]");
     assert_unchanged(&server);
 }

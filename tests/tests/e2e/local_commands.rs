@@ -155,7 +155,10 @@ fn every_command_has_examples_and_exit_codes() {
             let all = [expected.as_slice(), &["--url", &url, "--token-file", token], app].concat();
             let (code, text) = run(folder.path(), &all);
             assert_eq!(code, Some(1), "{line}: {text}");
-            assert!(text.contains("error: cannot reach ") && text.contains("\nhint: "), "{line}: {text}");
+            assert!(
+                text.contains("error: cannot connect to ") && text.contains("\nhint: "),
+                "{line}: {text}"
+            );
             requests += 1;
         }
     }

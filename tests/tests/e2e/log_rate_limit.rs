@@ -51,7 +51,7 @@ fn records_of_quiet(server: &Server) -> (usize, Vec<String>) {
 }
 
 fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
-    let server = Server::start_with(database, &["--logs-bytes", "2MiB", "--node-name", "pi"]);
+    let server = Server::start_with(database, &["--max-log-storage", "2MiB", "--node-name", "pi"]);
     let line = "x".repeat(LINE_BYTES);
     push(&server, "flood", &format!("for i in 0..{LINES} {{ log::info(\"{line}\"); }} 1"));
     let quiet = push(&server, "quiet", "log::info(`number ${ctx.request.params.n}`); 1");

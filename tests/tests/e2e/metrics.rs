@@ -164,28 +164,28 @@ fn metrics_count_all_events(database: Database) {
         (r#"picloud_requests_total{app="hello",status="2xx"}"#, 4.0),
         (r#"picloud_requests_total{app="hello",status="4xx"}"#, 3.0),
         (r#"picloud_requests_total{app="hello",status="5xx"}"#, 2.0),
-        (r#"picloud_request_seconds_count{app="hello"}"#, 9.0),
+        (r#"picloud_request_duration_seconds_count{app="hello"}"#, 9.0),
         (r#"picloud_executions_total{app="hello",trigger="http",outcome="ok"}"#, 6.0),
         (r#"picloud_executions_total{app="hello",trigger="http",outcome="script_error"}"#, 1.0),
         (r#"picloud_executions_total{app="hello",trigger="function",outcome="ok"}"#, 1.0),
-        (r#"picloud_limits_hit_total{app="hello",limit="operations"}"#, 1.0),
-        (r#"picloud_limits_hit_total{app="hello",limit="body"}"#, 1.0),
-        (r#"picloud_executions_waiting{app="hello"}"#, 0.0),
-        (r#"picloud_other_requests_total{plane="nothing",status="4xx"}"#, 1.0),
+        (r#"picloud_limit_hits_total{app="hello",limit="operations"}"#, 1.0),
+        (r#"picloud_limit_hits_total{app="hello",limit="body"}"#, 1.0),
+        (r#"picloud_executions_in_progress{app="hello",state="waiting"}"#, 0.0),
+        (r#"picloud_http_requests_total{handler="none",status="4xx"}"#, 1.0),
         (r#"picloud_pushes_total{verdict="live"}"#, 1.0),
         (r#"picloud_pushes_total{verdict="preview"}"#, 1.0),
         (r#"picloud_pushes_total{verdict="rejected"}"#, 1.0),
-        ("picloud_push_seconds_count", 2.0),
-        ("picloud_pushes_waiting", 0.0),
+        ("picloud_push_duration_seconds_count", 2.0),
+        (r#"picloud_pushes_in_progress{state="waiting"}"#, 0.0),
         ("picloud_apps", 1.0),
     ] {
         assert_eq!(page.value(series), value, "{series}");
     }
     assert!(page.value(r#"picloud_executions_total{app="hello",trigger="scheduled",outcome="ok"}"#) >= 1.0);
-    assert!(page.value(r#"picloud_other_requests_total{plane="git",status="2xx"}"#) >= 4.0);
+    assert!(page.value(r#"picloud_http_requests_total{handler="git",status="2xx"}"#) >= 4.0);
     assert!(page.value("process_resident_memory_bytes") > 1e6 && page.value("process_open_fds") > 3.0);
     assert!(page.value("process_cpu_seconds_total") > 0.0);
-    assert_eq!(page.families["picloud_request_seconds"], "histogram");
+    assert_eq!(page.families["picloud_request_duration_seconds"], "histogram");
     let pooled = page.samples.contains_key(r#"picloud_database_connections{state="idle"}"#);
     assert_eq!(pooled, server.database.is_external());
 }

@@ -188,7 +188,7 @@ fn preview_schedules_run_where_enabled(database: Database) {
     repository.write("tick.rhai", "log::info(`tick of the preview`)");
     repository.commit("try");
     let try_it = ["HEAD:refs/heads/try/it"];
-    repository.push(&url, &try_it).succeeded().says("tick.rhai  not run by the clock: a preview");
+    repository.push(&url, &try_it).succeeded().says("tick.rhai  disabled: a preview");
     let cli = |server: &Server, arguments: &[&str]| {
         let output = Command::new(picloud())
             .args(arguments)

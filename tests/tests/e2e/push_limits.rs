@@ -33,36 +33,41 @@ fn incompressible(length: usize) -> Vec<u8> {
 #[test]
 fn push_size_is_limited() {
     let expected =
-        "the push is larger than 1 MiB; the operator can allow more with  picloud serve --push-bytes";
-    assert_limit(&["--push-bytes", "1MiB"], "noise", &incompressible(1_500_000), expected);
-    assert_limit(&["--push-bytes", "1MiB"], "noise", &incompressible(20_000_000), expected);
+        "the push is larger than 1 MiB; the operator can raise the limit with  picloud serve --max-push-size";
+    assert_limit(&["--max-push-size", "1MiB"], "noise", &incompressible(1_500_000), expected);
+    assert_limit(&["--max-push-size", "1MiB"], "noise", &incompressible(20_000_000), expected);
 }
 
 #[test]
 fn objects_per_push_are_limited() {
     assert_limit(
-        &["--push-objects", "4"],
+        &["--max-push-objects", "4"],
         "more.md",
         b"more",
-        "objects, more than 4; the operator can allow more with  picloud serve --push-objects",
+        "objects, more than 4; the operator can raise the limit with  picloud serve --max-push-objects",
     );
 }
 
 #[test]
 fn object_size_is_limited() {
     assert_limit(
-        &["--object-bytes", "10KiB"],
+        &["--max-object-size", "10KiB"],
         "long.md",
         &[b'x'; 20_000],
-        "error: REJECTED main: long.md takes 20000 bytes, more than 10240; the operator can allow more with  picloud serve --object-bytes",
+        "error: REJECTED main: long.md takes 20000 bytes, more than 10240; the operator can raise the limit with  picloud serve --max-object-size",
     );
     let expected = "docs/pictures/large.bin takes 300000 bytes, more than 10240";
-    assert_limit(&["--object-bytes", "10KiB"], "docs/pictures/large.bin", &incompressible(300_000), expected);
+    assert_limit(
+        &["--max-object-size", "10KiB"],
+        "docs/pictures/large.bin",
+        &incompressible(300_000),
+        expected,
+    );
 }
 
 #[test]
 fn deltified_object_above_the_limit_is_named() {
-    let server = Server::start_with(Database::sqlite(), &["--object-bytes", "10KiB"]);
+    let server = Server::start_with(Database::sqlite(), &["--max-object-size", "10KiB"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.write("docs/notes.bin", incompressible(9000));
@@ -76,37 +81,42 @@ fn deltified_object_above_the_limit_is_named() {
 
 #[test]
 fn unpacked_size_is_limited() {
-    let flags = ["--inflated-bytes", "1MiB"];
-    let expected = "the objects take more than 1 MiB together; the operator can allow more with  picloud serve --inflated-bytes";
+    let flags = ["--max-unpacked-size", "1MiB"];
+    let expected = "the objects take more than 1 MiB together; the operator can raise the limit with  picloud serve --max-unpacked-size";
     assert_limit(&flags, "long.md", &[b'x'; 1_500_000], expected);
 }
 
 #[test]
 fn tree_entries_are_limited() {
-    assert_limit(&["--tree-entries", "2"], "more.md", b"more", "the tree has more than 2 files (1 problem");
+    assert_limit(
+        &["--max-tree-entries", "2"],
+        "more.md",
+        b"more",
+        "the tree has more than 2 files (1 problem",
+    );
 }
 
 #[test]
 fn path_length_is_limited() {
     let path = format!("{}/long.md", "folder".repeat(5));
     let expected = format!("the tree has a path of more than 30 bytes: {path}...");
-    assert_limit(&["--path-bytes", "30"], &path, b"more", &expected);
+    assert_limit(&["--max-path-length", "30B"], &path, b"more", &expected);
     assert_limit(
-        &["--path-bytes", "30"],
+        &["--max-path-length", "30B"],
         &path,
         b"more",
-        "hint: the operator can allow more with  picloud serve --path-bytes",
+        "hint: the operator can raise the limit with  picloud serve --max-path-length",
     );
 }
 
 #[test]
 fn refs_per_app_are_limited() {
-    let server = Server::start_with(Database::sqlite(), &["--refs-per-app", "3"]);
+    let server = Server::start_with(Database::sqlite(), &["--max-refs", "3"]);
     let url = server.git_url("hello");
     let repository = Repository::hello();
     repository.push(&url, &["main", "main:a", "main:b"]).succeeded();
-    let expected = "the app would have 4 branches and tags, and can have 3; delete some first, or have the operator allow more with  picloud \
-                 serve --refs-per-app";
+    let expected = "the app would have 4 branches and tags, more than the limit of 3; delete some first, or have the operator raise picloud \
+                 serve --max-refs";
     repository.push(&url, &["main:c"]).refused().says(expected);
     // Existing refs can be updated, and deleted ones free space for new ones.
     repository.commit("next");
@@ -128,10 +138,10 @@ fn refs_per_push_are_limited() {
     create_tags(&repository, 1001);
     let url = server.git_url("hello");
     let refused = repository.push(&url, &["--tags"]).refused();
-    let expected = "the push names 1001 refs, more than 1000; the operator can allow more with  picloud serve --refs-per-app";
+    let expected = "the push names 1001 refs, more than 1000; the operator can raise the limit with  picloud serve --max-refs";
     assert_eq!(refused.text.matches(&format!("({expected})")).count(), 1001, "{}", refused.text);
     assert!(!refused.text.contains("HTTP"), "{}", refused.text);
-    let server = Server::start_with(Database::sqlite(), &["--refs-per-app", "2000"]);
+    let server = Server::start_with(Database::sqlite(), &["--max-refs", "2000"]);
     repository.push(&server.git_url("hello"), &["--tags"]).succeeded().says("STORED v1000");
 }
 
@@ -154,9 +164,9 @@ fn invalid_limit_is_a_usage_error() {
         let mut command = std::process::Command::new(tests::server::picloud());
         command.arg("serve").args(flags).output().unwrap().status.code()
     };
-    assert_eq!(status(&["--push-bytes", "lots"]), Some(2));
-    assert_eq!(status(&["--push-time", "soon"]), Some(2));
-    assert_eq!(status(&["--pushes-at-once", "0"]), Some(2));
+    assert_eq!(status(&["--max-push-size", "lots"]), Some(2));
+    assert_eq!(status(&["--push-timeout", "soon"]), Some(2));
+    assert_eq!(status(&["--max-concurrent-pushes", "0"]), Some(2));
 }
 
 /// A pkt-line.
@@ -166,7 +176,7 @@ fn pkt_line(text: &str) -> String {
 
 #[test]
 fn push_timeout_is_reported_by_git() {
-    let server = Server::start_with(Database::sqlite(), &["--push-time", "2s"]);
+    let server = Server::start_with(Database::sqlite(), &["--push-timeout", "2s"]);
     let command =
         format!("{} {} refs/heads/main\0 report-status side-band-64k", "0".repeat(40), "1".repeat(40));
     let started = pkt_line(&command) + "0000PACK";
@@ -177,7 +187,7 @@ fn push_timeout_is_reported_by_git() {
     );
     let response = Wire::sent(&server, head + &started).response();
     assert_eq!(response.status, 200, "{response:?}");
-    let expected = "it did not arrive in time; nothing was changed; a push has 2 s (picloud serve --push-time) and 1.0 KiB a second";
+    let expected = "push timeout; nothing was changed; a push must arrive within 2 s (picloud serve --push-timeout) and with at least 1.0 KiB a second";
     for expected in [format!("error: REJECTED main: {expected}"), format!("ng refs/heads/main {expected}")] {
         assert!(response.body.contains(&expected), "{response:?}");
     }
@@ -198,7 +208,8 @@ fn open_stalled_push(server: &Server) -> TcpStream {
 
 #[test]
 fn stalled_clients_block_no_others_and_are_disconnected() {
-    let server = Server::start_with(Database::sqlite(), &["--pushes-at-once", "1", "--push-time", "3s"]);
+    let server =
+        Server::start_with(Database::sqlite(), &["--max-concurrent-pushes", "1", "--push-timeout", "3s"]);
     let started = Instant::now();
     let connections: Vec<TcpStream> = (0..20).map(|_| open_stalled_push(&server)).collect();
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
@@ -220,8 +231,7 @@ fn pushes_above_max_concurrent_pushes_are_rejected() {
     // They have all arrived once another one is rejected.
     let one_more = |number| repository.push(&url, &[&format!("HEAD:refs/tags/{number}")]);
     let refused = (0..100).map(one_more).find(|push| !push.accepted).expect("pushes are never rejected");
-    refused
-        .says("too many pushes of this token are on their way; nothing was changed; push again in a moment");
+    refused.says("too many concurrent pushes of this token; nothing was changed; push again in a moment");
     drop(connections);
     assert!((100..200).map(one_more).any(|push| push.accepted), "disconnected clients still hold slots");
 }

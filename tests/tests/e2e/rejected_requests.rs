@@ -107,7 +107,7 @@ fn rejected_secret_creates_no_app(database: Database) {
     }
     assert_eq!(api(&server, path, "PUT", b"{\"value\": \"tangerine\"}").status, 200);
     let acts = api(&server, "audit", "GET", b"").json();
-    let actions: Vec<_> = acts["acts"].as_array().expect("acts").iter().map(|act| &act["action"]).collect();
+    let actions: Vec<_> = acts["events"].as_array().expect("acts").iter().map(|act| &act["action"]).collect();
     assert_eq!(actions, ["secret.set", "app.create"]);
 }
 

@@ -34,12 +34,12 @@ fn push_of_older_commit_rolls_back(database: Database) {
         .push(&url, &["-f", "HEAD~1:main"])
         .succeeded()
         .says("LIVE as deploy 3")
-        .says("(validated before)")
+        .says("(already validated)")
         .says(&format!("hint: undo with  git push -f picloud {}:main", &second[..7]));
     let response = server.get("/hello/greet/Ann");
     assert_eq!(response.body, r#"{"message":"Hello, Ann"}"#);
     assert_eq!(response.header("picloud-revision"), Some(first.as_str()));
-    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 4").says("(validated before)");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 4").says("(already validated)");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"second\"");
 }
 

@@ -62,7 +62,7 @@ fn total_schedule_frequency_is_limited(database: Database) {
         .refused()
         .says("picloud.toml:2:1  `schedules` has 1000 entries, more than the 100 that the server grants the app")
         .says("picloud.toml:24:8  the schedules run up to 60000 times a minute together, more than the 300 times a minute")
-        .says("picloud apps limits clock --schedule-runs 60000");
+        .says("picloud apps limits clock --schedule-runs-per-minute 60000");
     assert_eq!(api(&server, "GET", "schedules").status, 404, "the routes are not live");
 
     // Accepted runs continue, as often as still allowed.
@@ -132,7 +132,7 @@ fn run_of_killed_node_is_lost_and_not_retried(database: Database) {
     let killed = runs(&server).into_iter().find(|run| run["outcome"] == "running").expect("a running run");
     server.kill();
     server.restart();
-    let same = |run: &serde_json::Value| run["due"] == killed["due"] && run["manual"] == false;
+    let same = |run: &serde_json::Value| run["due_at"] == killed["due_at"] && run["manual"] == false;
     let lost = until("it is recorded as lost", || {
         runs(&server).into_iter().find(|run| same(run) && run["outcome"] != "running")
     });
@@ -202,7 +202,7 @@ const BETWEEN_KILLS: Duration = Duration::from_secs(4);
 #[test]
 fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
     let database = Database::postgres();
-    let often = ["--app-schedule-runs", "10000"];
+    let often = ["--app-schedule-runs-per-minute", "10000"];
     let mut nodes: Vec<Server> = (0..3).map(|_| Server::start_with(database.clone(), &often)).collect();
     let manifest = (0..SCHEDULES).fold("sdk = \"1.1\"\n".to_owned(), |manifest, number| {
         let script = if number == 0 { "slow.rhai" } else { "tick.rhai" };

@@ -54,7 +54,7 @@ fn next_push_of_a_depth_1_clone_behaves_as_in_git() {
     checkout(&repository)
         .push(&url, &["main"])
         .succeeded()
-        .says(&format!("warning: the server has no history before {}", &first[..7]))
+        .says(&format!("warning: this is a shallow clone: the server has no history before {}", &first[..7]))
         .says("fetch-depth: 0")
         .says("LIVE as deploy 1");
     repository.write("greet.rhai", "`next`");
@@ -85,7 +85,7 @@ fn history_missing_from_shallow_push_is_reported_and_can_be_sent() {
     repository.push(&url, &["main"]).succeeded();
     let old = repository.git(&["rev-parse", "main~3"]);
     let expected = format!(
-        "the server does not have {}: the history that it has begins with {}, which came from a shallow clone",
+        "the server does not have {}: its history starts at {}, which came from a shallow clone",
         &old[..7],
         &end[..7]
     );

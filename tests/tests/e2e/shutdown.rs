@@ -36,7 +36,7 @@ fn shutdown_finishes_accepted_pushes(database: Database) {
     until("the shutdown waits for the push", || {
         let page =
             server.request("GET", "/-/metrics", &[("authorization", &format!("Bearer {TOKEN}"))], None);
-        page.body.contains("picloud_pushes_waiting 1").then_some(())
+        page.body.contains("picloud_pushes_in_progress{state=\"waiting\"} 1").then_some(())
     });
     server.terminate();
     until("the node stops", || server.log().contains("stopping").then_some(()));
@@ -49,7 +49,7 @@ fn shutdown_finishes_accepted_pushes(database: Database) {
 }
 
 fn shutdown_finishes_and_records_scheduled_runs(database: Database) {
-    let mut server = Server::start_with(database, &["--drain-time", "60s"]);
+    let mut server = Server::start_with(database, &["--shutdown-timeout", "60s"]);
     let repository = Repository::new();
     repository.write(
         "picloud.toml",
@@ -83,7 +83,7 @@ fn shutdown_finishes_and_records_scheduled_runs(database: Database) {
 
 #[test]
 fn second_signal_does_not_wait_for_scripts() {
-    let mut server = Server::start_with(Database::sqlite(), &["--drain-time", "60s"]);
+    let mut server = Server::start_with(Database::sqlite(), &["--shutdown-timeout", "60s"]);
     let repository = Repository::hello();
     repository.write(
         "picloud.toml",
@@ -105,5 +105,5 @@ fn second_signal_does_not_wait_for_scripts() {
     assert!(Command::new("kill").args(["-INT", &server.pid().to_string()]).status().unwrap().success());
     until("the node stops", || server.has_stopped().then_some(()));
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
-    assert!(wire.is_closed() && server.log().contains("stopping at once"), "{}", server.log());
+    assert!(wire.is_closed() && server.log().contains("exiting immediately"), "{}", server.log());
 }

@@ -73,7 +73,7 @@ fn postgresql_without_space_rejects_only_the_push() {
     repository.write("more.md", "more");
     repository.commit("more");
     let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
-    refused.says("the server's disk is full; nothing was changed");
+    refused.says("the disk of the server is full; nothing was changed");
     assert_serves(&server);
     server.execute_sql(&["DROP TRIGGER no_room ON objects"]);
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
@@ -149,7 +149,7 @@ fn clock_far_from_database_clock_prevents_start() {
         let (code, output) = run_with_clock(&server, offset, "listening on");
         let expected = [
             "error: the clock of this machine says ",
-            ", and that of the database ",
+            " and the clock of the database ",
             ": set the one that is wrong",
         ];
         assert!(
@@ -241,10 +241,7 @@ fn data_folder_readable_by_others_is_closed_or_rejected() {
         .unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(
-        text.contains("other users of this machine can look into") && text.contains("chmod 700"),
-        "{text}"
-    );
+    assert!(text.contains("is accessible to other users") && text.contains("chmod 700"), "{text}");
     assert_eq!((mode(home.path()), fs::read_dir(home.path()).unwrap().count()), (0o755, 1));
 }
 

@@ -38,8 +38,10 @@ fn unservable_app_does_not_affect_others(database: Database) {
     let key = tempfile::tempdir().unwrap();
     let key = key.path().join("key");
     fs::write(&key, "ab".repeat(32)).unwrap();
-    let mut server =
-        Server::start_with(database, &["--secret-key-file", key.to_str().unwrap(), "--domain-proof", "off"]);
+    let mut server = Server::start_with(
+        database,
+        &["--secret-key-file", key.to_str().unwrap(), "--domain-verification", "off"],
+    );
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
     let broken = Repository::hello();
     broken.push(&server.git_url("broken"), &["main", "main:next"]).succeeded();

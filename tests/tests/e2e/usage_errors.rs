@@ -36,7 +36,7 @@ fn invalid_listen_address_is_a_usage_error() {
     let listed = |value: &str| {
         let width = value.len().max(5);
         format!(
-            "SETTING  {:<width$}  FROM\nlisten   {value:<width$}  --listen\nsuccess: 1 setting, the rest is as it is by itself\n",
+            "SETTING  {:<width$}  SOURCE\nlisten   {value:<width$}  --listen\nsuccess: 1 setting; all others are at their defaults\n",
             "VALUE"
         )
     };
@@ -60,12 +60,12 @@ fn invalid_listen_address_is_a_usage_error() {
             ),
             (
                 "picloud dev --listen pi.local:3000",
-                "error: invalid value 'pi.local:3000' for '--listen <ADDRESS>': pi.local is no address; write one such as \
-                 127.0.0.1:3000, or 0.0.0.0:3000 for all of this machine\n\nFor more information, try '--help'.\n[2]",
+                "error: invalid value 'pi.local:3000' for '--listen <ADDRESS>': pi.local is not an IP address; write \
+                 127.0.0.1:3000, or 0.0.0.0:3000 for all addresses of this machine\n\nFor more information, try '--help'.\n[2]",
             ),
             (
                 "picloud demo --listen 99999",
-                "error: invalid value '99999' for '--listen <ADDRESS>': 99999 is no port; they go from 0 to 65535\n\n\
+                "error: invalid value '99999' for '--listen <ADDRESS>': invalid port `99999`; ports are 0 to 65535\n\n\
                  For more information, try '--help'.\n[2]",
             ),
             (
@@ -89,18 +89,18 @@ fn empty_variables_count_as_unset() {
     let folder = tempfile::tempdir().unwrap();
     let empty = "PICLOUD_LISTEN= PICLOUD_DOMAIN= PICLOUD_ROLE= PICLOUD_MEMORY= PICLOUD_CONFIG= DATABASE_URL= PICLOUD_LOG= \
                  CREDENTIALS_DIRECTORY= OTEL_EXPORTER_OTLP_ENDPOINT= PICLOUD_TRUSTED_PROXIES= picloud serve --check-config";
-    assert_eq!(shell(folder.path(), empty), "success: nothing is set, everything is as it is by itself\n");
+    assert_eq!(shell(folder.path(), empty), "success: all settings are at their defaults\n");
     assert_outputs(
         folder.path(),
         &[
             (
                 "PICLOUD_URL= PICLOUD_TOKEN_FILE= PICLOUD_TOKEN=x picloud apps",
-                "error: which server? this folder's repository has no remote `picloud`\n\
-                 hint: add it with  git remote add picloud URL/<app>.git , or name the server with --url\n[1]",
+                "error: unknown server: this repository has no remote `picloud`\n\
+                 hint: run  git remote add picloud URL/<app>.git , or set --url\n[1]",
             ),
             (
                 "PICLOUD_APP= PICLOUD_TOKEN=x picloud logs --url http://127.0.0.1:1",
-                "error: which app?\nhint: name it with --app\n[1]",
+                "error: no app specified\nhint: set --app\n[1]",
             ),
         ],
         &[],
@@ -148,7 +148,7 @@ fn token() {
     let server = Server::start(Database::sqlite());
     let folder = tempfile::tempdir().unwrap();
     let url = format!("http://{}", server.address);
-    let none = "There are no apps yet; the first push to a name makes one.\n";
+    let none = "no apps; the first push to a name creates an app\n";
     for token in [format!("{TOKEN}\n"), format!("  {TOKEN}\r\n")] {
         std::fs::write(folder.path().join("token"), token).unwrap();
         let given = format!(
@@ -162,26 +162,26 @@ fn token() {
         &[
             (
                 "PICLOUD_TOKEN='Bearer {token}' picloud apps --url {url}",
-                "error: PICLOUD_TOKEN holds no token: it begins with Bearer\n\
-                 hint: a token is one word, as  picloud tokens create  printed it\n[1]",
+                "error: invalid token in PICLOUD_TOKEN: it starts with Bearer\n\
+                 hint: a token is a single word, as printed by  picloud tokens create\n[1]",
             ),
             (
                 "PICLOUD_TOKEN='two words' picloud apps --url {url}",
-                "error: PICLOUD_TOKEN holds no token: there are blanks or line ends within it\n\
-                 hint: a token is one word, as  picloud tokens create  printed it\n[1]",
+                "error: invalid token in PICLOUD_TOKEN: it contains whitespace\n\
+                 hint: a token is a single word, as printed by  picloud tokens create\n[1]",
             ),
             (
                 "PICLOUD_TOKEN='Grüße' picloud apps --url {url}",
-                "error: PICLOUD_TOKEN holds no token: there are characters in it that no token has\n\
-                 hint: a token is one word, as  picloud tokens create  printed it\n[1]",
+                "error: invalid token in PICLOUD_TOKEN: it contains invalid characters\n\
+                 hint: a token is a single word, as printed by  picloud tokens create\n[1]",
             ),
             (
                 "echo > empty; picloud apps --token-file empty --url {url}",
-                "error: empty holds no token: it is empty\nhint: a token is one word, as  picloud tokens create  printed it\n[1]",
+                "error: invalid token in empty: it is empty\nhint: a token is a single word, as printed by  picloud tokens create\n[1]",
             ),
             (
                 "picloud apps --token-file . --url {url}",
-                "error: cannot read the token from .: Is a directory (os error 21)\nhint: name a file that you can read\n[1]",
+                "error: cannot read the token from .: Is a directory (os error 21)\nhint: pass a readable file to --token-file\n[1]",
             ),
             (
                 "PICLOUD_ADMIN_TOKEN='short' picloud serve --listen 127.0.0.1:0",
@@ -226,7 +226,7 @@ fn server() {
         (
             "/",
             "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: 79\r\n\r\n\
-             {\"status\":404,\"title\":\"Not Found\",\"detail\":\"there is nothing at this address\"}  ",
+             {\"status\":404,\"title\":\"Not Found\",\"detail\":\"not found\"}  ",
         ),
     ]);
     let secure = other_server(&[(
@@ -252,62 +252,62 @@ fn server() {
         &[
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://127.0.0.1:1",
-                "error: cannot reach http://127.0.0.1:1: nothing listens there\n\
-                 hint: is the server running? another one is named with --url, PICLOUD_URL or the remote `picloud`\n[1]",
+                "error: cannot connect to http://127.0.0.1:1: connection refused\n\
+                 hint: check that the server is running, or set another URL with --url, PICLOUD_URL or the remote `picloud`\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://pi.invalid:8080",
-                "error: cannot reach http://pi.invalid:8080: there is no host pi.invalid\n\
-                 hint: is its name right, in --url, PICLOUD_URL or the remote `picloud`?\n[1]",
+                "error: cannot connect to http://pi.invalid:8080: host pi.invalid not found\n\
+                 hint: check the host name in --url, PICLOUD_URL or the remote `picloud`\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url https://{server}",
-                "error: https://{server} does not speak TLS\nhint: write http://{server}\n[1]",
+                "error: https://{server} does not support TLS\nhint: use http://{server}\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://{secure}",
-                "error: http://{secure} does not speak HTTP; TLS, perhaps\nhint: write https://{secure}\n[1]",
+                "error: http://{secure} does not support plain HTTP\nhint: use https://{secure}\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://{elsewhere}",
-                "error: http://{elsewhere} sends its clients on to https://pi.example\nhint: name that one: https://pi.example\n[1]",
+                "error: http://{elsewhere} redirects to https://pi.example\nhint: set --url or the remote to https://pi.example\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url pi:8080",
-                "error: --url is pi:8080, which is no http:// or https:// address\n\
-                 hint: write https://pi:8080, or http://pi:8080 where there is no TLS\n[1]",
+                "error: --url is pi:8080, which is not an http:// or https:// URL\n\
+                 hint: use https://pi:8080, or http://pi:8080 without TLS\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url htp://pi",
-                "error: --url is htp://pi, which is no http:// or https:// address\n\
-                 hint: write https://pi, or http://pi where there is no TLS\n[1]",
+                "error: --url is htp://pi, which is not an http:// or https:// URL\n\
+                 hint: use https://pi, or http://pi without TLS\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url 'http://a b'",
-                "error: http://a b is no address of a server\nhint: write it as https://pi.example.com, without a path\n[1]",
+                "error: invalid URL http://a b\nhint: write a URL without a path, such as https://pi.example.com\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://",
-                "error: http:// is no address of a server\nhint: write it as https://pi.example.com, without a path\n[1]",
+                "error: invalid URL http://\nhint: write a URL without a path, such as https://pi.example.com\n[1]",
             ),
             (
                 "PICLOUD_TOKEN={token} picloud apps --url http://{server}/hello.git",
-                "There are no apps yet; the first push to a name makes one.\n",
+                "no apps; the first push to a name creates an app\n",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://{website}",
-                "error: http://{website} answered with status 200 and nothing that is understood here\n\
-                 hint: is it a PiCloud? name the server without a path behind it, such as --url https://pi.example.com\n[1]",
+                "error: unexpected response from http://{website} (status 200)\n\
+                 hint: is this a PiCloud server? set --url to its URL without a path, such as https://pi.example.com\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://{newer}",
-                "error: the server is PiCloud 9.9.9 and does not understand PiCloud 0.1.0 here\n\
-                 hint: use PiCloud 9.9.9 on this machine, too\n[1]",
+                "error: the server runs PiCloud 9.9.9, which is not compatible with PiCloud 0.1.0 here\n\
+                 hint: install PiCloud 9.9.9 on this machine\n[1]",
             ),
             (
                 "PICLOUD_TOKEN=x picloud apps --url http://{server}",
-                "error: the server does not take this token\n\
-                 hint: keep a right one with  picloud login , or set PICLOUD_TOKEN\n[1]",
+                "error: the server rejected the token\n\
+                 hint: run  picloud login , or set PICLOUD_TOKEN to a valid token\n[1]",
             ),
         ],
         &known,
@@ -351,7 +351,7 @@ fn invalid_function_arguments_are_usage_errors() {
             ),
             (
                 "echo '{n: 21}' | picloud invoke double --data -",
-                "error: standard input holds no JSON: key must be a string at line 1 column 2\n[1]",
+                "error: standard input is not JSON: key must be a string at line 1 column 2\n[1]",
             ),
         ],
         &[],
@@ -366,43 +366,43 @@ fn commands_of_other_platforms_get_suggestions() {
         &[
             (
                 "picloud deploy",
-                "error: there is no `picloud deploy`\n\
-                 hint: an app is deployed with  git push picloud main ;  picloud deploys  lists what was\n[2]",
+                "error: unknown command `picloud deploy`\n\
+                 hint: deploy an app with  git push picloud main ;  picloud deploys  lists its deploys\n[2]",
             ),
             (
                 "picloud open hello",
-                "error: there is no `picloud open`\nhint: picloud previews  lists the address of each branch, production first\n[2]",
+                "error: unknown command `picloud open`\nhint: picloud previews  lists the URL of each branch\n[2]",
             ),
             (
                 "picloud destroy hello --yes",
-                "error: there is no `picloud destroy`\nhint: an app is deleted with  picloud apps delete APP\n[2]",
+                "error: unknown command `picloud destroy`\nhint: delete an app with  picloud apps delete APP\n[2]",
             ),
             (
                 "picloud env",
-                "error: there is no `picloud env`\n\
-                 hint: settings of an app stand in [env] of its picloud.toml; secrets are set with  picloud secrets set NAME\n[2]",
+                "error: unknown command `picloud env`\n\
+                 hint: set variables of an app in [env] of its picloud.toml, and secrets with  picloud secrets set NAME\n[2]",
             ),
             (
                 "picloud config set A=B",
-                "error: there is no `picloud config`\n\
-                 hint: an app is configured by its picloud.toml; a node by the flags of  picloud serve , which --check-config lists\n[2]",
+                "error: unknown command `picloud config`\n\
+                 hint: an app is configured by its picloud.toml, a node by the flags of  picloud serve\n[2]",
             ),
             (
                 "picloud ps",
-                "error: there is no `picloud ps`\nhint: picloud executions  lists what ran, and  picloud nodes  who is there\n[2]",
+                "error: unknown command `picloud ps`\nhint: picloud executions  lists executions, and  picloud nodes  lists nodes\n[2]",
             ),
             (
                 "picloud restart",
-                "error: there is no `picloud restart`\n\
-                 hint: apps are stopped with  picloud apps stop APP , and started with  picloud apps start APP\n[2]",
+                "error: unknown command `picloud restart`\n\
+                 hint: stop an app with  picloud apps stop APP , and start it with  picloud apps start APP\n[2]",
             ),
             (
                 "picloud whoami",
-                "error: there is no `picloud whoami`\nhint: picloud tokens list  has the tokens and what each can do\n[2]",
+                "error: unknown command `picloud whoami`\nhint: picloud tokens list  lists tokens and their scopes\n[2]",
             ),
             (
                 "picloud secret set KEY",
-                "error: there is no `picloud secret`\nhint: its name is in the plural here, as in  picloud apps\n[2]",
+                "error: unknown command `picloud secret`\nhint: use the plural, as in  picloud apps\n[2]",
             ),
             (
                 "picloud executions xyz",

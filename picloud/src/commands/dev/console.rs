@@ -1,4 +1,4 @@
-//! The node's log as a developer reads it: requests, lines of scripts and their failures with the place in the script.
+//! The console of `picloud dev`: requests, log lines of scripts, and failures with their source lines.
 
 use std::collections::BTreeMap;
 use std::fmt::{Debug, Write as _};
@@ -14,32 +14,32 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::commands::output::say;
+use crate::commands::output::print_styled;
 use crate::edge::DEV_REQUEST;
-use crate::words::dev;
+use crate::render::dev;
 
-/// Writes what happens to the terminal.
+/// A tracing layer that prints events to the terminal.
 pub(super) struct Console {
     table: Arc<LiveTable>,
     app: AppName,
 }
 
 impl Console {
-    /// From now on, everything that is logged goes to the terminal.
+    /// Installs the console as the global subscriber.
     pub(super) fn start(table: Arc<LiveTable>, app: AppName) {
-        let heard = Targets::new()
+        let targets = Targets::new()
             .with_default(Level::WARN)
             .with_target("script", Level::TRACE)
             .with_target("schedule", Level::INFO)
             .with_target(DEV_REQUEST, Level::INFO);
-        tracing_subscriber::registry().with(Self { table, app }.with_filter(heard)).init();
-        crate::log::panics();
+        tracing_subscriber::registry().with(Self { table, app }.with_filter(targets)).init();
+        crate::log::set_panic_hook();
     }
 
-    fn words(&self, target: &str, level: &Level, said: &Said) -> String {
+    fn render(&self, target: &str, level: &Level, fields: &Fields) -> String {
         let at = Utc::now();
         let level_name = level.as_str().to_ascii_lowercase();
-        let text = |name: &str| said.0.get(name).map(String::as_str).unwrap_or_default();
+        let text = |name: &str| fields.0.get(name).map(String::as_str).unwrap_or_default();
         let message = text("message");
         match target {
             DEV_REQUEST => {
@@ -49,26 +49,26 @@ impl Console {
             "script" => {
                 let mut place = text("script").to_owned();
                 for part in ["line", "column"] {
-                    if let Some(number) = said.0.get(part) {
+                    if let Some(number) = fields.0.get(part) {
                         let _ = write!(place, ":{number}");
                     }
                 }
-                dev::line(at, &level_name, &place, message, said.0.get("data").map(String::as_str))
+                dev::line(at, &level_name, &place, message, fields.0.get("data").map(String::as_str))
             }
             "schedule" => dev::schedule(at, text("schedule"), message),
-            _ if said.0.contains_key("kind") && said.0.contains_key("script") => {
-                dev::failure(at, self.failure(said))
+            _ if fields.0.contains_key("kind") && fields.0.contains_key("script") => {
+                dev::failure(at, self.failure(fields))
             }
             _ => {
-                let cause = said.0.get("error").map(|error| format!(": {error}")).unwrap_or_default();
-                dev::news(at, &level_name, &format!("{message}{cause}"))
+                let cause = fields.0.get("error").map(|error| format!(": {error}")).unwrap_or_default();
+                dev::event(at, &level_name, &format!("{message}{cause}"))
             }
         }
     }
 
-    /// A failed run as a diagnostic of its script, with the source line if that is still the one that ran.
-    fn failure(&self, said: &Said) -> Diagnostic {
-        let text = |name: &str| said.0.get(name).map(String::as_str).unwrap_or_default();
+    /// The diagnostic of a failed execution, with the source line if the script is unchanged.
+    fn failure(&self, fields: &Fields) -> Diagnostic {
+        let text = |name: &str| fields.0.get(name).map(String::as_str).unwrap_or_default();
         let script = text("script");
         let message = text("message").strip_prefix("failed: ").unwrap_or(text("message"));
         let message = format!("{message} ({})", text("kind"));
@@ -95,18 +95,18 @@ impl Console {
 
 impl<S: Subscriber> Layer<S> for Console {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut said = Said::default();
-        event.record(&mut said);
-        // Whoever reads need not be there any more.
-        let _ = say(self.words(event.metadata().target(), event.metadata().level(), &said));
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        // Standard output can be closed.
+        let _ = print_styled(self.render(event.metadata().target(), event.metadata().level(), &fields));
     }
 }
 
 /// The fields of an event as text.
 #[derive(Default)]
-struct Said(BTreeMap<&'static str, String>);
+struct Fields(BTreeMap<&'static str, String>);
 
-impl Visit for Said {
+impl Visit for Fields {
     fn record_str(&mut self, field: &Field, value: &str) {
         self.0.insert(field.name(), value.to_owned());
     }

@@ -1,7 +1,7 @@
-//! `picloud dev`: serves the working tree of an app, and again whenever a file is saved.
+//! `picloud dev`: serves the working tree of an app, and reloads it when a file is saved.
 //!
-//! [`watch`] tells that something has changed, the folder is read and checked as a push is, and what is good is swapped in
-//! ([`platform::dev`]). Requests are answered by the edge that a node has; [`console`] shows what happens.
+//! [`watch`] reports changes. The folder is then read and validated as a push is, and a valid snapshot becomes live
+//! ([`platform::dev`]). The edge of a node serves requests; [`console`] prints events.
 
 mod console;
 mod watch;
@@ -24,194 +24,201 @@ use tokio::sync::{oneshot, watch as latest};
 
 use super::error::CommandError;
 use super::folder::{self, ReadError};
-use super::output::say;
+use super::output::print_styled;
 use super::stop_signals::StopSignals;
-use crate::cli::{DevOptions, ListenAddress};
+use crate::cli::{DevArgs, ListenAddress};
 use crate::edge::listener::{self, ConnectionLimits};
 use crate::edge::{DevApp, Edge, Shutdown};
 use crate::node::StartError;
-use crate::settings::{Settings, USUAL_ADDRESS};
-use crate::words::dev as words;
+use crate::render::dev as render;
+use crate::settings::{DEFAULT_ADDRESS, Settings};
 use console::Console;
 use platform::executor::threads::{ThreadsError, main_runtime};
 use watch::Watch;
 
-/// What nobody serves and nobody waits for.
-const PASSED_OVER: [&str; 3] = [".git", "target", "node_modules"];
+/// Folders that are not read.
+const EXCLUDED: [&str; 3] = [".git", "target", "node_modules"];
 
-/// Where secrets can be kept for it.
+/// The file with secrets.
 const ENV_FILE: &str = ".env";
 
-/// A save with diagnostics is told when it has stayed so: it may be half of one.
-const FAULTS_STAY: Duration = Duration::from_millis(60);
+/// How long a snapshot with errors must be unchanged before it is reported: it can be half of a save.
+const ERROR_DEBOUNCE: Duration = Duration::from_millis(60);
 
-/// Serves until it is told to stop.
-pub(crate) fn dev(options: &DevOptions) -> Result<(), CommandError> {
-    // What cannot be read now is most likely a slip.
-    let first = folder::read(&options.folder, &PASSED_OVER, &[])?;
+/// Serves until SIGTERM or SIGINT.
+pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
+    // An unreadable folder at the start is an error; later, it is only reported.
+    let first = folder::read(&options.folder, &EXCLUDED, &[])?;
     let folder = options.folder.canonicalize().unwrap_or_else(|_| options.folder.clone());
     let app = options.app.clone().unwrap_or_else(|| folder::app_name(&folder));
     let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
     Console::start(Arc::clone(&table), app.clone());
     let threads = main_runtime().map_err(StartError::from)?;
-    let served = threads.block_on(async {
+    let result = threads.block_on(async {
         let listener = listen(options.listen.map(|ListenAddress(address)| address))?;
-        let address =
-            listener.local_addr().map_err(|source| StartError::Listen { address: USUAL_ADDRESS, source })?;
-        say(words::greeting(&app, &folder, address, listener::reachable(address), options.schedules))?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| StartError::Listen { address: DEFAULT_ADDRESS, source })?;
+        print_styled(render::greeting(
+            &app,
+            &folder,
+            address,
+            listener::reachable(address),
+            options.schedules,
+        ))?;
         let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let served = DevApp { app: app.clone(), hosts: options.hosts.clone() };
-        let edge = Edge::for_dev(Arc::clone(&table), recorder.clone(), served, settings.bodies);
-        let (tell, live) = latest::channel(None);
+        let folder_app = DevApp { app: app.clone(), hosts: options.hosts.clone() };
+        let edge = Edge::for_dev(Arc::clone(&table), recorder.clone(), folder_app, settings.bodies);
+        let (live_sender, live) = latest::channel(None);
         if options.schedules {
             tokio::spawn(run_schedules(recorder, live));
         }
         let (ready, is_ready) = oneshot::channel();
-        let workbench = DevDeployer::new(table, app, Secrets::default());
-        let mut bench = Bench { folder, workbench, tell, last: None, told: None };
-        // It ends with the process.
-        let working = std::thread::Builder::new().spawn(move || {
-            bench.take(first.snapshot, Instant::now(), &mut Watch::new());
+        let deployer = DevDeployer::new(table, app, Secrets::default());
+        let mut reloader = Reloader { folder, deployer, live: live_sender, last: None, reported: None };
+        // The thread ends with the process.
+        let thread = std::thread::Builder::new().spawn(move || {
+            reloader.load(first.snapshot, Instant::now(), &mut Watch::new());
             let _ = ready.send(());
-            bench.work();
+            reloader.run();
         });
-        working.map_err(|error| StartError::Threads(ThreadsError(error)))?;
+        thread.map_err(|error| StartError::Threads(ThreadsError(error)))?;
         let _ = is_ready.await;
         let mut signals = StopSignals::new();
         let stop = async move { signals.next().await };
-        // Nothing is lost with connections that a browser keeps.
+        // Idle connections of browsers are closed at once.
         let bounds = ConnectionLimits { final_request_timeout: Duration::ZERO, ..settings.connections };
         listener::serve(listener, Arc::new(edge), bounds, Arc::new(Shutdown::default()), stop).await;
         Ok(())
     });
     threads.shutdown_background();
-    served
+    result
 }
 
-/// What secrets are taken from: the variables of the environment, and of the file `.env` in the folder those that are not set there.
-/// Scripts read those that the manifest names. The second is what is wrong with the file.
+/// The secrets from the environment and, with lower precedence, from `.env` in the folder, and a warning about the file. Scripts
+/// only get the secrets of the manifest.
 fn secrets(folder: &Path) -> (Secrets, Option<String>) {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let (mut all, wrong) = match env_file(&folder.join(ENV_FILE)) {
-        Ok(written) => (written, None),
-        Err(wrong) => (BTreeMap::new(), Some(wrong)),
+    let (mut all, warning) = match read_env_file(&folder.join(ENV_FILE)) {
+        Ok(variables) => (variables, None),
+        Err(warning) => (BTreeMap::new(), Some(warning)),
     };
     all.extend(std::env::vars_os().filter_map(text));
-    (Secrets::new(all.into_iter().filter(|(_, value)| !value.is_empty()).collect()), wrong)
+    (Secrets::new(all.into_iter().filter(|(_, value)| !value.is_empty()).collect()), warning)
 }
 
-/// The variables of a file of lines such as `NAME=VALUE`; none where there is no file.
-fn env_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
+/// Parses a file of lines such as `NAME=VALUE`; a missing file is empty.
+fn read_env_file(path: &Path) -> Result<BTreeMap<String, String>, String> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => return Err(words::unread_env_file(&error.to_string())),
+        Err(error) => return Err(render::unreadable_env_file(&error.to_string())),
     };
     dotenvy::from_read_iter(text.as_bytes()).collect::<Result<_, _>>().map_err(|error| match error {
         dotenvy::Error::LineParse(line, _) => {
             let number = text.lines().position(|other| other.trim().ends_with(line.trim()));
-            words::malformed_env_file(number.map(|number| number + 1))
+            render::invalid_env_file(number.map(|number| number + 1))
         }
-        error => words::unread_env_file(&error.to_string()),
+        error => render::unreadable_env_file(&error.to_string()),
     })
 }
 
-/// The address that is wanted, or the usual one, or a free one where that is taken.
-fn listen(wanted: Option<SocketAddr>) -> Result<tokio::net::TcpListener, StartError> {
+/// Binds the requested address, or the default one, or a free port if the default is in use.
+fn listen(requested: Option<SocketAddr>) -> Result<tokio::net::TcpListener, StartError> {
     let bind = |address| listener::bind(address).map_err(|source| StartError::Listen { address, source });
-    match wanted {
+    match requested {
         Some(address) => bind(address),
-        None => match bind(USUAL_ADDRESS) {
+        None => match bind(DEFAULT_ADDRESS) {
             Err(StartError::Listen { source, .. }) if source.kind() == io::ErrorKind::AddrInUse => {
-                bind(SocketAddr::new(USUAL_ADDRESS.ip(), 0))
+                bind(SocketAddr::new(DEFAULT_ADDRESS.ip(), 0))
             }
             bound => bound,
         },
     }
 }
 
-/// What is saved, from the folder to what is live.
-struct Bench {
+/// Reloads the app when a file is saved.
+struct Reloader {
     folder: PathBuf,
-    workbench: DevDeployer,
-    /// Who runs the schedules.
-    tell: latest::Sender<Option<Arc<Live>>>,
-    /// What was looked at last, with what the file of secrets held.
+    deployer: DevDeployer,
+    /// The live app, for the scheduler.
+    live: latest::Sender<Option<Arc<Live>>>,
+    /// The last snapshot and the contents of the secrets file.
     last: Option<(Snapshot, Option<Vec<u8>>)>,
-    /// What was last said of the folder itself.
-    told: Option<String>,
+    /// The last reported problem of the folder.
+    reported: Option<String>,
 }
 
-impl Bench {
-    fn work(&mut self) -> ! {
+impl Reloader {
+    fn run(&mut self) -> ! {
         let mut watch = Watch::new();
         let mut changed = Instant::now();
         loop {
-            match folder::read(&self.folder, &PASSED_OVER, &[]) {
+            match folder::read(&self.folder, &EXCLUDED, &[]) {
                 Ok(tree) => {
-                    if watch.follow(&tree.folders) {
-                        // What came into a new folder before it was watched is seen now.
+                    if watch.set_folders(&tree.folders) {
+                        // New folders can contain files from before the watch.
                         continue;
                     }
-                    self.tell_once(watch.trouble().map(words::unwatched));
+                    self.report_once(watch.error().map(render::unwatched));
                     let is_new = self.last.as_ref().is_none_or(|(snapshot, secrets)| {
-                        *snapshot != tree.snapshot || *secrets != self.secrets_text()
+                        *snapshot != tree.snapshot || *secrets != self.env_file_contents()
                     });
-                    if is_new && !self.take(tree.snapshot, changed, &mut watch) {
+                    if is_new && !self.load(tree.snapshot, changed, &mut watch) {
                         changed = watch.wait();
                         continue;
                     }
                 }
                 Err(error) => {
                     if matches!(error, ReadError::Read { .. }) {
-                        watch.forget();
+                        watch.clear();
                     }
                     self.last = None;
-                    let live = self.workbench.live().is_some();
-                    self.tell_once(Some(words::unreadable(&error, live)));
+                    let live = self.deployer.live().is_some();
+                    self.report_once(Some(render::unreadable(&error, live)));
                 }
             }
             changed = watch.wait();
         }
     }
 
-    /// Takes what was saved; `false` where it is not over yet, and nothing was said.
-    fn take(&mut self, snapshot: Snapshot, changed: Instant, watch: &mut Watch) -> bool {
-        let first = self.workbench.live().is_none();
-        let held = self.secrets_text();
-        let (secrets, wrong) = secrets(&self.folder);
-        self.workbench.set_secrets(secrets);
-        let text = match self.workbench.update(&snapshot) {
+    /// Loads a snapshot. Returns `false` if files are still changing and nothing was reported.
+    fn load(&mut self, snapshot: Snapshot, changed: Instant, watch: &mut Watch) -> bool {
+        let first = self.deployer.live().is_none();
+        let env_file = self.env_file_contents();
+        let (secrets, warning) = secrets(&self.folder);
+        self.deployer.set_secrets(secrets);
+        let text = match self.deployer.update(&snapshot) {
             SaveOutcome::Live { planned, warnings } => {
-                let _ = self.tell.send(self.workbench.live());
-                words::live(first, &planned, &warnings, changed.elapsed())
+                let _ = self.live.send(self.deployer.live());
+                render::live(first, &planned, &warnings, changed.elapsed())
             }
             SaveOutcome::Rejected(diagnostics) => {
-                if !watch.is_quiet_for(FAULTS_STAY) {
+                if !watch.is_quiet_for(ERROR_DEBOUNCE) {
                     return false;
                 }
-                words::refused(&diagnostics, !first)
+                render::rejected(&diagnostics, !first)
             }
         };
-        self.last = Some((snapshot, held));
-        let _ = say(wrong.unwrap_or_default() + text.as_str());
+        self.last = Some((snapshot, env_file));
+        let _ = print_styled(warning.unwrap_or_default() + text.as_str());
         true
     }
 
-    fn secrets_text(&self) -> Option<Vec<u8>> {
+    fn env_file_contents(&self) -> Option<Vec<u8>> {
         std::fs::read(self.folder.join(ENV_FILE)).ok()
     }
 
-    /// Says what is wrong with the folder itself, until it is something else.
-    fn tell_once(&mut self, text: Option<String>) {
+    /// Reports a problem of the folder, unless it was the last report.
+    fn report_once(&mut self, text: Option<String>) {
         if let Some(text) = &text
-            && self.told.as_ref() != Some(text)
+            && self.reported.as_ref() != Some(text)
         {
-            let _ = say(text);
+            let _ = print_styled(text);
         }
-        self.told = text;
+        self.reported = text;
     }
 }

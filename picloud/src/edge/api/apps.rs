@@ -12,16 +12,16 @@ use serde::Deserialize;
 
 use super::extract::{Admin, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Read};
 use super::state::Api;
+use crate::api_types::{self, App, AppSettings, Apps, LiveDeploy};
 use crate::edge::api_error::ApiError;
 use crate::edge::authenticator::Caller;
-use crate::rest::{self, App, AppSettings, Apps, LiveDeploy};
 
 /// Lists the apps that the caller has access to, by name.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps",
     tag = "apps",
-    responses((status = 200, body = rest::Apps), rest::Refusals),
+    responses((status = 200, body = api_types::Apps), api_types::ErrorResponses),
 )]
 pub(super) async fn list(State(api): State<Api>, caller: Caller, _: NoQuery) -> Result<Json<Apps>, ApiError> {
     let apps = api.apps.list().await?.into_iter().filter(|app| caller.principal.can_see(&app.name));
@@ -39,7 +39,9 @@ pub(super) fn to_api(api: &Api, app: platform::apps::App) -> App {
         protected: app.protected,
         created_at: app.created_at,
         disk_bytes: app.disk_bytes,
-        stopped: app.stopped_at.map(|at| rest::StoppedApp { at, by: app.stopped_by.unwrap_or_default() }),
+        stopped: app
+            .stopped_at
+            .map(|at| api_types::StoppedApp { at, by: app.stopped_by.unwrap_or_default() }),
     }
 }
 
@@ -54,7 +56,7 @@ pub(super) struct NewApp {
     path = "/-/api/v1/apps/{app}",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::App), (status = 201, body = rest::App), rest::Refusals),
+    responses((status = 200, body = api_types::App), (status = 201, body = api_types::App), api_types::ErrorResponses),
 )]
 pub(super) async fn create(
     State(api): State<Api>,
@@ -78,22 +80,22 @@ pub(super) async fn create(
     path = "/-/api/v1/apps/{app}/prune",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    request_body = rest::Prune,
-    responses((status = 200, body = rest::Pruned), rest::Refusals),
+    request_body = api_types::Prune,
+    responses((status = 200, body = api_types::Pruned), api_types::ErrorResponses),
 )]
 pub(super) async fn prune(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Admin>,
     _: NoQuery,
-    JsonBody(rest::Prune { deploys, older_than_seconds }): JsonBody<rest::Prune>,
-) -> Result<Json<rest::Pruned>, ApiError> {
+    JsonBody(api_types::Prune { deploys, older_than_seconds }): JsonBody<api_types::Prune>,
+) -> Result<Json<api_types::Pruned>, ApiError> {
     let (collector, name) = (api.collector.clone(), app.name.clone());
     let rule = collector.rule(deploys, older_than_seconds.map(Duration::from_secs));
     // Spawned: a disconnect of the client neither cancels it halfway nor loses its audit event.
     let task = tokio::spawn(async move { collector.prune(&app, &rule, &caller.actor).await });
     let Pruned { deploys, objects, bytes } = task.await??;
     let now = api.apps.find(&name).await?.ok_or_else(ApiError::no_app)?;
-    Ok(Json(rest::Pruned { deploys, objects, bytes, disk_bytes: now.disk_bytes }))
+    Ok(Json(api_types::Pruned { deploys, objects, bytes, disk_bytes: now.disk_bytes }))
 }
 
 /// Shows the settings of an app.
@@ -102,7 +104,7 @@ pub(super) async fn prune(
     path = "/-/api/v1/apps/{app}/settings",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::AppSettings), rest::Refusals),
+    responses((status = 200, body = api_types::AppSettings), api_types::ErrorResponses),
 )]
 pub(super) async fn settings(FoundApp { app, .. }: FoundApp<Read>, _: NoQuery) -> Json<AppSettings> {
     Json(AppSettings { protected: Some(app.protected) })
@@ -114,8 +116,8 @@ pub(super) async fn settings(FoundApp { app, .. }: FoundApp<Read>, _: NoQuery) -
     path = "/-/api/v1/apps/{app}/settings",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    request_body = rest::AppSettings,
-    responses((status = 200, body = rest::AppSettings), rest::Refusals),
+    request_body = api_types::AppSettings,
+    responses((status = 200, body = api_types::AppSettings), api_types::ErrorResponses),
 )]
 pub(super) async fn set(
     State(api): State<Api>,

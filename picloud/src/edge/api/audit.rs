@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::extract::{AdminCaller, Cursor, Limit, StrictQuery, page};
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// The default number of events on a page.
 const PAGE: u32 = 50;
@@ -38,13 +38,13 @@ pub(super) struct ListParams {
     path = "/-/api/v1/audit",
     tag = "audit",
     params(ListParams),
-    responses((status = 200, body = rest::Audit), rest::Refusals),
+    responses((status = 200, body = api_types::Audit), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     AdminCaller(caller): AdminCaller,
     StrictQuery(params): StrictQuery<ListParams>,
-) -> Result<Json<rest::Audit>, ApiError> {
+) -> Result<Json<api_types::Audit>, ApiError> {
     let ListParams { limit, app, cursor } = params;
     let app = app.as_deref().map(AppName::new).transpose();
     let app =
@@ -56,18 +56,18 @@ pub(super) async fn list(
     {
         return Err(lookup::no_app(&api, &caller.principal, app.as_str()));
     }
-    Ok(Json(rest::Audit {
+    Ok(Json(api_types::Audit {
         next_cursor: found.next.map(|next| next.to_string()),
-        acts: found.items.into_iter().map(to_api).collect(),
+        events: found.items.into_iter().map(to_api).collect(),
     }))
 }
 
-fn to_api(AuditRow { id, act }: AuditRow) -> rest::Act {
+fn to_api(AuditRow { id, act }: AuditRow) -> api_types::AuditEvent {
     let Act { by: Actor { name, token, address, request }, at, action, app, subject, old, new, deploy } = act;
-    rest::Act {
+    api_types::AuditEvent {
         id,
         at,
-        who: name,
+        actor: name,
         token,
         address,
         request_id: request,

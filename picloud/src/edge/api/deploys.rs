@@ -17,9 +17,9 @@ use super::extract::{
 };
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
-use crate::words::push::sentence;
+use crate::render::push::sentence;
 
 /// The default number of deploys on a page.
 const PAGE: u32 = 50;
@@ -45,13 +45,13 @@ pub(super) struct ListParams {
     path = "/-/api/v1/apps/{app}/deploys",
     tag = "deploys",
     params(("app" = String, Path, description = "The name of the app"), ListParams),
-    responses((status = 200, body = rest::Deploys), rest::Refusals),
+    responses((status = 200, body = api_types::Deploys), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     StrictQuery(params): StrictQuery<ListParams>,
-) -> Result<Json<rest::Deploys>, ApiError> {
+) -> Result<Json<api_types::Deploys>, ApiError> {
     let ListParams { branch, limit, cursor } = params;
     let is_first = cursor.is_none();
     let page = page(limit, cursor, PAGE).and_then(DeployNumber::new);
@@ -59,14 +59,14 @@ pub(super) async fn list(
     if let Some(branch) = branch.filter(|_| is_first && found.items.is_empty()) {
         return Err(lookup::no_deploy_of(&api, &app.name, &branch));
     }
-    Ok(Json(rest::Deploys {
+    Ok(Json(api_types::Deploys {
         next_cursor: found.next.map(|next| next.to_string()),
         deploys: found.items.into_iter().map(to_api).collect(),
     }))
 }
 
-fn to_api(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
-    rest::Deploy {
+fn to_api(DeployState { deploy: listed, live }: DeployState) -> api_types::Deploy {
+    api_types::Deploy {
         live,
         number: listed.deploy.number.get(),
         branch: listed.deploy.branch,
@@ -75,7 +75,7 @@ fn to_api(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
         author: listed.author,
         deployed_at: listed.deploy.at,
         deployed_by: listed.deploy.by,
-        because: listed.deploy.because,
+        cause: listed.deploy.because,
         message: listed.deploy.message,
     }
 }
@@ -86,16 +86,16 @@ fn to_api(DeployState { deploy: listed, live }: DeployState) -> rest::Deploy {
     path = "/-/api/v1/apps/{app}/rollback",
     tag = "deploys",
     params(("app" = String, Path, description = "The name of the app")),
-    request_body = rest::Rollback,
-    responses((status = 200, body = rest::RolledBack), rest::Refusals),
+    request_body = api_types::Rollback,
+    responses((status = 200, body = api_types::RolledBack), api_types::ErrorResponses),
 )]
 pub(super) async fn roll_back(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<DeployProduction>,
     host: RequestedHost,
     _: NoQuery,
-    JsonBody(rollback): JsonBody<rest::Rollback>,
-) -> Result<Json<rest::RolledBack>, ApiError> {
+    JsonBody(rollback): JsonBody<api_types::Rollback>,
+) -> Result<Json<api_types::RolledBack>, ApiError> {
     let parse = |number| DeployNumber::new(number).ok_or(ApiError::bad_request("deploy numbers start at 1"));
     let to = rollback.deploy.map(parse).transpose()?;
     let message = rollback.message.filter(|message| !message.trim().is_empty());
@@ -135,9 +135,9 @@ fn rolled_back(
     activated: Activated,
     url: String,
     message: Option<String>,
-) -> rest::RolledBack {
+) -> api_types::RolledBack {
     let reach = activated.propagation.filter(|reach| !reach.unknown);
-    rest::RolledBack {
+    api_types::RolledBack {
         to: to.deploy.number.get(),
         deploy: activated.deploy.get(),
         commit: to.deploy.commit.to_string(),
@@ -155,25 +155,25 @@ fn rolled_back(
     path = "/-/api/v1/apps/{app}/routes",
     tag = "deploys",
     params(("app" = String, Path, description = "The name of the app"), BranchParam),
-    responses((status = 200, body = rest::Routes), rest::Refusals),
+    responses((status = 200, body = api_types::Routes), api_types::ErrorResponses),
 )]
 pub(super) async fn routes(
     State(api): State<Api>,
     AppAccess { app, caller, .. }: AppAccess<Read>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
-) -> Result<Json<rest::Routes>, ApiError> {
+) -> Result<Json<api_types::Routes>, ApiError> {
     let live = lookup::live(&api, &caller.principal, &app, branch.as_deref())?;
     let manifest = live.revision.manifest();
-    let route = |route: &Route| rest::Route {
+    let route = |route: &Route| api_types::Route {
         path: route.path.to_string(),
         methods: route.methods.iter().map(|method| method.as_str().to_owned()).collect(),
         script: route.script.as_str().to_owned(),
     };
-    let function = |function: &Function| rest::Function {
+    let function = |function: &Function| api_types::Function {
         name: function.name.as_str().to_owned(),
         script: function.script.as_str().to_owned(),
     };
-    Ok(Json(rest::Routes {
+    Ok(Json(api_types::Routes {
         deploy: live.deploy,
         routes: manifest.routes.iter().map(route).collect(),
         functions: manifest.functions.iter().map(function).collect(),

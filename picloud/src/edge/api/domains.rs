@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::extract::{Admin, DeployProduction, FoundApp, NoBody, NoQuery, PathParams, Read, RequestedHost};
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// Lists the custom domains of an app.
 #[utoipa::path(
@@ -21,15 +21,17 @@ use crate::rest;
     path = "/-/api/v1/apps/{app}/domains",
     tag = "domains",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::Domains), rest::Refusals),
+    responses((status = 200, body = api_types::Domains), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     _: NoQuery,
-) -> Result<Json<rest::Domains>, ApiError> {
+) -> Result<Json<api_types::Domains>, ApiError> {
     let domains = api.deployer.domains(&app).await?;
-    Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| to_api(app.id, domain)).collect() }))
+    Ok(Json(api_types::Domains {
+        domains: domains.into_iter().map(|domain| to_api(app.id, domain)).collect(),
+    }))
 }
 
 #[derive(Deserialize)]
@@ -43,7 +45,7 @@ pub(super) struct DomainPath {
     path = "/-/api/v1/apps/{app}/domains/{domain}/verify",
     tag = "domains",
     params(("app" = String, Path, description = "The name of the app"), ("domain" = String, Path, description = "The domain")),
-    responses((status = 200, body = rest::Domain), rest::Refusals),
+    responses((status = 200, body = api_types::Domain), api_types::ErrorResponses),
 )]
 pub(super) async fn verify(
     State(api): State<Api>,
@@ -52,7 +54,7 @@ pub(super) async fn verify(
     host: RequestedHost,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::Domain>, ApiError> {
+) -> Result<Json<api_types::Domain>, ApiError> {
     let name = reject_own_host(&domain, &host)?;
     let (deployer, of, domain) = (api.deployer.clone(), app.clone(), name.clone());
     tokio::spawn(async move { deployer.verify_domain(&of, &domain, &caller.actor).await }).await??;
@@ -65,7 +67,7 @@ pub(super) async fn verify(
     path = "/-/api/v1/apps/{app}/domains/{domain}/approve",
     tag = "domains",
     params(("app" = String, Path, description = "The name of the app"), ("domain" = String, Path, description = "The domain")),
-    responses((status = 200, body = rest::Domain), rest::Refusals),
+    responses((status = 200, body = api_types::Domain), api_types::ErrorResponses),
 )]
 pub(super) async fn approve(
     State(api): State<Api>,
@@ -74,7 +76,7 @@ pub(super) async fn approve(
     host: RequestedHost,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::Domain>, ApiError> {
+) -> Result<Json<api_types::Domain>, ApiError> {
     let name = reject_own_host(&domain, &host)?;
     let (deployer, of, domain) = (api.deployer.clone(), app.clone(), name.clone());
     tokio::spawn(async move { deployer.approve_domain(&of, &domain, &caller.actor).await }).await??;
@@ -87,7 +89,7 @@ pub(super) async fn approve(
     path = "/-/api/v1/apps/{app}/domains/{domain}/release",
     tag = "domains",
     params(("app" = String, Path, description = "The name of the app"), ("domain" = String, Path, description = "The domain")),
-    responses((status = 200, body = rest::Domains), rest::Refusals),
+    responses((status = 200, body = api_types::Domains), api_types::ErrorResponses),
 )]
 pub(super) async fn release(
     State(api): State<Api>,
@@ -95,7 +97,7 @@ pub(super) async fn release(
     PathParams(DomainPath { domain }): PathParams<DomainPath>,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::Domains>, ApiError> {
+) -> Result<Json<api_types::Domains>, ApiError> {
     let name = DomainName::new(&domain)?;
     let (deployer, of) = (api.deployer.clone(), app.clone());
     let task = tokio::spawn(async move { deployer.release_domain(&of, &name, &caller.actor).await });
@@ -103,7 +105,9 @@ pub(super) async fn release(
         return Err(ApiError::not_found("the app does not have this domain"));
     }
     let domains = api.deployer.domains(&app).await?;
-    Ok(Json(rest::Domains { domains: domains.into_iter().map(|domain| to_api(app.id, domain)).collect() }))
+    Ok(Json(api_types::Domains {
+        domains: domains.into_iter().map(|domain| to_api(app.id, domain)).collect(),
+    }))
 }
 
 /// Parses the domain, and rejects the one by which the client reaches this server: it would reach the app instead.
@@ -118,26 +122,26 @@ fn reject_own_host(domain: &str, host: &RequestedHost) -> Result<DomainName, Api
     Ok(name)
 }
 
-async fn found(api: &Api, app: &App, name: &DomainName) -> Result<Json<rest::Domain>, ApiError> {
+async fn found(api: &Api, app: &App, name: &DomainName) -> Result<Json<api_types::Domain>, ApiError> {
     let domains = api.deployer.domains(app).await?;
     let domain = domains.into_iter().find(|domain| domain.name == *name);
     let domain = domain.ok_or_else(|| ApiError::not_found("the app no longer has this domain"))?;
     Ok(Json(to_api(app.id, domain)))
 }
 
-fn to_api(app: AppId, domain: platform::deploy::Domain) -> rest::Domain {
+fn to_api(app: AppId, domain: platform::deploy::Domain) -> api_types::Domain {
     let challenge = challenge(app, &domain.name);
     let state = match (domain.claimed, domain.proof) {
-        (_, None) => rest::DomainState::Pending,
-        (true, Some(_)) => rest::DomainState::Live,
-        (false, Some(_)) => rest::DomainState::Held,
+        (_, None) => api_types::DomainState::Pending,
+        (true, Some(_)) => api_types::DomainState::Live,
+        (false, Some(_)) => api_types::DomainState::Held,
     };
-    rest::Domain {
+    api_types::Domain {
         name: domain.name.to_string(),
         state,
         proof: domain.proof.map(|proof| proof.as_str().to_owned()),
         proven_at: domain.proven_at,
         proven_by: domain.proven_by,
-        record: rest::TxtRecord { name: challenge.record, value: challenge.value },
+        record: api_types::TxtRecord { name: challenge.record, value: challenge.value },
     }
 }

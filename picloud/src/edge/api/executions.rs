@@ -12,8 +12,8 @@ use super::extract::{Cursor, FoundApp, Limit, NoQuery, PathParams, Read, StrictQ
 use super::logs;
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// The default number of executions on a page.
 const PAGE: u32 = 50;
@@ -65,13 +65,13 @@ impl From<Trigger> for TriggerKind {
     path = "/-/api/v1/apps/{app}/executions",
     tag = "executions",
     params(("app" = String, Path, description = "The name of the app"), ListParams),
-    responses((status = 200, body = rest::Executions), rest::Refusals),
+    responses((status = 200, body = api_types::Executions), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Read>,
     StrictQuery(params): StrictQuery<ListParams>,
-) -> Result<Json<rest::Executions>, ApiError> {
+) -> Result<Json<api_types::Executions>, ApiError> {
     let ListParams { branch, script, trigger, failed, limit, cursor } = params;
     let (is_first, named_script, named_branch) = (cursor.is_none(), script.clone(), branch.clone());
     let filter = ExecutionQuery { branch, script, trigger: trigger.map(TriggerKind::from), failed };
@@ -82,7 +82,7 @@ pub(super) async fn list(
     if let Some(branch) = named_branch.filter(|_| is_first && found.items.is_empty()) {
         lookup::live(&api, &caller.principal, &app.name, Some(&branch))?;
     }
-    Ok(Json(rest::Executions {
+    Ok(Json(api_types::Executions {
         next_cursor: found.next.map(|next| next.to_string()),
         executions: found.items.into_iter().map(to_api).collect(),
     }))
@@ -99,25 +99,25 @@ pub(super) struct ExecutionPath {
     path = "/-/api/v1/apps/{app}/executions/{id}",
     tag = "executions",
     params(("app" = String, Path, description = "The name of the app"), ("id" = uuid::Uuid, Path, description = "The id of the execution")),
-    responses((status = 200, body = rest::WholeExecution), rest::Refusals),
+    responses((status = 200, body = api_types::WholeExecution), api_types::ErrorResponses),
 )]
 pub(super) async fn show(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     PathParams(ExecutionPath { id }): PathParams<ExecutionPath>,
     _: NoQuery,
-) -> Result<Json<rest::WholeExecution>, ApiError> {
-    let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(rest::NO_EXECUTION))?;
+) -> Result<Json<api_types::WholeExecution>, ApiError> {
+    let found = api.records.execution(&app, id).await?.ok_or(ApiError::not_found(api_types::NO_EXECUTION))?;
     let ExecutionDetails { record, lines, source } = found;
     let mut execution = to_api(record);
-    if let Some(place) = execution.failure.as_mut().and_then(|failure| failure.place.as_mut()) {
-        place.source = source;
+    if let Some(location) = execution.failure.as_mut().and_then(|failure| failure.location.as_mut()) {
+        location.source = source;
     }
-    Ok(Json(rest::WholeExecution { execution, log: lines.into_iter().map(logs::to_api).collect() }))
+    Ok(Json(api_types::WholeExecution { execution, log: lines.into_iter().map(logs::to_api).collect() }))
 }
 
-fn to_api(record: ExecutionRecord) -> rest::Execution {
-    rest::Execution {
+fn to_api(record: ExecutionRecord) -> api_types::Execution {
+    api_types::Execution {
         id: record.id,
         request_id: record.request,
         deploy: record.deploy.get(),
@@ -129,19 +129,19 @@ fn to_api(record: ExecutionRecord) -> rest::Execution {
         started_at: record.started_at,
         duration_us: u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
         operations: record.operations,
-        memory_bytes: record.memory,
+        memory_peak_bytes: record.memory,
         status: record.status,
-        failure: record.failure.map(|failure| rest::Failure {
+        failure: record.failure.map(|failure| api_types::Failure {
             kind: failure.kind,
             message: failure.message,
-            place: failure.place.map(|place| rest::Place {
+            location: failure.place.map(|place| api_types::SourceLocation {
                 script: place.script,
                 line: place.line,
                 column: place.column,
                 source: None,
             }),
         }),
-        lines: record.lines,
-        lines_dropped: record.lines_dropped,
+        log_lines: record.lines,
+        log_lines_dropped: record.lines_dropped,
     }
 }

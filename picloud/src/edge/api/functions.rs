@@ -8,8 +8,8 @@ use serde::Deserialize;
 use super::extract::{AppAccess, Invoke, PathParams, require_json};
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 #[derive(Deserialize)]
 pub(super) struct FunctionPath {
@@ -23,7 +23,7 @@ pub(super) struct FunctionPath {
     tag = "functions",
     params(("app" = String, Path, description = "The name of the app"), ("function" = String, Path, description = "The name of the function")),
     request_body = serde_json::Value,
-    responses((status = 200, description = "The response of the function, with its own status", body = serde_json::Value), (status = "default", description = "The response of the function"), rest::Refusals),
+    responses((status = 200, description = "The response of the function, with its own status", body = serde_json::Value), (status = "default", description = "The response of the function"), api_types::ErrorResponses),
 )]
 pub(super) async fn call(
     State(api): State<Api>,

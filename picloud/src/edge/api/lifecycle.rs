@@ -13,8 +13,8 @@ use uuid::Uuid;
 use super::apps::to_api;
 use super::extract::{Admin, AdminCaller, FoundApp, JsonBody, NoBody, NoQuery, PathParams};
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// Stops an app: it serves no requests and runs no schedules. Pushes are still accepted.
 #[utoipa::path(
@@ -22,14 +22,14 @@ use crate::rest;
     path = "/-/api/v1/apps/{app}/stop",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::App), rest::Refusals),
+    responses((status = 200, body = api_types::App), api_types::ErrorResponses),
 )]
 pub(super) async fn stop(
     State(api): State<Api>,
     found: FoundApp<Admin>,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::App>, ApiError> {
+) -> Result<Json<api_types::App>, ApiError> {
     set_stopped(api, found, true).await
 }
 
@@ -39,14 +39,14 @@ pub(super) async fn stop(
     path = "/-/api/v1/apps/{app}/start",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::App), rest::Refusals),
+    responses((status = 200, body = api_types::App), api_types::ErrorResponses),
 )]
 pub(super) async fn start(
     State(api): State<Api>,
     found: FoundApp<Admin>,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::App>, ApiError> {
+) -> Result<Json<api_types::App>, ApiError> {
     set_stopped(api, found, false).await
 }
 
@@ -54,7 +54,7 @@ async fn set_stopped(
     api: Api,
     FoundApp { app, caller, .. }: FoundApp<Admin>,
     stopped: bool,
-) -> Result<Json<rest::App>, ApiError> {
+) -> Result<Json<api_types::App>, ApiError> {
     let deployer = api.deployer.clone();
     let task = tokio::spawn(async move { deployer.stop(&app, stopped, &caller.actor).await });
     Ok(Json(to_api(&api, task.await??)))
@@ -66,20 +66,20 @@ async fn set_stopped(
     path = "/-/api/v1/apps/{app}/rename",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    request_body = rest::RenameApp,
-    responses((status = 200, body = rest::RenamedApp), rest::Refusals),
+    request_body = api_types::RenameApp,
+    responses((status = 200, body = api_types::RenamedApp), api_types::ErrorResponses),
 )]
 pub(super) async fn rename(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Admin>,
     _: NoQuery,
-    JsonBody(rest::RenameApp { name }): JsonBody<rest::RenameApp>,
-) -> Result<Json<rest::RenamedApp>, ApiError> {
+    JsonBody(api_types::RenameApp { name }): JsonBody<api_types::RenameApp>,
+) -> Result<Json<api_types::RenamedApp>, ApiError> {
     let name = AppName::new(&name)?;
     let deployer = api.deployer.clone();
     let task = tokio::spawn(async move { deployer.rename(&app, &name, &caller.actor).await });
     let renamed = task.await??;
-    Ok(Json(rest::RenamedApp { app: to_api(&api, renamed.app), tokens: renamed.tokens }))
+    Ok(Json(api_types::RenamedApp { app: to_api(&api, renamed.app), tokens: renamed.tokens }))
 }
 
 /// Deletes an app with all its data. It can be undeleted for seven days. Its name and domains are available at once, and a new app of that name
@@ -89,14 +89,14 @@ pub(super) async fn rename(
     path = "/-/api/v1/apps/{app}",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::DeletedApp), rest::Refusals),
+    responses((status = 200, body = api_types::DeletedApp), api_types::ErrorResponses),
 )]
 pub(super) async fn delete(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Admin>,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::DeletedApp>, ApiError> {
+) -> Result<Json<api_types::DeletedApp>, ApiError> {
     let deployer = api.deployer.clone();
     let task = tokio::spawn(async move { deployer.delete(&app, &caller.actor).await });
     Ok(Json(deleted(task.await??)))
@@ -107,15 +107,15 @@ pub(super) async fn delete(
     get,
     path = "/-/api/v1/deleted-apps",
     tag = "apps",
-    responses((status = 200, body = rest::DeletedApps), rest::Refusals),
+    responses((status = 200, body = api_types::DeletedApps), api_types::ErrorResponses),
 )]
 pub(super) async fn list_deleted(
     State(api): State<Api>,
     _: AdminCaller,
     _: NoQuery,
-) -> Result<Json<rest::DeletedApps>, ApiError> {
+) -> Result<Json<api_types::DeletedApps>, ApiError> {
     let apps = api.apps.deleted().await?;
-    Ok(Json(rest::DeletedApps { apps: apps.into_iter().map(deleted).collect() }))
+    Ok(Json(api_types::DeletedApps { apps: apps.into_iter().map(deleted).collect() }))
 }
 
 #[derive(Deserialize)]
@@ -129,16 +129,16 @@ pub(super) struct DeletedPath {
     path = "/-/api/v1/deleted-apps/{id}/undelete",
     tag = "apps",
     params(("id" = Uuid, Path, description = "The id of the deleted app")),
-    request_body = rest::Undelete,
-    responses((status = 200, body = rest::App), rest::Refusals),
+    request_body = api_types::Undelete,
+    responses((status = 200, body = api_types::App), api_types::ErrorResponses),
 )]
 pub(super) async fn undelete(
     State(api): State<Api>,
     AdminCaller(caller): AdminCaller,
     PathParams(DeletedPath { id }): PathParams<DeletedPath>,
     _: NoQuery,
-    JsonBody(rest::Undelete { name }): JsonBody<rest::Undelete>,
-) -> Result<Json<rest::App>, ApiError> {
+    JsonBody(api_types::Undelete { name }): JsonBody<api_types::Undelete>,
+) -> Result<Json<api_types::App>, ApiError> {
     let name = name.map(|name| AppName::new(&name)).transpose()?;
     let deployer = api.deployer.clone();
     let task =
@@ -148,8 +148,8 @@ pub(super) async fn undelete(
     Ok(Json(to_api(&api, task.await??)))
 }
 
-fn deleted(app: DeletedApp) -> rest::DeletedApp {
-    rest::DeletedApp {
+fn deleted(app: DeletedApp) -> api_types::DeletedApp {
+    api_types::DeletedApp {
         id: app.id.as_uuid(),
         name: app.name.to_string(),
         deleted_at: app.deleted_at,

@@ -7,8 +7,8 @@ use platform::limits::AppLimit;
 
 use super::extract::{Admin, FoundApp, JsonBody, NoQuery, Read};
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// Shows the limits of an app, and which of them are its own.
 #[utoipa::path(
@@ -16,13 +16,13 @@ use crate::rest;
     path = "/-/api/v1/apps/{app}/limits",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::AppLimits), rest::Refusals),
+    responses((status = 200, body = api_types::AppLimits), api_types::ErrorResponses),
 )]
 pub(super) async fn show(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     _: NoQuery,
-) -> Result<Json<rest::AppLimits>, ApiError> {
+) -> Result<Json<api_types::AppLimits>, ApiError> {
     Ok(Json(to_api(&api, &app).await?))
 }
 
@@ -32,15 +32,15 @@ pub(super) async fn show(
     path = "/-/api/v1/apps/{app}/limits",
     tag = "apps",
     params(("app" = String, Path, description = "The name of the app")),
-    request_body = rest::LimitChanges,
-    responses((status = 200, body = rest::AppLimits), rest::Refusals),
+    request_body = api_types::LimitChanges,
+    responses((status = 200, body = api_types::AppLimits), api_types::ErrorResponses),
 )]
 pub(super) async fn change(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<Admin>,
     _: NoQuery,
-    JsonBody(changes): JsonBody<rest::LimitChanges>,
-) -> Result<Json<rest::AppLimits>, ApiError> {
+    JsonBody(changes): JsonBody<api_types::LimitChanges>,
+) -> Result<Json<api_types::AppLimits>, ApiError> {
     let changes = changes_of(&changes);
     // Spawned: a disconnect of the client does not leave the change stored but not live.
     let deployer = api.deployer.clone();
@@ -48,20 +48,20 @@ pub(super) async fn change(
     Ok(Json(to_api(&api, &task.await??).await?))
 }
 
-async fn to_api(api: &Api, app: &App) -> Result<rest::AppLimits, ApiError> {
+async fn to_api(api: &Api, app: &App) -> Result<api_types::AppLimits, ApiError> {
     let defaults = api.apps.limits();
     let granted = defaults.with(&app.limits);
     let previews = api.apps.branches(app).await?.iter().filter(|branch| !branch.production).count();
-    Ok(rest::AppLimits {
+    Ok(api_types::AppLimits {
         granted: limits_of(|limit| granted.get(limit)),
         own: limits_of(|limit| app.limits.get(limit)),
         default: limits_of(|limit| defaults.get(limit)),
-        used: rest::UsedLimits { disk_bytes: app.disk_bytes, previews },
+        used: api_types::UsedLimits { disk_bytes: app.disk_bytes, previews },
     })
 }
 
-fn limits_of(value: impl Fn(AppLimit) -> Option<u64>) -> rest::Limits {
-    rest::Limits {
+fn limits_of(value: impl Fn(AppLimit) -> Option<u64>) -> api_types::Limits {
+    api_types::Limits {
         memory_share_bytes: value(AppLimit::MemoryShare),
         disk_bytes: value(AppLimit::Disk),
         previews: value(AppLimit::Previews),
@@ -76,7 +76,7 @@ fn limits_of(value: impl Fn(AppLimit) -> Option<u64>) -> rest::Limits {
 }
 
 /// The given limits with their new values.
-fn changes_of(changes: &rest::LimitChanges) -> Vec<(AppLimit, Option<u64>)> {
+fn changes_of(changes: &api_types::LimitChanges) -> Vec<(AppLimit, Option<u64>)> {
     let all = [
         (AppLimit::MemoryShare, changes.memory_share_bytes),
         (AppLimit::Disk, changes.disk_bytes),

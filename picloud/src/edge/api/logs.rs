@@ -27,10 +27,10 @@ use uuid::Uuid;
 use super::extract::{Cursor, FoundApp, Limit, PAGE_MAX, Read, StrictQuery, page};
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
 use crate::edge::client_ip;
 use crate::edge::shutdown::Shutdown;
-use crate::rest;
 
 /// The default number of lines on a page.
 const PAGE: u32 = 100;
@@ -117,13 +117,13 @@ impl From<Level> for LogLevel {
     path = "/-/api/v1/apps/{app}/logs",
     tag = "logs",
     params(("app" = String, Path, description = "The name of the app"), ListParams),
-    responses((status = 200, body = rest::Logs), rest::Refusals),
+    responses((status = 200, body = api_types::Logs), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     StrictQuery(params): StrictQuery<ListParams>,
-) -> Result<Json<rest::Logs>, ApiError> {
+) -> Result<Json<api_types::Logs>, ApiError> {
     let ListParams { script, level, execution, since, limit, cursor } = params;
     let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
     let is_first = cursor.is_none();
@@ -131,7 +131,7 @@ pub(super) async fn list(
     if let Some(script) = filter.script.as_deref().filter(|_| is_first && found.items.is_empty()) {
         lookup::require_live_script(&api, &app.name, script)?;
     }
-    Ok(Json(rest::Logs {
+    Ok(Json(api_types::Logs {
         next_cursor: found.next.map(|next| next.to_string()),
         lines: found.items.into_iter().map(to_api).collect(),
     }))
@@ -151,13 +151,13 @@ impl<S: Sync> FromRequestParts<S> for LastEventId {
 }
 
 /// The lines of an app as they come in, as server-sent events (<https://html.spec.whatwg.org/#server-sent-events>): `line`, and
-/// `gap` where some are missing. An event's id is a place to go on from (`Last-Event-ID`) without missing anything.
+/// `dropped` where some are missing. An event's id is a place to go on from (`Last-Event-ID`) without missing anything.
 #[utoipa::path(
     get,
     path = "/-/api/v1/apps/{app}/logs/stream",
     tag = "logs",
     params(("app" = String, Path, description = "The name of the app"), FollowParams, ("last-event-id" = Option<u64>, Header, description = "The id of the last event that the client received")),
-    responses((status = 200, description = "Events `line` with a LogLine, and `gap` with a Gap", body = String, content_type = "text/event-stream"), rest::Refusals),
+    responses((status = 200, description = "Events `line` with a LogLine, and `dropped` with a DroppedRecords", body = String, content_type = "text/event-stream"), api_types::ErrorResponses),
 )]
 pub(super) async fn follow(
     State(api): State<Api>,
@@ -234,13 +234,13 @@ fn events(
 }
 
 fn event(tail_event: TailEvent) -> Option<Event> {
-    let gap = |reason: &str| rest::Gap {
+    let dropped = |reason: &str| api_types::DroppedRecords {
         reason: reason.to_owned(),
         node: None,
         since: None,
         until: None,
         executions: 0,
-        lines: 0,
+        log_lines: 0,
     };
     let event = match tail_event {
         TailEvent::Line(line) => {
@@ -248,28 +248,28 @@ fn event(tail_event: TailEvent) -> Option<Event> {
             event.json_data(to_api(line.record))
         }
         TailEvent::Dropped(lost) => {
-            let event = Event::default().event("gap").id(lost.number.to_string());
+            let event = Event::default().event("dropped").id(lost.number.to_string());
             let loss = lost.record;
-            event.json_data(rest::Gap {
+            event.json_data(api_types::DroppedRecords {
                 node: Some(loss.node),
                 since: Some(loss.since),
                 until: Some(loss.until),
                 executions: loss.executions,
-                lines: loss.lines,
-                ..gap("lost")
+                log_lines: loss.lines,
+                ..dropped("lost")
             })
         }
-        TailEvent::DatabaseDown => Event::default().event("gap").json_data(gap("away")),
-        TailEvent::DatabaseUp => Event::default().event("gap").json_data(gap("back")),
+        TailEvent::DatabaseDown => Event::default().event("dropped").json_data(dropped("away")),
+        TailEvent::DatabaseUp => Event::default().event("dropped").json_data(dropped("back")),
         TailEvent::DatabaseRestored(last) => {
-            Event::default().event("gap").id(last.to_string()).json_data(gap("set back"))
+            Event::default().event("dropped").id(last.to_string()).json_data(dropped("set back"))
         }
     };
     event.inspect_err(|error| tracing::error!(%error, "cannot serialize a log line")).ok()
 }
 
-pub(super) fn to_api(record: LineRecord) -> rest::LogLine {
-    rest::LogLine {
+pub(super) fn to_api(record: LineRecord) -> api_types::LogLine {
+    api_types::LogLine {
         at: record.at,
         level: record.level.as_str().to_owned(),
         script: record.script,

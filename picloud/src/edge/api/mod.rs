@@ -1,4 +1,4 @@
-//! The REST API under `/-/api/v1`, one module per resource. Its types are in [`crate::rest`].
+//! The REST API under `/-/api/v1`, one module per resource. Its types are in [`crate::api_types`].
 //!
 //! Every request needs a valid token. [`extract`] validates the request and authorizes the caller before the handler runs, and a handler makes
 //! its change in one transaction, so that a rejected request changes nothing. Handlers call `platform` and return JSON or an

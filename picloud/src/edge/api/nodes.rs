@@ -5,26 +5,26 @@ use axum::extract::State;
 
 use super::extract::{AdminCaller, NoQuery};
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// Lists the nodes by name. With the embedded database there is only this one.
 #[utoipa::path(
     get,
     path = "/-/api/v1/nodes",
     tag = "nodes",
-    responses((status = 200, body = rest::Nodes), rest::Refusals),
+    responses((status = 200, body = api_types::Nodes), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     _: AdminCaller,
     _: NoQuery,
-) -> Result<Json<rest::Nodes>, ApiError> {
-    Ok(Json(rest::Nodes { nodes: api.nodes.list().await?.into_iter().map(to_api).collect() }))
+) -> Result<Json<api_types::Nodes>, ApiError> {
+    Ok(Json(api_types::Nodes { nodes: api.nodes.list().await?.into_iter().map(to_api).collect() }))
 }
 
-fn to_api(node: platform::nodes::Node) -> rest::Node {
-    rest::Node {
+fn to_api(node: platform::nodes::Node) -> api_types::Node {
+    api_types::Node {
         id: node.id,
         name: node.name,
         role: node.role,
@@ -32,11 +32,13 @@ fn to_api(node: platform::nodes::Node) -> rest::Node {
         address: node.address,
         started_at: node.started_at,
         seen_at: node.seen_at,
-        trouble: node.trouble,
-        apps_current: node.current,
-        apps_behind: node.behind,
+        not_ready_reason: node.trouble,
+        apps_up_to_date: node.current,
+        apps_stale: node.behind,
         serving_since: node.since,
         clock_skew_ms: node.clock_skew_ms,
-        disk: node.disk.map(|disk| rest::Disk { free_bytes: disk.free_bytes, size_bytes: disk.size_bytes }),
+        disk: node
+            .disk
+            .map(|disk| api_types::Disk { free_bytes: disk.free_bytes, size_bytes: disk.size_bytes }),
     }
 }

@@ -12,8 +12,8 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 use super::etag;
+use crate::api_types::{DroppedRecords, LogLine, Problem};
 use crate::edge::response;
-use crate::rest::{Gap, LogLine, Problem};
 
 /// The parts of the document that belong to no handler.
 #[derive(OpenApi)]
@@ -23,7 +23,7 @@ use crate::rest::{Gap, LogLine, Problem};
         description = "The API of the command line client. Errors are problem details (RFC 9457). Lists are paginated: \
                        `next_cursor` of a page is the `cursor` of the next. Responses to GET have an ETag.",
     ),
-    components(schemas(LogLine, Gap, Problem)),
+    components(schemas(LogLine, DroppedRecords, Problem)),
     modifiers(&Token),
     security(("token" = []))
 )]

@@ -8,9 +8,9 @@ use platform::apps::{App, BranchState};
 use super::extract::{DeployPreviews, FoundApp, JsonBody, NoQuery, Read, RequestedHost};
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
-use crate::words::addresses::Addresses;
+use crate::render::app_urls::AppUrls;
 
 /// Lists the live branches of an app, production first.
 #[utoipa::path(
@@ -18,17 +18,17 @@ use crate::words::addresses::Addresses;
     path = "/-/api/v1/apps/{app}/branches",
     tag = "branches",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::Branches), rest::Refusals),
+    responses((status = 200, body = api_types::Branches), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Read>,
     host: RequestedHost,
     _: NoQuery,
-) -> Result<Json<rest::Branches>, ApiError> {
+) -> Result<Json<api_types::Branches>, ApiError> {
     let urls = host.app_urls(&api, &app.name);
     let branches = api.apps.branches(&app).await?.into_iter();
-    Ok(Json(rest::Branches { branches: branches.map(|branch| to_api(&app, branch, &urls)).collect() }))
+    Ok(Json(api_types::Branches { branches: branches.map(|branch| to_api(&app, branch, &urls)).collect() }))
 }
 
 /// Enables or disables the schedules of a preview. They are disabled by default.
@@ -37,16 +37,16 @@ pub(super) async fn list(
     path = "/-/api/v1/apps/{app}/branches",
     tag = "branches",
     params(("app" = String, Path, description = "The name of the app")),
-    request_body = rest::BranchSettings,
-    responses((status = 200, body = rest::Branch), rest::Refusals),
+    request_body = api_types::BranchSettings,
+    responses((status = 200, body = api_types::Branch), api_types::ErrorResponses),
 )]
 pub(super) async fn set(
     State(api): State<Api>,
     FoundApp { app, caller, .. }: FoundApp<DeployPreviews>,
     host: RequestedHost,
     _: NoQuery,
-    JsonBody(rest::BranchSettings { branch, scheduled }): JsonBody<rest::BranchSettings>,
-) -> Result<Json<rest::Branch>, ApiError> {
+    JsonBody(api_types::BranchSettings { branch, scheduled }): JsonBody<api_types::BranchSettings>,
+) -> Result<Json<api_types::Branch>, ApiError> {
     if branch == app.production_branch {
         let message = "schedules of production cannot be disabled; pause one with `picloud pause`";
         return Err(ApiError::conflict(message));
@@ -64,9 +64,9 @@ pub(super) async fn set(
     Ok(Json(to_api(&app, found.ok_or_else(ApiError::no_branch)?, &urls)))
 }
 
-fn to_api(app: &App, branch: BranchState, urls: &Addresses) -> rest::Branch {
+fn to_api(app: &App, branch: BranchState, urls: &AppUrls) -> api_types::Branch {
     let BranchState { live, production, deployed_at, expires_at } = branch;
-    rest::Branch {
+    api_types::Branch {
         url: match production {
             true => urls.production(),
             false => urls.preview(&live.branch),

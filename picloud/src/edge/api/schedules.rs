@@ -21,8 +21,8 @@ use super::extract::{
 };
 use super::lookup;
 use super::state::Api;
+use crate::api_types;
 use crate::edge::api_error::ApiError;
-use crate::rest;
 
 /// The default number of runs on a page.
 const PAGE: u32 = 50;
@@ -36,18 +36,18 @@ const RUN_WAIT_MAX: Duration = Duration::from_secs(30);
     path = "/-/api/v1/apps/{app}/schedules",
     tag = "schedules",
     params(("app" = String, Path, description = "The name of the app"), BranchParam),
-    responses((status = 200, body = rest::Schedules), rest::Refusals),
+    responses((status = 200, body = api_types::Schedules), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     AppAccess { app, caller, .. }: AppAccess<Read>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
-) -> Result<Json<rest::Schedules>, ApiError> {
+) -> Result<Json<api_types::Schedules>, ApiError> {
     let live = lookup::live(&api, &caller.principal, &app, branch.as_deref())?;
     let all = api.scheduler.scheduled(&live).await?;
     let held = api.scheduler.schedule_hold().await?;
     let schedules = all.into_iter().map(|found| to_api(found, held.is_some())).collect();
-    Ok(Json(rest::Schedules { schedules, scheduled: live.branch.scheduled, held: held.map(hold) }))
+    Ok(Json(api_types::Schedules { schedules, scheduled: live.branch.scheduled, held: held.map(hold) }))
 }
 
 #[derive(Deserialize)]
@@ -78,18 +78,18 @@ pub(super) struct RunsParams {
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/runs",
     tag = "schedules",
     params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), RunsParams),
-    responses((status = 200, body = rest::Runs), rest::Refusals),
+    responses((status = 200, body = api_types::Runs), api_types::ErrorResponses),
 )]
 pub(super) async fn runs(
     State(api): State<Api>,
     AppAccess { app, caller, .. }: AppAccess<Read>,
     PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
     StrictQuery(params): StrictQuery<RunsParams>,
-) -> Result<Json<rest::Runs>, ApiError> {
+) -> Result<Json<api_types::Runs>, ApiError> {
     let RunsParams { limit, branch, up_to, cursor } = params;
     let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
     let found = api.scheduler.runs(&live, &schedule, up_to, page(limit, cursor, PAGE)).await?;
-    Ok(Json(rest::Runs {
+    Ok(Json(api_types::Runs {
         next_cursor: found.next.map(|next| next.to_string()),
         runs: found.items.into_iter().map(run).collect(),
     }))
@@ -101,7 +101,7 @@ pub(super) async fn runs(
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/run",
     tag = "schedules",
     params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), BranchParam),
-    responses((status = 200, body = rest::Started), (status = 202, body = rest::Started), rest::Refusals),
+    responses((status = 200, body = api_types::Started), (status = 202, body = api_types::Started), api_types::ErrorResponses),
 )]
 pub(super) async fn run_now(
     State(api): State<Api>,
@@ -109,12 +109,12 @@ pub(super) async fn run_now(
     PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
-) -> Result<(StatusCode, Json<rest::Started>), ApiError> {
+) -> Result<(StatusCode, Json<api_types::Started>), ApiError> {
     let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
     let run_now = api.scheduler.run_now(live, schedule, &caller.actor);
     match tokio::time::timeout(RUN_WAIT_MAX, run_now).await {
-        Ok(ran) => Ok((StatusCode::OK, Json(rest::Started { run: ran?.map(run) }))),
-        Err(_) => Ok((StatusCode::ACCEPTED, Json(rest::Started { run: None }))),
+        Ok(ran) => Ok((StatusCode::OK, Json(api_types::Started { run: ran?.map(run) }))),
+        Err(_) => Ok((StatusCode::ACCEPTED, Json(api_types::Started { run: None }))),
     }
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn run_now(
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/pause",
     tag = "schedules",
     params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), BranchParam),
-    responses((status = 200, body = rest::Schedule), rest::Refusals),
+    responses((status = 200, body = api_types::Schedule), api_types::ErrorResponses),
 )]
 pub(super) async fn pause(
     State(api): State<Api>,
@@ -132,7 +132,7 @@ pub(super) async fn pause(
     PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
-) -> Result<Json<rest::Schedule>, ApiError> {
+) -> Result<Json<api_types::Schedule>, ApiError> {
     let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
     api.scheduler.pause(&live, &schedule, &caller.actor).await?;
     one(&api, &live, &schedule).await
@@ -144,7 +144,7 @@ pub(super) async fn pause(
     path = "/-/api/v1/apps/{app}/schedules/{schedule}/resume",
     tag = "schedules",
     params(("app" = String, Path, description = "The name of the app"), ("schedule" = String, Path, description = "The name of the schedule"), BranchParam),
-    responses((status = 200, body = rest::Schedule), rest::Refusals),
+    responses((status = 200, body = api_types::Schedule), api_types::ErrorResponses),
 )]
 pub(super) async fn resume(
     State(api): State<Api>,
@@ -152,7 +152,7 @@ pub(super) async fn resume(
     PathParams(SchedulePath { schedule }): PathParams<SchedulePath>,
     StrictQuery(BranchParam { branch }): StrictQuery<BranchParam>,
     _: NoBody,
-) -> Result<Json<rest::Schedule>, ApiError> {
+) -> Result<Json<api_types::Schedule>, ApiError> {
     let (live, schedule) = find(&api, &caller.principal, &app, branch.as_deref(), &schedule)?;
     api.scheduler.resume(&live, &schedule, &caller.actor).await?;
     one(&api, &live, &schedule).await
@@ -163,22 +163,22 @@ pub(super) async fn resume(
     post,
     path = "/-/api/v1/schedules/resume",
     tag = "schedules",
-    responses((status = 200, body = rest::ResumedAll), rest::Refusals),
+    responses((status = 200, body = api_types::ResumedAll), api_types::ErrorResponses),
 )]
 pub(super) async fn resume_all(
     State(api): State<Api>,
     AdminCaller(caller): AdminCaller,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::ResumedAll>, ApiError> {
+) -> Result<Json<api_types::ResumedAll>, ApiError> {
     let held = api.scheduler.schedule_hold().await?;
     Ok(Json(match api.scheduler.resume_all(&caller.actor).await? {
-        Some(resumed) => rest::ResumedAll { held: held.map(hold), resumed },
-        None => rest::ResumedAll { held: None, resumed: 0 },
+        Some(resumed) => api_types::ResumedAll { held: held.map(hold), resumed },
+        None => api_types::ResumedAll { held: None, resumed: 0 },
     }))
 }
 
-async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Result<Json<rest::Schedule>, ApiError> {
+async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Result<Json<api_types::Schedule>, ApiError> {
     let all = api.scheduler.scheduled(live).await?;
     let held = api.scheduler.schedule_hold().await?;
     let found = all.into_iter().find(|found| found.schedule.name == schedule.name);
@@ -186,8 +186,8 @@ async fn one(api: &Api, live: &Live, schedule: &Schedule) -> Result<Json<rest::S
 }
 
 /// Converts a hold to its API type.
-pub(super) fn hold(ScheduleHold { since, cause }: ScheduleHold) -> rest::Held {
-    rest::Held { since, by: cause }
+pub(super) fn hold(ScheduleHold { since, cause }: ScheduleHold) -> api_types::Held {
+    api_types::Held { since, by: cause }
 }
 
 fn find(
@@ -204,31 +204,31 @@ fn find(
     Ok((live, found))
 }
 
-fn to_api(scheduled: ScheduleStatus, held: bool) -> rest::Schedule {
+fn to_api(scheduled: ScheduleStatus, held: bool) -> api_types::Schedule {
     let ScheduleStatus { schedule, paused, next, last } = scheduled;
     let next = if held { Vec::new() } else { next };
-    rest::Schedule {
+    api_types::Schedule {
         name: schedule.name.as_str().to_owned(),
         cron: schedule.cron.as_str().to_owned(),
         timezone: schedule.cron.zone_name().to_owned(),
         script: schedule.script.as_str().to_owned(),
-        paused: paused.map(|paused| rest::Paused { at: paused.at, by: paused.by }),
+        paused: paused.map(|paused| api_types::Paused { at: paused.at, by: paused.by }),
         next,
         last_run: last.map(run),
     }
 }
 
-fn run(run: ScheduleRun) -> rest::Run {
-    rest::Run {
+fn run(run: ScheduleRun) -> api_types::Run {
+    api_types::Run {
         late_ms: run.lateness().num_milliseconds(),
-        due: run.due.last,
-        first_due: (run.due.first < run.due.last).then_some(run.due.first),
+        due_at: run.due.last,
+        first_due_at: (run.due.first < run.due.last).then_some(run.due.first),
         due_times: run.due.count,
         manual: run.manual,
         deploy: run.deploy.get(),
         commit: run.commit.map(|commit| commit.to_string()),
         execution: run.execution.map(|id| id.to_string()),
-        node: run.node.map(|node| rest::RunNode { id: node.id.to_string(), name: node.name }),
+        node: run.node.map(|node| api_types::RunNode { id: node.id.to_string(), name: node.name }),
         claimed_at: run.claimed_at,
         finished_at: run.finished_at,
         outcome: run.outcome.map_or("running", RunOutcome::as_str).to_owned(),

@@ -16,8 +16,8 @@ use super::extract::{
     AdminCaller, AppAccess, FoundApp, JsonBody, NoBody, NoQuery, PathParams, Secrets, StrictQuery,
 };
 use super::state::Api;
+use crate::api_types::{self, SecretEnvironment};
 use crate::edge::api_error::ApiError;
-use crate::rest::{self, SecretEnvironment};
 
 /// The length from which a value of only letters or digits is unlikely to occur in other text.
 const WORD_BYTES_MAX: usize = 16;
@@ -31,19 +31,19 @@ const SEARCHED_BYTES_MAX: usize = 64 * 1024 * 1024;
     path = "/-/api/v1/apps/{app}/secrets",
     tag = "secrets",
     params(("app" = String, Path, description = "The name of the app")),
-    responses((status = 200, body = rest::Secrets), rest::Refusals),
+    responses((status = 200, body = api_types::Secrets), api_types::ErrorResponses),
 )]
 pub(super) async fn list(
     State(api): State<Api>,
     FoundApp { app, .. }: FoundApp<Secrets>,
     _: NoQuery,
-) -> Result<Json<rest::Secrets>, ApiError> {
+) -> Result<Json<api_types::Secrets>, ApiError> {
     let secrets = api.vault.list(app.id).await?.into_iter();
     let secret = |ListedSecret { secret, lost }| {
         let SealedSecret { name, environment, set_at, set_by, key, .. } = secret;
-        rest::Secret { name, environment: environment.into(), set_at, set_by, key, lost }
+        api_types::Secret { name, environment: environment.into(), set_at, set_by, key, lost }
     };
-    Ok(Json(rest::Secrets { secrets: secrets.map(secret).collect() }))
+    Ok(Json(api_types::Secrets { secrets: secrets.map(secret).collect() }))
 }
 
 #[derive(Deserialize)]
@@ -72,16 +72,16 @@ pub(super) struct EnvironmentParam {
         ("name" = String, Path, description = "The name of the secret"),
         EnvironmentParam,
     ),
-    request_body = rest::NewSecret,
-    responses((status = 200, body = rest::ChangedSecret), rest::Refusals),
+    request_body = api_types::NewSecret,
+    responses((status = 200, body = api_types::ChangedSecret), api_types::ErrorResponses),
 )]
 pub(super) async fn set(
     State(api): State<Api>,
     AppAccess { app, caller, .. }: AppAccess<Secrets>,
     PathParams(SecretPath { name }): PathParams<SecretPath>,
     StrictQuery(EnvironmentParam { environment }): StrictQuery<EnvironmentParam>,
-    JsonBody(rest::NewSecret { value }): JsonBody<rest::NewSecret>,
-) -> Result<Json<rest::ChangedSecret>, ApiError> {
+    JsonBody(api_types::NewSecret { value }): JsonBody<api_types::NewSecret>,
+) -> Result<Json<api_types::ChangedSecret>, ApiError> {
     let name = SettingName::new(&name)?;
     // Spawned: a disconnect of the client does not leave the change stored but not live.
     let (deployer, of) = (api.deployer.clone(), name.clone());
@@ -95,7 +95,7 @@ pub(super) async fn set(
     let by = Pusher { caller: caller.principal, actor: caller.actor, creates: true, message: None };
     let task =
         tokio::spawn(async move { deployer.set_secret(&app, (environment.into(), &of), &value, &by).await });
-    Ok(Json(rest::ChangedSecret { warnings, ..to_api(&name, environment, task.await??) }))
+    Ok(Json(api_types::ChangedSecret { warnings, ..to_api(&name, environment, task.await??) }))
 }
 
 /// Warnings about a value that makes a bad secret, since values are redacted in logs and rejected in pushes. Only callers who can read the code
@@ -150,7 +150,7 @@ fn value_warnings(api: &Api, caller: &Caller, app: &AppName, value: &str) -> Vec
         ("name" = String, Path, description = "The name of the secret"),
         EnvironmentParam,
     ),
-    responses((status = 200, body = rest::ChangedSecret), rest::Refusals),
+    responses((status = 200, body = api_types::ChangedSecret), api_types::ErrorResponses),
 )]
 pub(super) async fn unset(
     State(api): State<Api>,
@@ -158,7 +158,7 @@ pub(super) async fn unset(
     PathParams(SecretPath { name }): PathParams<SecretPath>,
     StrictQuery(EnvironmentParam { environment }): StrictQuery<EnvironmentParam>,
     _: NoBody,
-) -> Result<Json<rest::ChangedSecret>, ApiError> {
+) -> Result<Json<api_types::ChangedSecret>, ApiError> {
     let name = SettingName::new(&name)?;
     let (deployer, of) = (api.deployer.clone(), name.clone());
     let task =
@@ -177,15 +177,15 @@ pub(super) async fn unset(
     post,
     path = "/-/api/v1/secrets/rotate",
     tag = "secrets",
-    responses((status = 200, body = rest::Rotated), rest::Refusals),
+    responses((status = 200, body = api_types::Rotated), api_types::ErrorResponses),
 )]
 pub(super) async fn rotate(
     State(api): State<Api>,
     AdminCaller(caller): AdminCaller,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::Rotated>, ApiError> {
-    Ok(Json(rest::Rotated { rotated: api.vault.rotate(&caller.actor).await? }))
+) -> Result<Json<api_types::Rotated>, ApiError> {
+    Ok(Json(api_types::Rotated { rotated: api.vault.rotate(&caller.actor).await? }))
 }
 
 /// Adds a new first key to the key file in the data folder of this node, to replace a lost key. Rejected where the operator manages the key
@@ -194,18 +194,18 @@ pub(super) async fn rotate(
     post,
     path = "/-/api/v1/secrets/new-key",
     tag = "secrets",
-    responses((status = 200, body = rest::NewKey), rest::Refusals),
+    responses((status = 200, body = api_types::NewKey), api_types::ErrorResponses),
 )]
 pub(super) async fn begin_new_key(
     State(api): State<Api>,
     AdminCaller(caller): AdminCaller,
     _: NoQuery,
     _: NoBody,
-) -> Result<Json<rest::NewKey>, ApiError> {
+) -> Result<Json<api_types::NewKey>, ApiError> {
     let vault = api.vault.clone();
     // Spawned: a disconnect of the client does not leave an audit event without its key.
     let new = tokio::spawn(async move { vault.begin_new_key(&caller.actor).await }).await??;
-    Ok(Json(rest::NewKey {
+    Ok(Json(api_types::NewKey {
         key: new.id,
         node: api.nodes.this().identity.name.clone(),
         file: new.file.display().to_string(),
@@ -230,10 +230,10 @@ impl From<SecretEnvironment> for Environment {
     }
 }
 
-fn to_api(name: &SettingName, environment: SecretEnvironment, changed: Changed) -> rest::ChangedSecret {
+fn to_api(name: &SettingName, environment: SecretEnvironment, changed: Changed) -> api_types::ChangedSecret {
     let deploys = changed.deploys.into_iter();
-    let deploys = deploys.map(|(branch, deploy)| rest::SecretDeploy { branch, deploy: deploy.get() });
-    rest::ChangedSecret {
+    let deploys = deploys.map(|(branch, deploy)| api_types::SecretDeploy { branch, deploy: deploy.get() });
+    api_types::ChangedSecret {
         name: name.as_str().to_owned(),
         environment,
         changed: changed.changed,

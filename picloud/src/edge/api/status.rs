@@ -9,23 +9,23 @@ use platform::tokens::NodeRight;
 use super::extract::NoQuery;
 use super::schedules;
 use super::state::Api;
+use crate::api_types::{self, ProblemKind, StatusProblem};
 use crate::edge::api_error::ApiError;
 use crate::edge::authenticator::Caller;
-use crate::rest::{self, ProblemKind, StatusProblem};
-use crate::words;
+use crate::render;
 
 /// Shows whether nodes and apps are healthy, and the problems that an operator should look at: failures, backups, clocks and disks.
 #[utoipa::path(
     get,
     path = "/-/api/v1/status",
     tag = "nodes",
-    responses((status = 200, body = rest::Status), rest::Refusals),
+    responses((status = 200, body = api_types::Status), api_types::ErrorResponses),
 )]
 pub(super) async fn show(
     State(api): State<Api>,
     caller: Caller,
     _: NoQuery,
-) -> Result<Json<rest::Status>, ApiError> {
+) -> Result<Json<api_types::Status>, ApiError> {
     if !caller.principal.can_on_node(NodeRight::Status) {
         return Err(ApiError::missing_scope(NodeRight::Status.scope()));
     }
@@ -34,8 +34,8 @@ pub(super) async fn show(
         Problem::SchedulesHeld(hold) => Some(schedules::hold(hold.clone())),
         _ => None,
     });
-    Ok(Json(rest::Status {
-        well: problems.is_empty(),
+    Ok(Json(api_types::Status {
+        healthy: problems.is_empty(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         zone_data: zone_data().to_string(),
         node: api.watched.node().to_owned(),
@@ -56,11 +56,11 @@ fn to_api(problem: &Problem) -> StatusProblem {
     StatusProblem {
         kind: kind(problem),
         severity: match problem.severity() {
-            Severity::Error => rest::Severity::Error,
-            Severity::Warning => rest::Severity::Warning,
+            Severity::Error => api_types::Severity::Error,
+            Severity::Warning => api_types::Severity::Warning,
         },
-        message: words::status::message(problem),
-        hint: words::status::hint(problem),
+        message: render::status::message(problem),
+        hint: render::status::hint(problem),
     }
 }
 

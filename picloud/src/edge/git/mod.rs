@@ -17,8 +17,8 @@ use platform::tokens::Right;
 
 use super::authenticator::Caller;
 use super::client_ip;
-use crate::words::addresses::Addresses;
-use crate::words::push::PushWords;
+use crate::render::app_urls::AppUrls;
+use crate::render::push::PushReporter;
 use wire::{git_response, protocol};
 
 pub(super) use error::GitError;
@@ -32,7 +32,7 @@ pub(super) async fn handle(
     git: &GitService,
     app: AppName,
     rest: &str,
-    urls: Addresses,
+    urls: AppUrls,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
     if rest.starts_with("/info/lfs/") {
@@ -54,7 +54,7 @@ pub(super) async fn handle(
     let (caller, service, endpoint) = match (authorized.await, endpoint) {
         (Ok(authorized), _) => authorized,
         (Err(error), Some((Service::Receive, Endpoint::Rpc))) => {
-            let reporter = PushWords::new(app, String::new(), urls, true);
+            let reporter = PushReporter::new(app, String::new(), urls, true);
             return receive::reject_unread(git, reporter, request, error).await;
         }
         (Err(error), _) => return Err(error),

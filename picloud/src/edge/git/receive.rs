@@ -24,10 +24,10 @@ use super::spool::{SpoolError, SpoolFailure, SpoolLimits, Spooled, discard, spoo
 use super::state::{GitService, PushLimits};
 use super::wire::{RESPONSE_BUFFER, decode_body, git_response};
 use crate::edge::authenticator::Caller;
-use crate::numbers::Numbers;
+use crate::metrics::EdgeMetrics;
+use crate::render::app_urls::AppUrls;
+use crate::render::push::PushReporter;
 use crate::traces::TARGET;
-use crate::words::addresses::Addresses;
-use crate::words::push::PushWords;
 
 /// How often to send a keepalive while there is no progress.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
@@ -53,13 +53,13 @@ struct ReceivedPush {
     request: PushRequest,
     body: Spooled,
     pusher: Pusher,
-    urls: Addresses,
+    urls: AppUrls,
     started: Instant,
     /// Held until the push ends: queued and running pushes take spool space as well.
     slot: EvictablePermit,
     /// Held until the push runs.
     memory: Reservation,
-    numbers: Arc<Numbers>,
+    numbers: Arc<EdgeMetrics>,
 }
 
 /// Receives a push and runs it.
@@ -67,12 +67,12 @@ pub(super) async fn receive(
     git: &GitService,
     holder: Holder,
     caller: Caller,
-    urls: Addresses,
+    urls: AppUrls,
     request: Request<Body>,
 ) -> Result<Response<Body>, GitError> {
     let started = Instant::now();
     let app = holder.app.clone();
-    let reporter = PushWords::new(app.clone(), caller.actor.name.clone(), urls.clone(), false);
+    let reporter = PushReporter::new(app.clone(), caller.actor.name.clone(), urls.clone(), false);
     let (slot, memory) = match admit(git, &holder).await {
         Ok(admitted) => admitted,
         Err(error) => return reject_unread(git, reporter, request, error).await,
@@ -147,7 +147,7 @@ fn spool_limits(git: &GitService) -> SpoolLimits<'_> {
 /// `error` where this is no push, or too many are being rejected.
 pub(super) async fn reject_unread(
     git: &GitService,
-    reporter: PushWords,
+    reporter: PushReporter,
     request: Request<Body>,
     error: GitError,
 ) -> Result<Response<Body>, GitError> {
@@ -196,14 +196,14 @@ fn storage_failed(app: &AppName, source: &io::Error) -> Rejection {
 /// The whole response to a push that is rejected without running it.
 fn reject(
     git: &GitService,
-    reporter: &PushWords,
+    reporter: &PushReporter,
     request: &PushRequest,
     rejection: &Rejection,
     started: Instant,
 ) -> Response<Body> {
     let reports = RefReport::reject_all(&request.commands, rejection);
-    git.config.numbers.pushed(&reports, started.elapsed());
-    let ending = reporter.ending(&reports, started.elapsed());
+    git.config.numbers.observe_push(&reports, started.elapsed());
+    let ending = reporter.finish(&reports, started.elapsed());
     let unpacked = match rejection {
         Rejection::Unpack { .. } => Err(rejection.clone()),
         _ => Ok(()),
@@ -222,7 +222,7 @@ async fn run_push(
 ) {
     let capabilities = push.request.capabilities.clone();
     let commands = push.request.commands.clone();
-    let mut reporter = PushWords::new(
+    let mut reporter = PushReporter::new(
         push.holder.app.clone(),
         push.pusher.actor.name.clone(),
         push.urls.clone(),
@@ -245,11 +245,11 @@ async fn run_push(
         let rejection = Rejection::OutcomeUnknown;
         PushReport { unpacked: Ok(()), reports: RefReport::reject_all(&commands, &rejection) }
     });
-    numbers.pushed(&reports, started.elapsed());
+    numbers.observe_push(&reports, started.elapsed());
     let is_rejected = |verdict: &RefReport| matches!(verdict.outcome, Outcome::Rejected(_));
     span.record("rejected", reports.iter().any(is_rejected));
     drop(span);
-    let ending = reporter.ending(&reports, started.elapsed());
+    let ending = reporter.finish(&reports, started.elapsed());
     let status = report_status(&capabilities, &ending.text, &unpacked, &ending.results);
     let _ = output.write_all(&status).await;
 }
@@ -258,7 +258,7 @@ async fn run_push(
 async fn send_events(
     mut events: UnboundedReceiver<Event>,
     capabilities: &Capabilities,
-    reporter: &mut PushWords,
+    reporter: &mut PushReporter,
     output: &mut WriteHalf<DuplexStream>,
 ) {
     loop {

@@ -11,7 +11,7 @@ use platform::repository::AppId;
 
 use crate::edge::authenticator::Authenticator;
 use crate::edge::min_rate::MinRate;
-use crate::numbers::Numbers;
+use crate::metrics::EdgeMetrics;
 use platform::executor::app_semaphores::AppSemaphores;
 use platform::executor::evictable_slots::{EvictableSlots, SlotLimits};
 use platform::executor::fair_semaphore::FairSemaphore;
@@ -69,7 +69,7 @@ pub(crate) struct PushConfig {
     pub(crate) spool_dir: PathBuf,
     /// Whether the first push to a name creates the app.
     pub(crate) create_apps: bool,
-    pub(crate) numbers: Arc<Numbers>,
+    pub(crate) numbers: Arc<EdgeMetrics>,
     /// The threads that run pushes.
     pub(crate) threads: Arc<BackgroundRuntime>,
     /// The threads that run fetches.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use super::state::{ConnectionPermit, CountGuard, ListenerState};
 use super::{http1, http2};
 use crate::edge::Edge;
-use crate::numbers::Closed;
+use crate::metrics::CloseReason;
 
 /// The connection preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -98,7 +98,7 @@ async fn wait_for_bytes(state: &ListenerState, stream: &TcpStream, is_new: bool)
         }
         let _idle = CountGuard::new(&state.idle);
         state.evict_idle.notified().await;
-        state.numbers.closed(Closed::Idle, 1);
+        state.numbers.observe_closed(CloseReason::Idle, 1);
     };
     tokio::select! {
         // A request that has arrived takes precedence.

@@ -10,7 +10,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use super::active::ActiveConnections;
 use crate::edge::min_rate::MinRate;
 use crate::edge::shutdown::Shutdown;
-use crate::numbers::{Closed, Numbers};
+use crate::metrics::{CloseReason, EdgeMetrics};
 
 /// The maximum size of a request head; beyond it, and beyond hyper's own limit of 100 header fields, the response is 431. nginx and Apache
 /// accept 32 KiB and 8 KiB per line.
@@ -71,7 +71,7 @@ impl Default for ConnectionLimits {
 pub(super) struct ListenerState {
     pub(super) limits: ConnectionLimits,
     pub(super) shutdown: Arc<Shutdown>,
-    pub(super) numbers: Arc<Numbers>,
+    pub(super) numbers: Arc<EdgeMetrics>,
     /// When a full server was last logged.
     full_logged_at: Mutex<Option<Instant>>,
     pub(super) permits: Arc<Semaphore>,
@@ -89,7 +89,7 @@ pub(super) struct ListenerState {
 pub(super) type ConnectionPermit = OwnedSemaphorePermit;
 
 impl ListenerState {
-    pub(super) fn new(limits: ConnectionLimits, shutdown: Arc<Shutdown>, numbers: Arc<Numbers>) -> Self {
+    pub(super) fn new(limits: ConnectionLimits, shutdown: Arc<Shutdown>, numbers: Arc<EdgeMetrics>) -> Self {
         Self {
             limits,
             shutdown,
@@ -113,7 +113,7 @@ impl ListenerState {
             if self.idle.load(Ordering::Relaxed) > 0 {
                 self.evict_idle.notify_one();
             } else {
-                self.numbers.closed(Closed::Slow, self.active.evict_slow());
+                self.numbers.observe_closed(CloseReason::Slow, self.active.evict_slow());
             }
             self.log_full();
             let released = Arc::clone(&self.permits).acquire_owned();

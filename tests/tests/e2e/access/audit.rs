@@ -30,10 +30,10 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
     cli(&server, &["tokens", "revoke", "ci"]).succeeded();
 
     let all = api(&server, TOKEN, "GET", "audit?limit=1000", None).json();
-    let mut acts = all["acts"].as_array().expect("acts").clone();
+    let mut acts = all["events"].as_array().expect("acts").clone();
     acts.reverse();
     let rows: Vec<[&Value; 4]> =
-        acts.iter().map(|act| ["action", "who", "app", "subject"].map(|key| &act[key])).collect();
+        acts.iter().map(|act| ["action", "actor", "app", "subject"].map(|key| &act[key])).collect();
     let expected = [
         ["token.create", "admin", "", "ci"],
         ["app.create", "ci", "hello", "hello"],
@@ -60,7 +60,7 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
     let mut cursor = String::new();
     loop {
         let page = api(&server, TOKEN, "GET", &format!("audit?limit=4{cursor}"), None).json();
-        paged.extend(page["acts"].as_array().expect("acts").clone());
+        paged.extend(page["events"].as_array().expect("acts").clone());
         match page["next_cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
             None => break,

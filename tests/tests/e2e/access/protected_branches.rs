@@ -24,7 +24,7 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     cli_as(&server, &ci, &["apps", "protect", "--app", "hello"]).refused().says("it needs the scope admin");
     cli(&server, &["apps", "protect", "--app", "hello"]).succeeded().says("only goes forward now");
     cli(&server, &["apps"]).succeeded().says("main (protected)");
-    let held = "(the branch is protected and would not only go forward; merge what is live first, or push with a token \
+    let held = "(the branch is protected and the push is not a fast-forward; merge the live commit first, or push with a token \
                 that has the scope hello:force)";
     repository.push(&url_of_ci, &["-f", &format!("{first}:main")]).refused().says(held);
     assert_eq!(server.get("/hello/greet/Ann").body, "4");

@@ -40,7 +40,8 @@ fn shop() -> Repository {
 }
 
 fn domain(release: Release) -> (Server, Caddy) {
-    let server = Server::start_with(Database::sqlite(), &["--domain", DOMAIN, "--domain-proof", "off"]);
+    let server =
+        Server::start_with(Database::sqlite(), &["--domain", DOMAIN, "--domain-verification", "off"]);
     let caddy = Caddy::start(release, "Caddyfile", &[("PICLOUD_NODE", &server.address)]);
     caddy.ready();
     (server, caddy)
@@ -82,7 +83,7 @@ fn client_commands_explain_tls_errors(release: Release) {
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     let here = format!("https://localhost:{}", caddy.https);
-    assert_eq!(says(&here, true, None), "There are no apps yet; the first push to a name makes one.\n");
+    assert_eq!(says(&here, true, None), "no apps; the first push to a name creates an app\n");
     let by_address = format!("https://127.0.0.1:{}", caddy.https);
     let without_tls = format!("http://localhost:{}", caddy.https);
     for (url, trusts, clock, expected) in [
@@ -91,8 +92,8 @@ fn client_commands_explain_tls_errors(release: Release) {
             false,
             None,
             format!(
-                "error: the certificate of {here} is from an authority that this machine does not trust\n\
-                 hint: install the authority's certificate on this machine, or name its file with SSL_CERT_FILE\n"
+                "error: the certificate of {here} is signed by an unknown authority\n\
+                 hint: install the certificate of the authority on this machine, or set SSL_CERT_FILE to its file\n"
             ),
         ),
         (
@@ -100,7 +101,7 @@ fn client_commands_explain_tls_errors(release: Release) {
             true,
             Some("+20000d"),
             format!(
-                "error: the certificate of {here} has expired, by the clock of this machine\nhint: renew it on the server\n"
+                "error: the certificate of {here} has expired, according to the clock of this machine\nhint: renew the certificate on the server\n"
             ),
         ),
         (
@@ -108,8 +109,8 @@ fn client_commands_explain_tls_errors(release: Release) {
             true,
             Some("-5000d"),
             format!(
-                "error: the certificate of {here} is not valid yet, by the clock of this machine\n\
-                 hint: is the clock of this machine right?\n"
+                "error: the certificate of {here} is not valid yet, according to the clock of this machine\n\
+                 hint: check the clock of this machine\n"
             ),
         ),
         (
@@ -117,15 +118,15 @@ fn client_commands_explain_tls_errors(release: Release) {
             true,
             None,
             format!(
-                "error: {by_address} has no certificate for that name\n\
-                 hint: name the server as its operator does: its domain\n"
+                "error: {by_address} has no certificate for this host name\n\
+                 hint: use the domain of the server\n"
             ),
         ),
         (
             &without_tls,
             true,
             None,
-            format!("error: {without_tls} does not speak HTTP; TLS, perhaps\nhint: write {here}\n"),
+            format!("error: {without_tls} does not support plain HTTP\nhint: use {here}\n"),
         ),
     ] {
         assert_eq!(says(url, trusts, clock), expected);
@@ -133,8 +134,8 @@ fn client_commands_explain_tls_errors(release: Release) {
     // Caddy redirects HTTP to HTTPS.
     let output = says(&format!("http://localhost:{}", caddy.http), true, None);
     assert!(
-        output.contains(" sends its clients on to https://localhost")
-            && output.contains("\nhint: name that one: "),
+        output.contains(" redirects to https://localhost")
+            && output.contains("\nhint: set --url or the remote to "),
         "{output}"
     );
 }

@@ -19,7 +19,7 @@ script = "hello.rhai"
 fn stopping_one_node_under_load_fails_no_request(release: Release) {
     let database = Database::postgres();
     let flags = |name: &'static str| {
-        ["--domain", DOMAIN, "--node-name", name, "--unready-time", "5s", "--domain-proof", "off"]
+        ["--domain", DOMAIN, "--node-name", name, "--shutdown-delay", "5s", "--domain-verification", "off"]
     };
     let first = Server::start_with(database.clone(), &flags("first"));
     let mut second = Server::start_with(database, &flags("second"));

@@ -19,7 +19,7 @@ fn atomic_push_with_one_invalid_ref_is_rejected() {
         .refused()
         .says("main -> main (another ref of this atomic push was rejected)")
         .says("v1 -> v1 (another ref of this atomic push was rejected)")
-        .says("only branches and tags are kept here");
+        .says("only branches and tags are supported");
     assert_eq!(repository.git(&["ls-remote", &url]), before);
     repository.push(&url, &["--atomic", "main", "v1"]).succeeded().says("LIVE as deploy 2").says("STORED v1");
 }
@@ -75,10 +75,7 @@ fn mirror_clone_can_be_pushed() {
     mirror.push(&url, &["--mirror"]).succeeded();
     assert_eq!(repository.git(&["ls-remote", &url, "refs/deploys/*"]).lines().count(), 3);
     mirror.git(&["update-ref", "refs/deploys/1", "main"]);
-    mirror
-        .push(&url, &["--mirror"])
-        .refused()
-        .says("refs/deploys/1 (refs/deploys/ is written by the server alone)");
+    mirror.push(&url, &["--mirror"]).refused().says("refs/deploys/1 (refs/deploys/ is read-only)");
     mirror.git(&["fetch", "-q"]);
     mirror.push(&url, &["--mirror"]).succeeded();
 }
@@ -166,12 +163,12 @@ fn refs_outside_known_namespaces_are_rejected() {
     repository.git(&["notes", "add", "-m", "a note", "HEAD"]);
     repository.git(&["tag", "-a", "-m", "release", "v1"]);
     for (refspec, why) in [
-        ("refs/notes/commits", "refs/notes/commits (only branches and tags are kept here)"),
-        ("HEAD:refs/for/main", "only branches and tags are kept here"),
-        ("HEAD:refs/pull/1/head", "only branches and tags are kept here"),
-        ("HEAD:refs/picloud/other", "only branches and tags are kept here"),
+        ("refs/notes/commits", "refs/notes/commits (only branches and tags are supported)"),
+        ("HEAD:refs/for/main", "only branches and tags are supported"),
+        ("HEAD:refs/pull/1/head", "only branches and tags are supported"),
+        ("HEAD:refs/picloud/other", "only branches and tags are supported"),
         ("HEAD:refs/one", "funny refname"),
-        ("v1:refs/heads/tagged", "v1 is an annotated tag, and a branch points to a commit: push v1^{}"),
+        ("v1:refs/heads/tagged", "v1 is an annotated tag, but a branch must point to a commit: push v1^{}"),
         ("HEAD^{tree}:refs/heads/tree", "a branch must point to a commit, not a tree"),
         ("main:refs/heads/main/below", "conflicts with ref refs/heads/main"),
     ] {

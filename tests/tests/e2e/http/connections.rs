@@ -34,7 +34,7 @@ fn raise_open_file_limit() {
 #[test]
 fn ten_thousand_idle_connections_use_little_memory() {
     raise_open_file_limit();
-    let server = echo(&["--connections", "10100"]);
+    let server = echo(&["--max-connections", "10100"]);
     let before = server.memory();
     let started = Instant::now();
     // Half of them have sent a request before, half have sent nothing.
@@ -64,7 +64,7 @@ fn ten_thousand_idle_connections_use_little_memory() {
 
 #[test]
 fn longest_idle_connection_is_evicted_at_the_limit() {
-    let server = echo(&["--connections", "8"]);
+    let server = echo(&["--max-connections", "8"]);
     let mut idle: Vec<Wire> = (0..8).map(|_| Wire::sent(&server, HELLO)).collect();
     idle.iter_mut().for_each(|wire| assert_eq!(wire.response().status, 200));
     for _ in 0..3 {
@@ -88,7 +88,7 @@ fn evicted_connections(server: &Server, reason: &str) -> u64 {
 
 #[test]
 fn new_connection_is_not_evicted_before_its_first_request() {
-    let server = echo(&["--connections", "4", "--body-time", "60s"]);
+    let server = echo(&["--max-connections", "4", "--body-timeout", "60s"]);
     let started =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
     let _busy: Vec<Wire> = (0..3).map(|_| Wire::sent(&server, started)).collect();
@@ -103,7 +103,7 @@ fn new_connection_is_not_evicted_before_its_first_request() {
 
 #[test]
 fn connections_with_a_request_in_progress_are_not_evicted() {
-    let server = echo(&["--connections", "4", "--body-time", "5s"]);
+    let server = echo(&["--max-connections", "4", "--body-timeout", "5s"]);
     let started =
         "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
     let mut busy: Vec<Wire> = (0..4).map(|_| Wire::sent(&server, started)).collect();
@@ -144,7 +144,14 @@ fn assert_serves_others(server: &Server) {
 
 #[test]
 fn slow_requests_from_one_address_block_no_others() {
-    let flags = ["--connections", &CONNECTIONS_MAX.to_string(), "--head-time", "60s", "--body-time", "60s"];
+    let flags = [
+        "--max-connections",
+        &CONNECTIONS_MAX.to_string(),
+        "--header-timeout",
+        "60s",
+        "--body-timeout",
+        "60s",
+    ];
     let server = echo(&flags);
     let body = "POST /app/ HTTP/1.1\r\nHost: test\r\nContent-Type: text/plain\r\nContent-Length: 3\r\n\r\nab";
     // Another slow client with a single connection.
@@ -162,7 +169,7 @@ fn slow_requests_from_one_address_block_no_others() {
 
 #[test]
 fn slow_bodies_through_proxy_count_for_their_clients() {
-    let server = echo(&["--connections", &CONNECTIONS_MAX.to_string(), "--body-time", "60s"]);
+    let server = echo(&["--max-connections", &CONNECTIONS_MAX.to_string(), "--body-timeout", "60s"]);
     let body = |client: &str| {
         format!(
             "POST /app/ HTTP/1.1\r\nHost: test\r\nX-Forwarded-For: {client}\r\nContent-Type: text/plain\r\n\
@@ -180,7 +187,7 @@ fn slow_bodies_through_proxy_count_for_their_clients() {
 
 #[test]
 fn open_file_limit_is_raised_and_reported_if_too_low() {
-    let server = Server::start_under(Database::sqlite(), &["--connections", "300"], Some("-Sn 64"));
+    let server = Server::start_under(Database::sqlite(), &["--max-connections", "300"], Some("-Sn 64"));
     let open: Vec<Wire> = (0..200).map(|_| Wire::open(&server)).collect();
     assert_eq!(server.get("/-/health/live").status, 200);
     assert!(!server.log().contains("hard limit"), "{}", server.log());

@@ -28,7 +28,7 @@ fn accepts_connections(server: &Server) -> bool {
 
 #[test]
 fn node_is_unready_before_the_listener_closes() {
-    let mut server = echo(&["--unready-time", "2s"]);
+    let mut server = echo(&["--shutdown-delay", "2s"]);
     assert_eq!(server.get("/-/health/ready").status, 200);
     server.terminate();
     until("the node is not ready", || (server.get("/-/health/ready").status == 503).then_some(()));
@@ -167,7 +167,7 @@ fn http_2_connection_gets_goaway_and_finishes() {
 
 #[test]
 fn requests_beyond_the_shutdown_timeout_are_aborted() {
-    let mut server = echo(&["--drain-time", "500ms"]);
+    let mut server = echo(&["--shutdown-timeout", "500ms"]);
     let mut running = started(&server);
     let started = Instant::now();
     server.terminate();
@@ -179,7 +179,7 @@ fn requests_beyond_the_shutdown_timeout_are_aborted() {
 
 #[test]
 fn second_signal_exits_at_once() {
-    let mut server = echo(&["--drain-time", "60s", "--body-time", "60s"]);
+    let mut server = echo(&["--shutdown-timeout", "60s", "--body-timeout", "60s"]);
     let mut running = started(&server);
     let started = Instant::now();
     server.terminate();

@@ -122,7 +122,7 @@ fn many_requests_share_one_connection() {
 
 #[test]
 fn fragmented_preface_is_accepted() {
-    let server = echo(&["--head-time", "1s"]);
+    let server = echo(&["--header-timeout", "1s"]);
     let mut wire = Wire::open(&server);
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
     for piece in [&PREFACE[..1], &PREFACE[1..3], &PREFACE[3..23], &PREFACE[23..], &settings] {
@@ -277,7 +277,7 @@ fn many_cancelled_requests_close_the_connection() {
 fn unread_response_is_reset() {
     let manifest = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n";
     let script = "let s = \"x\"; s.pad(200_000, 'x'); s";
-    let server = app(&["--answer-time", "500ms"], manifest, &[("a.rhai", script)]);
+    let server = app(&["--write-timeout", "500ms"], manifest, &[("a.rhai", script)]);
     let no_window = (4, 0);
     let mut frames = Frames::open(&server, &[no_window]);
     frames.get(1, "/app/");
@@ -301,7 +301,7 @@ fn unread_response_is_reset() {
 
 #[test]
 fn idle_connection_gets_goaway() {
-    let server = echo(&["--idle-time", "500ms"]);
+    let server = echo(&["--idle-timeout", "500ms"]);
     let mut frames = Frames::open(&server, &[]);
     frames.get(1, "/app/hello");
     frames.until("a response", |frame| frame.stream == 1 && frame.is_last());
@@ -315,7 +315,7 @@ fn idle_connection_gets_goaway() {
 
 #[test]
 fn idle_connections_are_evicted() {
-    let server = echo(&["--connections", "3"]);
+    let server = echo(&["--max-connections", "3"]);
     let mut open: Vec<Frames> = (0..3).map(|_| Frames::open(&server, &[])).collect();
     for frames in &mut open {
         frames.get(1, "/app/hello");

@@ -10,7 +10,7 @@ const HELLO: &str = "GET /app/hello HTTP/1.1\r\nHost: test\r\n\r\n";
 
 #[test]
 fn incomplete_head_times_out() {
-    let server = echo(&["--head-time", "500ms"]);
+    let server = echo(&["--header-timeout", "500ms"]);
     let mut half = Wire::sent(&server, "GET /app/hello HTTP/1.1\r\nHost: te");
     let response = half.response();
     assert_eq!((response.status, response.header("connection")), (408, Some("close")));
@@ -34,7 +34,7 @@ fn incomplete_head_times_out() {
 
 #[test]
 fn idle_connection_times_out() {
-    let server = echo(&["--idle-time", "700ms", "--head-time", "300ms"]);
+    let server = echo(&["--idle-timeout", "700ms", "--header-timeout", "300ms"]);
     let mut fresh = Wire::open(&server);
     let mut used = Wire::sent(&server, HELLO);
     assert_eq!(used.response().status, 200);
@@ -51,7 +51,7 @@ fn idle_connection_times_out() {
 
 #[test]
 fn connection_works_after_a_long_idle_time() {
-    let server = echo(&["--idle-time", "30s"]);
+    let server = echo(&["--idle-timeout", "30s"]);
     let mut wire = Wire::sent(&server, HELLO);
     assert_eq!(wire.response().status, 200);
     // By then the connection has freed its buffers.
@@ -64,7 +64,7 @@ fn connection_works_after_a_long_idle_time() {
 
 #[test]
 fn incomplete_body_times_out() {
-    let server = echo(&["--body-time", "400ms"]);
+    let server = echo(&["--body-timeout", "400ms"]);
     let head = "POST /app/ HTTP/1.1\r\nHost: test\r\n";
     for rest in ["Content-Length: 10\r\n\r\nabc", "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"] {
         let mut wire = Wire::sent(&server, format!("{head}{rest}"));
@@ -87,7 +87,7 @@ fn truncated_body_is_rejected() {
 fn unread_response_times_out() {
     let manifest = "[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n[limits]\nmemory = \"64MiB\"\n";
     let script = "let s = \"x\"; s.pad(200_000, 'x'); let a = []; for i in 0..35 { a.push(s); } a";
-    let server = app(&["--answer-time", "2s", "--connections", "2"], manifest, &[("a.rhai", script)]);
+    let server = app(&["--write-timeout", "2s", "--max-connections", "2"], manifest, &[("a.rhai", script)]);
     let whole = server.get("/app/").body.len();
     assert!(whole > 6_000_000, "more than the kernel buffers for a client: {whole}");
     let request = "GET /app/ HTTP/1.1\r\nHost: test\r\n\r\n";

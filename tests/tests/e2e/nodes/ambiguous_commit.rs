@@ -95,7 +95,7 @@ fn push_with_unknown_outcome_is_reported_and_served_eventually() {
     repository.commit("second");
     proxy.cut_and_disconnect(Cut::AfterCommit, "refs/heads/main");
     let push = repository.push(&url, &["main"]).refused();
-    let push = push.says("the database went away before it said whether this was done");
+    let push = push.says("lost the connection to the database before the result was known");
     assert!(!push.text.contains("nothing was changed") && !push.text.contains("still live"), "{}", push.text);
     assert_eq!(get(&node, "/hello/greet/Ann").1, r#"{"message":"Hello, Ann"}"#);
     proxy.accept_connections();

@@ -53,7 +53,7 @@ fn all_are_up_to_date(nodes: &[Server]) {
         let bearer = format!("Bearer {TOKEN}");
         let response = nodes[0].request("GET", "/-/api/v1/nodes", &[("authorization", &bearer)], None);
         let found = (response.status == 200).then(|| response.json()["nodes"].as_array().cloned())??;
-        (found.len() == nodes.len() && found.iter().all(|node| node["apps_behind"] == 0)).then_some(())
+        (found.len() == nodes.len() && found.iter().all(|node| node["apps_stale"] == 0)).then_some(())
     });
 }
 

@@ -30,8 +30,8 @@ fn push_to_any_node_is_live_on_all_when_git_returns() {
     let found = listed(&nodes[0]);
     assert_eq!(names(&found), ["one", "three", "two"]);
     for node in &found {
-        assert_eq!((&node["apps_current"], &node["apps_behind"]), (&json!(1), &json!(0)), "{node}");
-        assert_eq!((&node["trouble"], &node["role"]), (&json!(null), &json!("all")), "{node}");
+        assert_eq!((&node["apps_up_to_date"], &node["apps_stale"]), (&json!(1), &json!(0)), "{node}");
+        assert_eq!((&node["not_ready_reason"], &node["role"]), (&json!(null), &json!("all")), "{node}");
     }
 }
 
@@ -96,7 +96,7 @@ fn lost_notifications_are_recovered() {
         until("the other node serves it", || (get(&nodes[1], "/hello/greet/Ann") == expected).then_some(()));
         until("the node reports it", || {
             let found = listed(&nodes[0]);
-            found.iter().all(|node| node["apps_behind"] == 0).then_some(())
+            found.iter().all(|node| node["apps_stale"] == 0).then_some(())
         });
     }
 }
@@ -122,7 +122,7 @@ fn node_that_cannot_load_a_revision_is_not_ready() {
         .succeeded()
         .says("LIVE as deploy 2")
         .says("on 1/2 nodes")
-        .says("warning: node two cannot serve it and is not ready: ");
+        .says("warning: node two cannot serve the deploy and is not ready: ");
     assert_eq!(get(&nodes[0], "/hello/greet/Ann"), expected);
     assert_eq!(nodes[0].get("/-/health/ready").status, 200);
     let ready = nodes[1].get("/-/health/ready");
@@ -133,7 +133,7 @@ fn node_that_cannot_load_a_revision_is_not_ready() {
         ready.body
     );
     until("the other nodes serve it", || {
-        let trouble = listed(&nodes[0])[1]["trouble"].clone();
+        let trouble = listed(&nodes[0])[1]["not_ready_reason"].clone();
         trouble.as_str().is_some_and(|trouble| trouble.contains("hello")).then_some(())
     });
     // A push of a loadable revision makes the node ready again.

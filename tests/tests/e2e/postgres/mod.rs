@@ -111,7 +111,7 @@ fn five_nodes_start_concurrently_on_an_empty_database() {
 
 #[test]
 fn database_connections_are_limited() {
-    let server = Server::start_with(Database::postgres(), &["--database-connections", "2"]);
+    let server = Server::start_with(Database::postgres(), &["--database-max-connections", "2"]);
     std::thread::scope(|scope| {
         for number in 0..8 {
             let server = &server;

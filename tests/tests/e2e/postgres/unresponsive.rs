@@ -7,7 +7,7 @@ use tests::{CommandOutput, Database, Postgres, Repository, Server, TOKEN, until}
 
 /// A node on its own PostgreSQL with a statement timeout of two seconds; it gives up an unresponsive one after seven.
 fn node(postgres: &Postgres, flags: &[&str]) -> Server {
-    let flags = [&["--database-statement-time", "2s"], flags].concat();
+    let flags = [&["--database-statement-timeout", "2s"], flags].concat();
     Server::start_with(Database::on(postgres.url()), &flags)
 }
 
@@ -43,7 +43,7 @@ fn push_all(server: &Server, repositories: &[Repository]) -> Vec<CommandOutput> 
 #[test]
 fn node_stops_while_database_is_unresponsive() {
     let postgres = Postgres::start();
-    let mut server = node(&postgres, &["--drain-time", "2s"]);
+    let mut server = node(&postgres, &["--shutdown-timeout", "2s"]);
     server.database.query(SLOW_COMMIT);
     let repository = Repository::hello();
     std::thread::scope(|scope| {
@@ -86,7 +86,7 @@ fn pushes_to_unresponsive_database_fail_and_free_their_slots() {
         frozen
     });
     let page = get(&server, "/-/metrics").body;
-    assert!(page.contains("picloud_pushes_working 0"), "{page}");
+    assert!(page.contains("picloud_pushes_in_progress{state=\"running\"} 0"), "{page}");
     assert_eq!(server.get("/before/greet/Ann").status, 200);
     drop(frozen);
     let since = Instant::now();

@@ -77,7 +77,7 @@ fn incomplete_fetch_requests_hold_memory_of_their_app() {
 
 #[test]
 fn unread_packs_hold_memory_of_their_app_and_no_slot() {
-    let server = node(&["--answer-time", "2s", "--push-bytes", "64MiB"]);
+    let server = node(&["--write-timeout", "2s", "--max-push-size", "64MiB"]);
     let repository = incompressible(20, 1);
     let app = server.git_url("noise");
     repository.push(&app, &["main"]).succeeded();
@@ -104,7 +104,7 @@ fn unread_packs_hold_memory_of_their_app_and_no_slot() {
 
 #[test]
 fn slowly_read_pack_is_complete() {
-    let server = node(&["--push-bytes", "64MiB"]);
+    let server = node(&["--max-push-size", "64MiB"]);
     let repository = incompressible(6, 1);
     repository.push(&server.git_url("noise"), &["main"]).succeeded();
     let wants = wants(&repository.head());

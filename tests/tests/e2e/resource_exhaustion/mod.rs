@@ -76,7 +76,7 @@ fn bytes_held(server: &Server, purpose: &str) -> u64 {
 
 /// How many requests to `app` were rejected for lack of memory.
 fn rejected_for_memory(server: &Server, app: &str) -> u64 {
-    server.metric(&format!("picloud_limits_hit_total{{app=\"{app}\",limit=\"no_memory\"}}")) as u64
+    server.metric(&format!("picloud_limit_hits_total{{app=\"{app}\",limit=\"no_memory\"}}")) as u64
 }
 
 /// A repository of so many mebibytes of incompressible files of half a mebibyte.

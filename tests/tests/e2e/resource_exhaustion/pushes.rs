@@ -62,7 +62,7 @@ fn push_whose_objects_exceed_memory_is_rejected() {
 
 #[test]
 fn concurrent_large_pushes_wait_for_memory_and_other_apps_are_served() {
-    let server = node(&["--push-bytes", "64MiB"]);
+    let server = node(&["--max-push-size", "64MiB"]);
     let before = server.peak_memory();
     let repositories: Vec<Repository> = (1..=6).map(|seed| incompressible(8, seed)).collect();
     std::thread::scope(|scope| {
@@ -133,7 +133,7 @@ fn unlinked_bytes(server: &Server) -> u64 {
 
 #[test]
 fn incoming_pushes_use_a_limited_part_of_the_disk() {
-    let server = large_node(&["--push-bytes", "1MiB"]);
+    let server = large_node(&["--max-push-size", "1MiB"]);
     let hog = token(&server, "hog", &["app:preview", "other:preview"]);
     let small = token(&server, "small", &["app:preview"]);
     // Of one app 24 MiB fit at once, and 48 in all: sixteen of the largest requests.

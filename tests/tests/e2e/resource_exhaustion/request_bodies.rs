@@ -25,7 +25,7 @@ fn incomplete_body(server: &Server) -> Wire {
 #[test]
 fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     const MANY: u64 = 300;
-    let server = node(&["--body-time", "60s"]);
+    let server = node(&["--body-timeout", "60s"]);
     let before = server.peak_memory();
     let mut first = incomplete_body(&server);
     until("the first body is read", || (bytes_held(&server, "requests") >= MIB).then_some(()));
@@ -65,7 +65,7 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
 #[test]
 fn trickling_body_is_ended_by_min_rate() {
     // The rate is an average over a third of the timeout, and the first third is free.
-    let server = node(&["--body-time", "6s", "--min-rate", "1KiB"]);
+    let server = node(&["--body-timeout", "6s", "--min-rate", "1KiB/s"]);
     let start = Instant::now();
     let mut wire = Wire::sent(&server, head(BODY_MAX));
     wire.send(vec![b'a'; BODY_MAX - 1000]);

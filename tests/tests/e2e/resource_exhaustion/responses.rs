@@ -63,7 +63,7 @@ fn unread_response_holds_no_slot() {
 
 #[test]
 fn stream_with_one_byte_window_updates_is_reset() {
-    let server = node(&["--answer-time", "1s"]);
+    let server = node(&["--write-timeout", "1s"]);
     let mut frames = Frames::open(&server, &[(INITIAL_WINDOW, 1)]);
     frames.get(1, "/app/big");
     let start = Instant::now();
@@ -86,7 +86,7 @@ fn stream_with_one_byte_window_updates_is_reset() {
 
 #[test]
 fn stream_with_unread_tail_is_reset_during_other_requests() {
-    let server = node(&["--answer-time", "1s", "--min-rate", "64KiB"]);
+    let server = node(&["--write-timeout", "1s", "--min-rate", "64KiB/s"]);
     let mut frames = Frames::open(&server, &[(INITIAL_WINDOW, 1)]);
     frames.get(1, "/app/hello");
     frames.until("its first byte", |frame| frame.kind == DATA && frame.stream == 1);
@@ -109,7 +109,7 @@ fn stream_with_unread_tail_is_reset_during_other_requests() {
 
 #[test]
 fn slow_http_1_reader_is_disconnected() {
-    let server = node(&["--answer-time", "2s", "--min-rate", "16MiB"]);
+    let server = node(&["--write-timeout", "2s", "--min-rate", "16MiB/s"]);
     let mut wire = Wire::with_small_buffer(&server);
     wire.send("GET /app/big HTTP/1.1\r\nHost: test\r\n\r\n".repeat(4));
     let mut taken = 0;

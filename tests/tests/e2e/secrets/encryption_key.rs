@@ -56,7 +56,7 @@ fn key_is_rotated_without_restart() {
     secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
     app().push(&server.git_url("hello"), &["main"]).succeeded();
     fs::write(&file, format!("{new}\n{old}\n")).expect("both keys");
-    secrets(&server, &["rotate"], "").succeeded().says("1 secret encrypted with the first key.");
+    secrets(&server, &["rotate"], "").succeeded().says("re-encrypted 1 secret with the first key");
     secrets(&server, &["rotate"], "").succeeded().says("0 secrets encrypted");
     fs::write(&file, &new).expect("the new key");
     server.stop();

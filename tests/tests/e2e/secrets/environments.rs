@@ -41,8 +41,8 @@ fn preview_reads_no_production_secret(database: Database) {
     // Each set is changed separately, and redeploys the branches that read it.
     secrets(&server, &["set", "API_KEY", "--preview"], "clementine-2")
         .succeeded()
-        .says("try reads it anew as deploy")
-        .says("next reads it anew as deploy");
+        .says("redeployed try as deploy")
+        .says("redeployed next as deploy");
     assert_eq!(server.get("/hello@try/").body, "\"clementine-2\"");
     let production =
         secrets(&server, &["set", "API_KEY"], "production-2").succeeded().says("main reads it anew");
@@ -76,10 +76,10 @@ fn preview_of_earlier_version_reads_production_secrets_until_next_push(database:
     repository.push(&url, &["main", "main:try"]).succeeded();
     // The state after the migration.
     server.execute_sql(&["UPDATE refs SET production_secrets = true WHERE name = 'refs/heads/try'"]);
-    secrets(&server, &["set", "API_KEY"], "tangerine-2").succeeded().says("try reads it anew as deploy");
+    secrets(&server, &["set", "API_KEY"], "tangerine-2").succeeded().says("redeployed try as deploy");
     assert_eq!(server.get("/hello@try/").body, "\"tangerine-2\"");
     let status = || api(&server, TOKEN, "GET", "status", None).body;
-    let expected = "preview try of app hello reads the secrets of production until its next push";
+    let expected = "preview try of app hello uses the secrets of production until its next push";
     assert!(status().contains(expected), "{}", status());
     repository.commit("next");
     repository.push(&url, &["main:try"]).succeeded();

@@ -32,7 +32,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
     assert_eq!(server.get("/hello/").body, "\"Hello 11 true\"");
 
     let set = secrets(&server, &["set", "API_KEY"], "clementine-22");
-    set.succeeded().says("main reads it anew as deploy");
+    set.succeeded().says("redeployed main as deploy");
     assert_eq!(server.get("/hello/").body, "\"Hello 13 false\"");
     assert_eq!(server.get("/hello@next/").body, "\"Hello 10 true\"");
     assert_eq!(
@@ -49,7 +49,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
         .says("requires it; push a revision that does not first");
     secrets(&server, &["unset", "UNUSED"], "").succeeded().says("UNUSED is unset.");
     secrets(&server, &["unset", "UNUSED"], "").refused().says("secret not found");
-    let acts = api(&server, "audit?app=hello&limit=100")["acts"].as_array().expect("acts").clone();
+    let acts = api(&server, "audit?app=hello&limit=100")["events"].as_array().expect("acts").clone();
     let of = |action: &str| acts.iter().filter(|act| act["action"] == action).count();
     assert_eq!((of("secret.set"), of("secret.unset")), (4, 1), "{acts:?}");
     assert!(acts.iter().any(|act| act["action"] == "secret.set" && act["deploy"] == 3), "{acts:?}");

@@ -13,7 +13,7 @@ on_both_databases!(missing_backup_is_reported_after_a_week);
 const DAY: i64 = 24 * 3600;
 
 fn missing_backup_is_reported_after_a_week(database: Database) {
-    for (flags, is_named) in [([].as_slice(), true), (["--backup-warn", "off"].as_slice(), false)] {
+    for (flags, is_named) in [([].as_slice(), true), (["--backup-max-age", "off"].as_slice(), false)] {
         let clock = Clock::start(-8 * DAY);
         let postgres = database.url().map(|_| Postgres::start_by(&clock));
         let database = postgres.as_ref().map_or(Database::sqlite(), |own| Database::on(own.url()));
@@ -23,7 +23,7 @@ fn missing_backup_is_reported_after_a_week(database: Database) {
         until("the node reports the clock jump", || problem(&server.address, "clock_jump"));
         if is_named {
             let missing = until("the problem is reported", || problem(&server.address, "backup_missing"));
-            assert!(missing.starts_with("no backup was made since 20"), "{missing}");
+            assert!(missing.starts_with("no backup since 20"), "{missing}");
             let folder = tempfile::tempdir().unwrap();
             back_up(&server, &folder.path().join("all"), "-0d");
         }

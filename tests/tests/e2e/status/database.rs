@@ -62,7 +62,8 @@ fn database_outage_is_reported_from_memory() {
     let (code, text) = status(&server.address, &[]);
     assert_eq!(code, Some(1), "{text}");
     assert!(
-        text.starts_with("1 problem.\n") && text.contains("\n  apps      1 live, from memory\n"),
+        text.starts_with("1 problem\n")
+            && text.contains("\n  apps      1 live; the database is unavailable\n"),
         "{text}"
     );
     postgres.restart();

@@ -32,7 +32,7 @@ pub(crate) fn problems(address: &str) -> (Option<i32>, Vec<Value>) {
     let (code, text) = status(address, &["--json"]);
     let status: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("no JSON: {text}"));
     let problems = status["problems"].as_array().expect("problems").clone();
-    assert_eq!(status["well"], problems.is_empty(), "{text}");
+    assert_eq!(status["healthy"], problems.is_empty(), "{text}");
     assert_eq!(code, Some(i32::from(!problems.is_empty())), "{text}");
     (code, problems)
 }
@@ -105,7 +105,7 @@ fn old_backup_is_reported_until_replaced(database: Database) {
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     back_up("-10d");
     let old = problem(&server.address, "backup_old").expect("a problem");
-    assert!(old.starts_with("the latest backup is of 20"), "{old}");
+    assert!(old.starts_with("the last backup is from 20"), "{old}");
     back_up("+10d");
     assert!(problem(&server.address, "backup_old").is_some(), "a backup from the future does not count");
     back_up("-0d");
@@ -166,7 +166,7 @@ fn clock_behind_database_is_reported() {
     clock::with_clock_offset(&mut command, "-2h");
     let node = Node::spawn(command);
     let behind = problem(&node.1, "clock_skew").expect("a problem");
-    assert!(behind.contains(" is behind the latest entry in the database, of 20"), "{behind}");
+    assert!(behind.contains(" is behind the latest entry in the database, from 20"), "{behind}");
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn nearly_full_disk_is_reported_until_space_is_freed() {
     fs::File::options().write(true).open(&file).unwrap().set_len(full - (512 << 10)).unwrap();
     let expected = problem(address, "disk_nearly_full").expect("a problem");
     assert!(
-        expected.starts_with("the disk with the data folder of node pi has 5")
+        expected.starts_with("the disk of the data folder of node pi has 5")
             && expected.ends_with(" of 16.0 MiB")
     );
     fs::remove_file(&file).unwrap();

@@ -8,11 +8,11 @@ use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::api_types;
 use crate::edge::api::state::Api;
 use crate::edge::api_error::ApiError;
 use crate::edge::read_body::{BodyError, read_body};
 use crate::edge::response;
-use crate::rest;
 
 /// A type of a JSON body.
 pub(crate) trait Input: DeserializeOwned {
@@ -22,16 +22,16 @@ pub(crate) trait Input: DeserializeOwned {
     const CONCEALED_CAUSE: Option<&'static str> = None;
 }
 
-impl Input for rest::AppSettings {}
-impl Input for rest::BranchSettings {}
-impl Input for rest::LimitChanges {}
-impl Input for rest::NewToken {}
-impl Input for rest::Prune {}
-impl Input for rest::RenameApp {}
-impl Input for rest::Undelete {}
-impl Input for rest::Rollback {}
+impl Input for api_types::AppSettings {}
+impl Input for api_types::BranchSettings {}
+impl Input for api_types::LimitChanges {}
+impl Input for api_types::NewToken {}
+impl Input for api_types::Prune {}
+impl Input for api_types::RenameApp {}
+impl Input for api_types::Undelete {}
+impl Input for api_types::Rollback {}
 
-impl Input for rest::NewSecret {
+impl Input for api_types::NewSecret {
     // A JSON escape has up to six bytes per byte of the value.
     const BYTES_MAX: u64 = 6 * platform::secrets::VALUE_BYTES_MAX as u64 + 1024;
     const CONCEALED_CAUSE: Option<&'static str> = Some("expected {\"value\": \"…\"}");

@@ -10,7 +10,7 @@ use crate::edge::api::state::Api;
 use crate::edge::forwarded::is_https;
 use crate::edge::request;
 use crate::edge::target::host_name;
-use crate::words::addresses::Addresses;
+use crate::render::app_urls::AppUrls;
 
 /// The host and scheme by which the client reaches this server.
 pub(crate) struct RequestedHost {
@@ -25,7 +25,7 @@ impl RequestedHost {
     }
 
     /// The URLs of an app for this client.
-    pub(crate) fn app_urls(&self, api: &Api, app: &AppName) -> Addresses {
+    pub(crate) fn app_urls(&self, api: &Api, app: &AppName) -> AppUrls {
         api.public_url.of_app(&self.host, self.https, app)
     }
 }
