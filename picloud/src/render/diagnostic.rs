@@ -89,9 +89,9 @@ pub(crate) fn to_json(diagnostics: &Diagnostics, files: usize) -> Value {
         "errors": diagnostics.errors(),
         "warnings": diagnostics.warnings(),
         "files": files,
-        "faulty_files": diagnostics.errors_by_file().len(),
-        "not_listed": diagnostics.errors() + diagnostics.warnings() - listed.len(),
-        "faults": listed,
+        "files_with_errors": diagnostics.errors_by_file().len(),
+        "omitted": diagnostics.errors() + diagnostics.warnings() - listed.len(),
+        "diagnostics": listed,
     })
 }
 
@@ -104,7 +104,7 @@ fn diagnostic_json(diagnostic: &Diagnostic) -> Value {
         "column": span.map(|span| span.column),
         "end_column": span.map(|span| span.column + span.width),
         "message": diagnostic.message,
-        "advice": diagnostic.help,
+        "help": diagnostic.help,
         "source": span.map(|span| span.source.as_str()),
         "source_column": span.map(|span| span.source_offset + 1),
     })
@@ -232,16 +232,16 @@ mod tests {
         let mut diagnostics = Diagnostics::from(diagnostic.with_help("did you mean `log::info`?"));
         diagnostics.add(Diagnostic::warning("a.rhai", None, "w"));
         let expected = json!({
-            "ok": false, "errors": 1, "warnings": 1, "files": 7, "faulty_files": 1, "not_listed": 0,
-            "faults": [
+            "ok": false, "errors": 1, "warnings": 1, "files": 7, "files_with_errors": 1, "omitted": 0,
+            "diagnostics": [
                 {
                     "severity": "error", "file": "greet.rhai", "line": 3, "column": 1, "end_column": 10,
-                    "message": "unknown function `lgo::info`", "advice": "did you mean `log::info`?",
+                    "message": "unknown function `lgo::info`", "help": "did you mean `log::info`?",
                     "source": "lgo::info(\"hi\");", "source_column": 1,
                 },
                 {
                     "severity": "warning", "file": "a.rhai", "line": null, "column": null, "end_column": null,
-                    "message": "w", "advice": null, "source": null, "source_column": null,
+                    "message": "w", "help": null, "source": null, "source_column": null,
                 },
             ],
         });

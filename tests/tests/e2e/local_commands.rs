@@ -56,17 +56,20 @@ fn check_prints_json_for_editors() {
         (code, serde_json::from_str::<serde_json::Value>(&text).expect("one JSON object"))
     };
     let (code, passed) = check();
-    assert_eq!((code, &passed["ok"], &passed["faults"]), (Some(0), &true.into(), &serde_json::json!([])));
+    assert_eq!(
+        (code, &passed["ok"], &passed["diagnostics"]),
+        (Some(0), &true.into(), &serde_json::json!([]))
+    );
     repository.write("greet.rhai", "let x = 1;\n\nlgo::info(\"hi\");\n");
     let (code, refused) = check();
-    let fault = &refused["faults"][0];
+    let diagnostic = &refused["diagnostics"][0];
     assert_eq!((code, &refused["ok"], &refused["errors"]), (Some(1), &false.into(), &1.into()));
     assert_eq!(
-        (&fault["file"], &fault["line"], &fault["column"]),
+        (&diagnostic["file"], &diagnostic["line"], &diagnostic["column"]),
         (&"greet.rhai".into(), &3.into(), &1.into())
     );
-    assert_eq!(fault["message"], "unknown function `lgo::info`");
-    assert_eq!(fault["advice"], "did you mean `log::info`?");
+    assert_eq!(diagnostic["message"], "unknown function `lgo::info`");
+    assert_eq!(diagnostic["help"], "did you mean `log::info`?");
 }
 
 #[test]
@@ -261,10 +264,10 @@ fn shell_completes_names_from_the_server() {
     repository.commit("a schedule and a function");
     repository.git(&["remote", "add", "picloud", &server.git_url("hello")]);
     repository.push("picloud", &["main", "main:feature"]).succeeded();
-    repository.push(&server.git_url("help-desk"), &["main"]).succeeded();
+    repository.push(&server.git_url("help-me"), &["main"]).succeeded();
     for (line, offered) in [
-        ("picloud logs --app hel", "hello help-desk"),
-        ("picloud apps stop help", "help-desk"),
+        ("picloud logs --app hel", "hello help-me"),
+        ("picloud apps stop help", "help-me"),
         ("picloud apps delete hello", "hello"),
         ("picloud schedules run ", "newyear"),
         ("picloud pause new", "newyear"),
