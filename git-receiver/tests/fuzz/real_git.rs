@@ -59,15 +59,15 @@ pub(crate) fn assert_git_accepts(accepted: &[(Vec<u8>, Box<Accepted>)]) {
         all = objects.applied_to(&all);
     }
     let Err(words) = judged(dir.path(), &all, accepted) else { return };
-    let mut told = String::new();
+    let mut printed = String::new();
     for error in words.lines().filter(|line| !line.starts_with("warning")).take(20) {
         let guilty = |(_, push): &&(Vec<u8>, Box<Accepted>)| {
             push.objects.iter().any(|object| error.contains(&object.id.to_string()))
         };
         let input = accepted.iter().find(guilty).map(|(input, _)| input.escape_ascii().to_string());
-        told += &format!("\n{error}\n  {}", input.unwrap_or_default());
+        printed += &format!("\n{error}\n  {}", input.unwrap_or_default());
     }
-    panic!("git does not accept what was accepted: {told}");
+    panic!("git does not accept what was accepted: {printed}");
 }
 
 fn judged(dir: &Path, all: &MemoryRepository, accepted: &[(Vec<u8>, Box<Accepted>)]) -> Result<(), String> {

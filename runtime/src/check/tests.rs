@@ -121,7 +121,7 @@ fn foreign_words_are_translated_and_hide_no_error() {
             "4:1 unknown variable `undefined` | write `()`",
         ]
     );
-    for (source, told) in [
+    for (source, found) in [
         ("const a = 1; a = 2;", "1:14 `a` is a constant | declare it with `let` to change it"),
         (
             "fn f(x) { x } fn f(y) { y }",
@@ -143,7 +143,7 @@ fn foreign_words_are_translated_and_hide_no_error() {
         ("let x = \"abc\ndef\";", "1:9 unterminated string | multi-line strings need backquotes"),
         ("for (let i = 0; i < 3; i++) {}", "1:5 invalid loop syntax | write `for i in 0..3`"),
     ] {
-        assert_eq!(diagnostics(source), [told], "{source}");
+        assert_eq!(diagnostics(source), [found], "{source}");
     }
 }
 
@@ -204,12 +204,12 @@ fn text_in_backquotes_that_is_never_closed_is_reported_whatever_it_holds() {
 fn comment_that_is_never_closed_is_reported_where_it_begins() {
     let rest = "the rest of the script is a comment; add `*/` where it ends";
     let nested = "comments nest: the inner `/*` of line 3 needs its own `*/`";
-    for (source, told) in [
+    for (source, found) in [
         ("1;\n /* all that follows\nnope()", format!("2:2 `/*` is never closed | {rest}")),
         ("1;\n/* a\n/* b */\nctx.request.path", format!("2:1 `/*` is never closed | {nested}")),
         ("1; // /*\n/*", format!("2:1 `/*` is never closed | {rest}")),
     ] {
-        assert_eq!(errors_for(SdkVersion::V1_3, source), [told], "{source}");
+        assert_eq!(errors_for(SdkVersion::V1_3, source), [found], "{source}");
         clean(source);
         let compiled = compile(SdkVersion::V1_2, &ScriptPath::new("a.rhai").unwrap(), source).unwrap();
         assert_eq!(compiled.warnings().warnings(), 1, "{source}");
@@ -427,10 +427,10 @@ fn depth_and_size_errors_have_help() {
 
 #[test]
 fn message_is_one_short_line() {
-    let told =
+    let found =
         diagnostics(&format!("{}();\nlet x = #{{ \"a\\nb\": 1, \"a\\nb\": 2 }};", "n".repeat(100_000)));
-    assert_eq!(told[1], "2:23 duplicate key `a\\nb` in the map");
-    assert!(told.len() == 2 && told[0].chars().count() < 320);
+    assert_eq!(found[1], "2:23 duplicate key `a\\nb` in the map");
+    assert!(found.len() == 2 && found[0].chars().count() < 320);
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod contract;
 mod cycles;
 mod documents;
 mod impls;
+mod vocabulary;
 mod workflows;
 
 use std::collections::{BTreeMap, BTreeSet};

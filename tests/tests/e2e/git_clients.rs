@@ -280,7 +280,7 @@ fn row(
     push(&repository).succeeded();
     run(whole.path(), &["fetch", &url]).succeeded();
     assert_eq!(whole.git(&["rev-parse", "refs/remotes/origin/main"]), repository.head(), "{name}");
-    let mut cells = vec![("push", "yes"), ("refused push", "told why"), ("clone", "yes"), ("fetch", "yes")];
+    let mut cells = vec![("push", "yes"), ("refused push", "reason"), ("clone", "yes"), ("fetch", "yes")];
     if shallow {
         let cut = clone(&["1"]);
         assert_eq!(cut.git(&["rev-list", "--count", "HEAD"]), "1", "{name}");

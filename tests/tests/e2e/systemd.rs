@@ -154,8 +154,8 @@ fn restart_with_socket_activation_drops_no_connection() {
     let mut node = service.start();
     service.receives("READY=1");
     let requests = std::thread::scope(|scope| {
-        let patient = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build();
-        let agent: ureq::Agent = patient.into();
+        let config = ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(20))).build();
+        let agent: ureq::Agent = config.into();
         let (service, done) = (&service, &done);
         let ask = move |connection: &'static str| {
             let mut requests = 0;

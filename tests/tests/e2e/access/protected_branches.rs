@@ -35,7 +35,7 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     // Fast-forwards are accepted, also over a merge, and previews can be forced.
     repository.git(&["checkout", "-q", "-b", "side", &first]);
     repository.write("more.rhai", "1");
-    repository.commit("beside");
+    repository.commit("another");
     repository.git(&["checkout", "-q", "main"]);
     repository.git(&["merge", "-q", "--no-edit", "side"]);
     repository.push(&url_of_ci, &["main"]).succeeded().says("LIVE as deploy 5");

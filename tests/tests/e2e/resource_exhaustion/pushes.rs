@@ -224,7 +224,7 @@ fn slow_checks_block_no_push_of_others() {
     Repository::hello().push(&url(&server, &other, "app"), &["main:mine"]).succeeded();
     let took = start.elapsed();
     assert_eq!(pushes(&server), (5, 3), "they are not evicted");
-    println!("a push of another token took {took:?} beside slow checks");
+    println!("a push of another token took {took:?} during slow checks");
     assert!(took < Duration::from_secs(10), "{took:?}");
     drop(checks);
 }

@@ -54,7 +54,7 @@ fn incomplete_bodies_hold_at_most_the_memory_share_of_their_app() {
     assert_eq!(response.json()["error"], "the app is at its memory limit; try again in a moment");
     assert_within_memory(&server, before);
     let log = server.log();
-    assert_eq!(log.matches("turned away for want of memory").count(), 1, "rate-limited: {log}");
+    assert_eq!(log.matches("requests rejected: out of memory").count(), 1, "rate-limited: {log}");
     first.send("a");
     assert_eq!(first.response().body, "1048576");
     drop((others, late));

@@ -45,7 +45,7 @@ fn preview_reads_no_production_secret(database: Database) {
         .says("redeployed next as deploy");
     assert_eq!(server.get("/hello@try/").body, "\"clementine-2\"");
     let production =
-        secrets(&server, &["set", "API_KEY"], "production-2").succeeded().says("main reads it anew");
+        secrets(&server, &["set", "API_KEY"], "production-2").succeeded().says("redeployed main as deploy");
     assert!(!production.text.contains("try") && !production.text.contains("next"), "{}", production.text);
     assert_eq!(server.get("/hello@try/").body, "\"clementine-2\"");
     assert_eq!(server.get("/hello/").body, "\"Hello 12 false\"");
