@@ -4,7 +4,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use platform::clock::Clock;
-use store::{KnownTime, Store, StoreError};
+use store::{DatabaseTime, Store, StoreError};
 
 use crate::render::time;
 
@@ -30,11 +30,11 @@ pub(crate) async fn check(store: &Store) -> Result<Clock, ClockError> {
     let known = store.time().await?;
     let now = Utc::now();
     match known {
-        KnownTime::Clock(database) if (now - database).abs() > SKEW_MAX => {
+        DatabaseTime::Clock(database) if (now - database).abs() > SKEW_MAX => {
             return Err(ClockError::Skew { node: now, database });
         }
-        KnownTime::Clock(database) => clock.set_database_time(database),
-        KnownTime::NotBefore(latest) => {
+        DatabaseTime::Clock(database) => clock.set_database_time(database),
+        DatabaseTime::NotBefore(latest) => {
             clock.latest_entry(latest);
             if latest - now > SKEW_MAX {
                 tracing::warn!(
@@ -45,7 +45,7 @@ pub(crate) async fn check(store: &Store) -> Result<Clock, ClockError> {
                 );
             }
         }
-        KnownTime::Nothing => {}
+        DatabaseTime::Unknown => {}
     }
     Ok(clock)
 }

@@ -13,7 +13,7 @@ use platform::nodes::Role;
 use platform::recording::RecordLimits;
 use platform::schedules::ScheduleLimits;
 use platform::secrets::{KeyFile, key};
-use store::{Location, Pool};
+use store::{Location, PoolConfig};
 
 use crate::edge::listener::ConnectionLimits;
 use crate::edge::{BodyLimits, MetricsAccess, PushLimits, TrustedProxies};
@@ -39,7 +39,7 @@ pub(crate) struct Settings {
     /// The data folder and the database.
     pub(crate) storage: Storage,
     /// The PostgreSQL connection pool.
-    pub(crate) pool: Pool,
+    pub(crate) pool: PoolConfig,
     /// The domain whose subdomains are apps.
     pub(crate) domain: Option<String>,
     /// The URL for users, if it differs from the listen address.
@@ -101,7 +101,7 @@ impl Default for Settings {
         Self {
             listen: DEFAULT_ADDRESS,
             storage: Storage { data_dir: PathBuf::from(DEFAULT_DATA_DIR), database_url: None },
-            pool: Pool::default(),
+            pool: PoolConfig::default(),
             domain: None,
             public_url: None,
             server_names: Vec::new(),

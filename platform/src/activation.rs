@@ -155,7 +155,7 @@ impl Activation {
             }
             sleep(RETRY_INTERVAL).await;
             let synced = timeout(SYNC_TIMEOUT, self.sync_all()).await;
-            if let Err(error) = synced.unwrap_or(Err(StoreError::Silent(SYNC_TIMEOUT))) {
+            if let Err(error) = synced.unwrap_or(Err(StoreError::Unresponsive(SYNC_TIMEOUT))) {
                 tracing::debug!(%error, "cannot retry activation");
             }
         }
@@ -308,7 +308,7 @@ impl Activation {
         let read_at = Instant::now();
         let mut first_error = None;
         let mut result = SwapResult::Complete;
-        let mut live = match self.store.live_of(app.id).await {
+        let mut live = match self.store.live_branches(app.id).await {
             Err(error) if !error.is_unavailable() => {
                 self.record_read_error(app, &error);
                 return Ok(SwapResult::Complete);

@@ -117,7 +117,7 @@ impl Apps {
     ) -> Result<Page<DeployState, DeployNumber>, StoreError> {
         let filter = DeployFilter { branch, before: page.cursor };
         let found = self.store.latest_deploys(app.id, &filter, page.limit).await?;
-        let live = self.store.live_of(app.id).await?;
+        let live = self.store.live_branches(app.id).await?;
         let found = Page::of(found, page.limit, |found| Some(found.last()?.deploy.number));
         Ok(found.map(|deploy| DeployState {
             live: live.iter().any(|live| live.deploy == deploy.deploy.number),
@@ -131,7 +131,7 @@ impl Apps {
     /// The store failed.
     pub async fn branches(&self, app: &App) -> Result<Vec<BranchState>, StoreError> {
         let mut branches = Vec::new();
-        for live in self.store.live_of(app.id).await? {
+        for live in self.store.live_branches(app.id).await? {
             let deployed_at = self.store.deployed_at(app.id, live.deploy).await?;
             let production = live.branch == app.production_branch;
             let ttl = self.preview_ttl.filter(|_| !production);

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use manifest_schema::name::AppName;
-use store::{AUDIT_PRUNED_AT_ONCE, Store, StoreError};
+use store::{AUDIT_PRUNE_BATCH, Store, StoreError};
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::page::{Page, PageRequest};
 
-pub use store::{Act, Actor, AuditRow};
+pub use store::{Actor, AuditEvent, AuditRow};
 
 /// How often expired events are pruned; the first time this long after the start.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -39,7 +39,7 @@ impl AuditLog {
         app: Option<&AppName>,
         page: PageRequest<Uuid>,
     ) -> Result<Page<AuditRow, Uuid>, StoreError> {
-        let rows = self.store.audit(app, page.cursor, page.limit).await?;
+        let rows = self.store.audit_events(app, page.cursor, page.limit).await?;
         Ok(Page::of(rows, page.limit, |rows| Some(rows.last()?.id)))
     }
 }
@@ -59,6 +59,6 @@ async fn prune(store: &Store, retention: Duration, clock: &Clock) -> Result<(), 
     let Some(now) = clock.retention_now(store).await? else { return Ok(()) };
     let before = TimeDelta::from_std(retention).ok().and_then(|age| now.checked_sub_signed(age));
     let before = before.unwrap_or(DateTime::UNIX_EPOCH);
-    while store.prune_audit(before).await? >= u64::from(AUDIT_PRUNED_AT_ONCE) {}
+    while store.prune_audit(before).await? >= u64::from(AUDIT_PRUNE_BATCH) {}
     Ok(())
 }

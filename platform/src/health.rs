@@ -43,7 +43,7 @@ impl DatabaseHealth {
         }
         let began = Instant::now();
         let written = timeout(WRITE_TIMEOUT, self.store.probe_write()).await;
-        let result = match written.unwrap_or(Err(StoreError::Silent(WRITE_TIMEOUT))) {
+        let result = match written.unwrap_or(Err(StoreError::Unresponsive(WRITE_TIMEOUT))) {
             Ok(()) => Ok(began.elapsed()),
             Err(error) => {
                 tracing::error!(%error, "the database does not accept writes");

@@ -1,7 +1,7 @@
 //! Read access to execution records and logs.
 
 use manifest_schema::execution::TriggerKind;
-use store::{ExecutionFilter, Part, Store};
+use store::{ExecutionFilter, LogRange, Store};
 use uuid::Uuid;
 
 use crate::executor::Holder;
@@ -11,7 +11,7 @@ use crate::recording::tail::Tail;
 use crate::recording::{FollowError, Followers};
 use crate::revision::{LoadError, Prepared};
 
-pub use store::{App, ExecutionRecord, FailureRecord, LineFilter, LineRecord, PlaceRecord, StoreError};
+pub use store::{App, ExecutionRecord, FailureRecord, LocationRecord, LogFilter, LogRecord, StoreError};
 
 /// The maximum lines of an execution, and about how many bytes of them are read.
 const EXECUTION_LINES_MAX: u32 = 1001;
@@ -47,7 +47,7 @@ pub struct ExecutionDetails {
     /// The execution.
     pub record: ExecutionRecord,
     /// Its log lines.
-    pub lines: Vec<LineRecord>,
+    pub lines: Vec<LogRecord>,
     /// The source line of its failure, from its commit.
     pub source: Option<String>,
 }
@@ -80,7 +80,7 @@ impl Records {
         let ExecutionQuery { branch, script, trigger, failed } = query;
         let filter = ExecutionFilter { branch, script, trigger, failed, before: page.cursor };
         let found = self.store.executions(app.id, &filter, page.limit).await?;
-        Ok(Page::of(found, page.limit, |found| Some(found.last()?.number)).map(|found| found.record))
+        Ok(Page::of(found, page.limit, |found| Some(found.last()?.sequence)).map(|found| found.record))
     }
 
     /// One execution of an app. `None`: not found.
@@ -89,10 +89,10 @@ impl Records {
     /// The store failed.
     pub async fn execution(&self, app: &App, id: Uuid) -> Result<Option<ExecutionDetails>, StoreError> {
         let Some(record) = self.store.execution(app.id, id).await? else { return Ok(None) };
-        let filter = LineFilter { execution: Some(id), ..LineFilter::default() };
+        let filter = LogFilter { execution: Some(id), ..LogFilter::default() };
         let lines = self
             .store
-            .lines(app.id, &filter, Part::Latest, EXECUTION_LINES_MAX, EXECUTION_LINES_BYTES_MAX)
+            .logs(app.id, &filter, LogRange::Latest, EXECUTION_LINES_MAX, EXECUTION_LINES_BYTES_MAX)
             .await?;
         let source = match self.source_line(app, &record).await {
             Ok(source) => source,
@@ -107,7 +107,7 @@ impl Records {
     }
 
     async fn source_line(&self, app: &App, record: &ExecutionRecord) -> Result<Option<String>, LoadError> {
-        let Some(location) = record.failure.as_ref().and_then(|failure| failure.place.as_ref()) else {
+        let Some(location) = record.failure.as_ref().and_then(|failure| failure.location.as_ref()) else {
             return Ok(None);
         };
         let text = Prepared::file(&self.store, app, record.commit, &location.script).await?;
@@ -122,15 +122,15 @@ impl Records {
     pub async fn lines(
         &self,
         app: &App,
-        filter: &LineFilter,
+        filter: &LogFilter,
         page: PageRequest<u64>,
-    ) -> Result<Page<LineRecord, u64>, StoreError> {
-        let part = page.cursor.map_or(Part::Latest, Part::Before);
-        let lines = self.store.lines(app.id, filter, part, page.limit, PAGE_BYTES_MAX).await?;
+    ) -> Result<Page<LogRecord, u64>, StoreError> {
+        let part = page.cursor.map_or(LogRange::Latest, LogRange::Before);
+        let lines = self.store.logs(app.id, filter, part, page.limit, PAGE_BYTES_MAX).await?;
         let bytes: u64 = lines.iter().map(|line| line.record.bytes() as u64).sum();
         // A page that reached the byte limit counts as full.
         let limit = if bytes < PAGE_BYTES_MAX { page.limit } else { 1 };
-        Ok(Page::of(lines, limit, |lines| Some(lines.first()?.number)).map(|line| line.record))
+        Ok(Page::of(lines, limit, |lines| Some(lines.first()?.sequence)).map(|line| line.record))
     }
 
     /// Follows the log lines of an app.
@@ -140,7 +140,7 @@ impl Records {
     pub async fn follow(
         &self,
         app: &App,
-        filter: LineFilter,
+        filter: LogFilter,
         from: TailStart,
         holder: &Holder,
     ) -> Result<Tail, FollowError> {
@@ -149,10 +149,12 @@ impl Records {
             TailStart::LastLines(count) => {
                 let earlier = match count {
                     0 => Vec::new(),
-                    count => self.store.lines(app.id, &filter, Part::Latest, count, PAGE_BYTES_MAX).await?,
+                    count => {
+                        self.store.logs(app.id, &filter, LogRange::Latest, count, PAGE_BYTES_MAX).await?
+                    }
                 };
-                let last = self.store.last_record().await?;
-                earlier.first().map_or(last, |first| first.number - 1)
+                let last = self.store.last_record_sequence().await?;
+                earlier.first().map_or(last, |first| first.sequence - 1)
             }
         };
         let account = self.memory.account(app.id);

@@ -198,8 +198,8 @@ impl git_receiver::Repository for AppRepository {
 
     async fn object_info(&self, ids: &[ObjectId]) -> Result<HashMap<ObjectId, ObjectInfo>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(HashMap::new()) };
-        let known = self.store.known(app.id, &oids(ids)).await.map_err(unreadable)?;
-        let git = |info: store::Known| ObjectInfo { kind: git_kind(info.kind), depth: info.depth };
+        let known = self.store.object_info(app.id, &oids(ids)).await.map_err(unreadable)?;
+        let git = |info: store::ObjectInfo| ObjectInfo { kind: git_kind(info.kind), depth: info.depth };
         Ok(known.into_iter().map(|(oid, info)| (object_id(oid), git(info))).collect())
     }
 
@@ -247,8 +247,8 @@ impl git_receiver::Repository for AppRepository {
     async fn objects_in_storage_order(&self, position: u64) -> Result<Option<StoredBatch>, RepositoryError> {
         let Some(app) = &self.app else { return Ok(None) };
         let (stored, memory_permit) =
-            self.read(OBJECTS_BYTES_MAX, self.store.stored(app.id, position)).await?;
-        let Some(store::Stored { objects, next }) = stored else { return Ok(None) };
+            self.read(OBJECTS_BYTES_MAX, self.store.scan_objects(app.id, position)).await?;
+        let Some(store::ObjectScan { objects, next }) = stored else { return Ok(None) };
         Ok(Some(StoredBatch { objects: git_objects(objects, memory_permit)?, next }))
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::live::LiveTable;
 use chrono::{DateTime, TimeDelta, Utc};
-use store::cluster::{Disk, NotServed};
+use store::cluster::{Disk, UnservedApp};
 use store::{
-    DroppedRecords, FailingApp, FailingSchedule, KnownTime, LastBackup, ScheduleHold, Store, StoreError,
+    DatabaseTime, DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup, ScheduleHold, Store,
+    StoreError,
 };
 
 use crate::activation::Activation;
@@ -68,7 +69,7 @@ pub enum Problem {
         reason: String,
     },
     /// A node cannot serve the latest generation of an app.
-    AppNotServed(NotServed),
+    AppNotServed(UnservedApp),
     /// The last run of a schedule failed or was lost.
     ScheduleFailing {
         /// The schedule.
@@ -81,7 +82,7 @@ pub enum Problem {
     /// Executions of an app failed within the last hour.
     ExecutionsFailing(FailingApp),
     /// Records of executions were dropped within the last day.
-    RecordsDropped(DroppedRecords),
+    RecordsDropped(DroppedRecordsSummary),
     /// There is no backup.
     BackupMissing {
         /// The age of the database.
@@ -243,7 +244,7 @@ impl StatusChecker {
         let apps = self.store.apps().await?;
         let counts = StatusCounts {
             nodes: nodes.len(),
-            nodes_ready: nodes.iter().filter(|node| node.trouble.is_none()).count(),
+            nodes_ready: nodes.iter().filter(|node| node.not_ready_reason.is_none()).count(),
             apps: apps.len(),
             apps_stopped: apps.iter().filter(|app| app.stopped_at.is_some()).count(),
             apps_deleted: self.store.deleted_apps().await?.iter().filter(|app| !app.purging).count(),
@@ -263,13 +264,13 @@ impl StatusChecker {
         problems.extend(store.schedule_hold().await?.map(Problem::SchedulesHeld));
         let failing = store.failing_apps(now - FAILURE_WINDOW, LISTED_MAX).await?;
         problems.extend(failing.into_iter().map(Problem::ExecutionsFailing));
-        let dropped = store.dropped_records(now - DROP_WINDOW, LISTED_MAX).await?;
+        let dropped = store.dropped_records_summary(now - DROP_WINDOW, LISTED_MAX).await?;
         problems.extend(dropped.into_iter().map(Problem::RecordsDropped));
         if let Some(max_age) = self.backup_max_age {
             problems.extend(backup(store.last_backup().await?, max_age, now));
         }
         problems.extend(nodes.iter().filter_map(skew));
-        if let KnownTime::NotBefore(latest) = store.time().await?
+        if let DatabaseTime::NotBefore(latest) = store.time().await?
             && latest - Utc::now() > SKEW_ERROR
         {
             problems.push(Problem::ClockBehind { node: self.node().to_owned(), latest });
@@ -303,13 +304,13 @@ impl StatusChecker {
     }
 
     /// The apps that nodes cannot serve, as reported by each node.
-    async fn not_served(&self) -> Result<Vec<NotServed>, StoreError> {
+    async fn not_served(&self) -> Result<Vec<UnservedApp>, StoreError> {
         if let Some(cluster) = self.store.cluster() {
-            return cluster.not_served(LISTED_MAX).await;
+            return cluster.unserved_apps(LISTED_MAX).await;
         }
         let applied = self.activation.applied().into_iter();
         let failing = applied.filter_map(|(app, applied)| {
-            Some(NotServed { node: self.node().to_owned(), app: app.to_string(), fault: applied.error? })
+            Some(UnservedApp { node: self.node().to_owned(), app: app.to_string(), error: applied.error? })
         });
         Ok(failing.take(LISTED_MAX as usize).collect())
     }
@@ -342,7 +343,7 @@ fn not_writable(node: &str, error: &StoreError) -> Problem {
 }
 
 fn not_ready(node: &Node) -> Option<Problem> {
-    Some(Problem::NodeNotReady { node: node.name.clone(), reason: node.trouble.clone()? })
+    Some(Problem::NodeNotReady { node: node.name.clone(), reason: node.not_ready_reason.clone()? })
 }
 
 fn backup(last: LastBackup, max_age: Duration, now: DateTime<Utc>) -> Option<Problem> {
@@ -352,7 +353,7 @@ fn backup(last: LastBackup, max_age: Duration, now: DateTime<Utc>) -> Option<Pro
         Some(made_at) if is_old(made_at) || now - made_at < -SKEW_ERROR => {
             Some(Problem::BackupOld { made_at })
         }
-        None if is_old(last.known_since) => Some(Problem::BackupMissing { since: last.known_since }),
+        None if is_old(last.recorded_since) => Some(Problem::BackupMissing { since: last.recorded_since }),
         _ => None,
     }
 }
@@ -384,7 +385,7 @@ mod tests {
     fn backup_is_old_by_age_and_not_missing_in_new_database() {
         let now = DateTime::from_timestamp(2_000_000_000, 0).unwrap();
         let (week, days) = (Duration::from_secs(7 * 86_400), |days| now - TimeDelta::days(days));
-        let found = |made_at, known_since| backup(LastBackup { known_since, made_at }, week, now);
+        let found = |made_at, recorded_since| backup(LastBackup { recorded_since, made_at }, week, now);
         assert_eq!(found(None, days(6)), None);
         assert_eq!(found(None, days(8)), Some(Problem::BackupMissing { since: days(8) }));
         assert_eq!(found(Some(days(6)), days(100)), None);

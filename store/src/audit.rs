@@ -1,53 +1,53 @@
-//! Who did what: acts that change something, and the list of them.
+//! The audit log: every change, who made it and from where.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 use uuid::Uuid;
 
-use crate::column::{Id, Maybe, Named};
 use crate::error::StoreError;
 use crate::id::DeployNumber;
-use crate::record::App;
-use crate::{Store, either};
+use crate::model::App;
+use crate::sql_types::{Id, Maybe, Named};
+use crate::{Store, dispatch};
 
-/// How many rows of the list are deleted at once at most.
-pub const AUDIT_PRUNED_AT_ONCE: u32 = 1000;
+/// How many old events are deleted at once.
+pub const AUDIT_PRUNE_BATCH: u32 = 1000;
 
-/// Who changes something, and from where.
+/// Who makes a change, and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Actor {
-    /// The name that the history keeps.
-    #[sqlx(rename = "who")]
+    /// The name in the audit log and in deploys.
+    #[sqlx(rename = "actor")]
     pub name: String,
     /// The token that was used; `None`: the admin token.
     #[sqlx(try_from = "Maybe<Id>")]
     pub token: Option<Uuid>,
-    /// The address that it was used from.
+    /// The client address.
     pub address: Option<String>,
-    /// The request that it came with.
+    /// The id of the request.
     #[sqlx(rename = "request_id", try_from = "Maybe<Id>")]
     pub request: Option<Uuid>,
 }
 
 impl Actor {
-    /// Somebody of whom the name is all that is known.
+    /// An actor of whom only the name is known.
     pub fn named(name: &str) -> Self {
         Self { name: name.to_owned(), ..Self::default() }
     }
 }
 
-/// What kind of act something was.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditAction {
-    /// A ref was made, moved or deleted by a push.
+    /// A push created, updated or deleted a ref.
     Push,
-    /// An app was created by hand.
+    /// An app was created without a push.
     AppCreate,
     /// A setting of an app was changed.
     AppSetting,
-    /// Old deploys of an app were deleted, and what only they reach.
+    /// Old deploys and their unreachable objects were deleted.
     AppPrune,
-    /// An app has another name.
+    /// An app was renamed.
     AppRename,
     /// An app was stopped.
     AppStop,
@@ -55,13 +55,13 @@ pub enum AuditAction {
     AppStart,
     /// An app was deleted.
     AppDelete,
-    /// A deleted app was brought back.
+    /// A deleted app was restored.
     AppUndelete,
-    /// Nothing is left of a deleted app.
+    /// A deleted app was purged.
     AppPurge,
-    /// It was proven that a domain is an app's.
+    /// A domain was verified for an app.
     DomainHold,
-    /// An app has given up a domain.
+    /// An app released a domain.
     DomainRelease,
     /// A token was created.
     TokenCreate,
@@ -71,15 +71,15 @@ pub enum AuditAction {
     SchedulePause,
     /// A schedule was resumed.
     ScheduleResume,
-    /// A schedule was run by hand.
+    /// A schedule was run manually.
     ScheduleRun,
     /// A secret was set.
     SecretSet,
-    /// A secret was taken away.
+    /// A secret was unset.
     SecretUnset,
-    /// Secrets were encrypted anew, with another key.
+    /// Secrets were re-encrypted with another key.
     SecretRotate,
-    /// A node began to encrypt with a new key.
+    /// A node started to encrypt with a new key.
     SecretNewKey,
 }
 
@@ -108,7 +108,7 @@ impl AuditAction {
         Self::SecretNewKey,
     ];
 
-    /// The action as rows and programs have it.
+    /// The name in rows and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Push => "push",
@@ -135,56 +135,56 @@ impl AuditAction {
         }
     }
 
-    /// The action of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|action| action.as_str() == name)
     }
 }
 
-/// Something that was changed, by whom, when and from where.
+/// A change: what, by whom, when.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Act {
-    /// Who.
+pub struct AuditEvent {
+    /// Who made it.
     #[sqlx(flatten)]
     pub by: Actor,
     /// When.
     pub at: DateTime<Utc>,
-    /// What kind of act it was.
+    /// The kind of the change.
     pub action: AuditAction,
-    /// The app that it was about.
+    /// The app.
     #[sqlx(try_from = "Maybe<Named<AppName>>")]
     pub app: Option<AppName>,
-    /// What was changed: a ref, a token, a schedule, a setting.
+    /// The changed ref, token, schedule or setting.
     pub subject: String,
-    /// What it was before.
+    /// The value before.
     #[sqlx(rename = "old_value")]
     pub old: Option<String>,
-    /// What it is now.
+    /// The value after.
     #[sqlx(rename = "new_value")]
     pub new: Option<String>,
-    /// The deploy that was made by it.
+    /// The deploy that it created.
     pub deploy: Option<DeployNumber>,
 }
 
-impl Act {
-    /// An act upon `subject`, of this moment.
+impl AuditEvent {
+    /// An event of now.
     pub fn new(by: &Actor, action: AuditAction, app: Option<&AppName>, subject: &str) -> Self {
         let (by, app, subject) = (by.clone(), app.cloned(), subject.to_owned());
         Self { by, at: Utc::now(), action, app, subject, old: None, new: None, deploy: None }
     }
 
-    /// With what it was before and is now.
+    /// Adds the values before and after.
     pub fn changing(self, old: Option<String>, new: Option<String>) -> Self {
         Self { old, new, ..self }
     }
 
-    /// That the production branch of an app is protected from now on, or not any more.
-    pub(crate) fn of_protection(app: &AppName, protected: bool, by: &Actor) -> Self {
+    /// Branch protection of an app was switched on or off.
+    pub(crate) fn protection_changed(app: &AppName, protected: bool, by: &Actor) -> Self {
         Self::new(by, AuditAction::AppSetting, Some(app), "protected").switching(protected)
     }
 
-    /// That the schedules of a preview are run by the clock from now on, or not any more.
-    pub(crate) fn of_preview_schedules(app: &AppName, branch: &str, on: bool, by: &Actor) -> Self {
+    /// The schedules of a preview were enabled or disabled.
+    pub(crate) fn preview_schedules_changed(app: &AppName, branch: &str, on: bool, by: &Actor) -> Self {
         Self::new(by, AuditAction::AppSetting, Some(app), &format!("schedules of {branch}")).switching(on)
     }
 
@@ -194,61 +194,61 @@ impl Act {
     }
 }
 
-/// A row of the list.
+/// A row of the audit log.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct AuditRow {
-    /// Its place in the list; later ones sort behind earlier ones.
+    /// UUIDv7: sorts by time.
     #[sqlx(try_from = "Id")]
     pub id: Uuid,
-    /// What was done.
+    /// The event.
     #[sqlx(flatten)]
-    pub act: Act,
+    pub event: AuditEvent,
 }
 
 impl Store {
-    /// The latest acts, of one app or of all, the latest first: at most `most`, behind the row `before`.
+    /// The latest audit events, of one app or of all, latest first: at most `limit`, before the row `before`.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn audit(
+    pub async fn audit_events(
         &self,
         app: Option<&AppName>,
         before: Option<Uuid>,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<AuditRow>, StoreError> {
-        either!(self, audit::audit(app, before, most))
+        dispatch!(self, audit::audit_events(app, before, limit))
     }
 
-    /// Adds an act to the list that changes nothing in the database itself. All others are added by what changes something,
-    /// in the same transaction.
+    /// Adds an event that changes nothing else in the database. Other events are added in the transaction of their
+    /// change.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn record(&self, act: &Act) -> Result<(), StoreError> {
-        either!(self, audit::record(act))
+    pub async fn record_audit(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        dispatch!(self, audit::record_audit(event))
     }
 
-    /// Deletes acts from before that time, at most [`AUDIT_PRUNED_AT_ONCE`]. Returns how many it were.
+    /// Deletes events from before that time, at most [`AUDIT_PRUNE_BATCH`]. Returns how many were deleted.
     ///
     /// # Errors
     /// The database failed.
     pub async fn prune_audit(&self, before: DateTime<Utc>) -> Result<u64, StoreError> {
-        either!(self, audit::prune_audit(before))
+        dispatch!(self, audit::prune_audit(before))
     }
 
-    /// Creates an app without a push. `false`: it is there already.
+    /// Creates an app without a push. `false`: it already exists.
     ///
     /// # Errors
     /// The database failed.
     pub async fn create_app(&self, name: &AppName, by: &Actor) -> Result<bool, StoreError> {
-        either!(self, apps::create_app(name, by))
+        dispatch!(self, apps::create_app(name, by))
     }
 
-    /// Lets the production branch of an app only go forward, or in any direction. `false`: that is so already.
+    /// Switches branch protection of an app on or off. `false`: no change.
     ///
     /// # Errors
     /// The database failed.
     pub async fn protect_app(&self, app: &App, protected: bool, by: &Actor) -> Result<bool, StoreError> {
-        either!(self, apps::protect_app(app, protected, by))
+        dispatch!(self, apps::protect_app(app, protected, by))
     }
 }

@@ -1,33 +1,34 @@
-//! The names of previews for which a proxy can have certificates: so many new ones in a span of time, over all nodes.
+//! Certificate grants for the host names of previews, rate limited over all nodes.
 
 use chrono::{DateTime, Utc};
 
 use crate::error::StoreError;
 use crate::id::AppId;
-use crate::{Store, either};
+use crate::{Store, dispatch};
 
-/// How many names of previews can be granted a certificate within a span.
+/// How many new names are granted a certificate within a time window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CertificateLimits {
-    /// Of all apps.
+    /// For all apps.
     pub all: u32,
-    /// Of one app.
+    /// For one app.
     pub of_app: u32,
 }
 
-/// Whether a name can have a certificate.
+/// The decision for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CertificateGrant {
-    /// It can, from now on or since long.
+    /// The name may get a certificate.
     Granted,
-    /// So many of its app were granted within the span.
+    /// The limit of the app is reached, which is this.
     TooManyOfApp(u32),
-    /// So many of all apps were.
+    /// The limit of all apps is reached, which is this.
     TooMany(u32),
 }
 
 impl Store {
-    /// Grants a name of a preview a certificate, if that was granted before or if fewer than `limits` were granted since `since`.
+    /// Grants a certificate to a preview host name that has a grant, or if fewer than `limits` were granted after
+    /// `since`.
     ///
     /// # Errors
     /// The database failed.
@@ -39,6 +40,6 @@ impl Store {
         since: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<CertificateGrant, StoreError> {
-        either!(self, certificates::grant_certificate(app, name, limits, since, now))
+        dispatch!(self, certificates::grant_certificate(app, name, limits, since, now))
     }
 }

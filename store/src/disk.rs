@@ -1,12 +1,12 @@
-//! How many bytes of the disk the rows of an app take: what its quota is about, and what `apps.disk_bytes` adds up.
+//! Disk usage of apps in bytes, which quotas limit and `apps.disk_bytes` sums up.
 //!
-//! A row counts its streams and texts, and [`ROW_BYTES`] for everything else of it. The migration that has added the column says the
-//! same in SQL.
+//! A row counts its streams and texts plus [`ROW_BYTES`]. The migration that added the column has the same rule in
+//! SQL.
 
-use crate::record::{NewRevision, Object};
+use crate::model::{NewRevision, Object};
 
-/// What a row takes beside its streams and texts: columns of a fixed length, headers, and its part of indexes and of pages that
-/// are not full. Measured of objects: 90 to 170 bytes in SQLite, 600 where a stream takes a third of a page.
+/// Overhead of a row: fixed columns, headers, index entries, and free space of pages. Measured for objects: 90 to 170
+/// bytes in SQLite, 600 if a stream takes a third of a page.
 pub const ROW_BYTES: u64 = 200;
 
 fn row<const N: usize>(texts: [&str; N]) -> u64 {
@@ -22,8 +22,8 @@ pub(crate) fn revision(revision: &NewRevision) -> u64 {
     row([&revision.sdk, &revision.subject, &revision.author])
 }
 
-pub(crate) fn deploy(branch: &str, by: &str, because: Option<&str>, message: Option<&str>) -> u64 {
-    row([branch, by, because.unwrap_or_default(), message.unwrap_or_default()])
+pub(crate) fn deploy(branch: &str, by: &str, cause: Option<&str>, message: Option<&str>) -> u64 {
+    row([branch, by, cause.unwrap_or_default(), message.unwrap_or_default()])
 }
 
 /// A branch or a tag.
@@ -31,7 +31,7 @@ pub(crate) fn reference(name: &str) -> u64 {
     row([name])
 }
 
-/// A commit whose parents were never sent.
+/// A shallow commit.
 pub(crate) fn shallow() -> u64 {
     row([])
 }

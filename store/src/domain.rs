@@ -1,35 +1,35 @@
-//! Domains of apps' own: what production names is a claim, and what was proven is held until it is released.
+//! Custom domains: the manifest of production claims a domain, and a verified domain is held until it is released.
 //!
-//! Several apps can claim a domain, and one at most holds it. Only what an app holds and claims is served. A domain that is held stays
-//! with the app while its production does not name it, so that a rollback loses nothing. An app that is deleted holds none, and has
-//! its own back if it is brought back, unless another one has proven them meanwhile.
+//! Several apps can claim a domain, but only one can hold it. A domain is served if its app holds and claims it. An
+//! app keeps a domain that its production does not claim for a while, so that a rollback loses nothing. A deleted app
+//! holds none; an undeleted app gets its domains back, unless another app has verified them meanwhile.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::DomainName;
 use uuid::Uuid;
 
 use crate::audit::Actor;
-use crate::column::Named;
 use crate::error::{Conflict, PushError, StoreError};
 use crate::id::AppId;
-use crate::record::App;
-use crate::{Store, either};
+use crate::model::App;
+use crate::sql_types::Named;
+use crate::{Store, dispatch};
 
-/// How it was proven that a domain is an app's.
+/// How a domain was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DomainProof {
     /// By a TXT record in DNS.
     Dns,
-    /// By the word of an admin.
+    /// By an admin.
     Admin,
-    /// The server believes the app that names a domain first.
+    /// Without verification: the server trusts the first app that claims a domain.
     Trusted,
-    /// The app had it before proofs were asked for.
+    /// Held before verification existed.
     Earlier,
 }
 
 impl DomainProof {
-    /// The proof as rows and programs have it.
+    /// The name in rows and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Dns => "dns",
@@ -39,7 +39,7 @@ impl DomainProof {
         }
     }
 
-    /// The proof of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Dns, Self::Admin, Self::Trusted, Self::Earlier]
             .into_iter()
@@ -53,28 +53,28 @@ pub struct Domain {
     /// The domain.
     #[sqlx(try_from = "Named<DomainName>")]
     pub name: DomainName,
-    /// Whether what is live in production names it.
+    /// Whether the manifest of production claims it.
     pub claimed: bool,
-    /// How it was proven; `None`: it was not.
+    /// How it was verified; `None`: it is not.
     pub proof: Option<DomainProof>,
-    /// When it was proven.
+    /// When it was verified.
     pub proven_at: Option<DateTime<Utc>>,
-    /// Who has proven it, where somebody has.
+    /// Who verified it, if a user did.
     pub proven_by: Option<String>,
 }
 
 impl Domain {
-    /// Whether the app answers there.
+    /// Whether the app serves the domain.
     pub fn is_served(&self) -> bool {
         self.claimed && self.proof.is_some()
     }
 }
 
-/// Why an app does not hold a domain. Nothing was changed, unless the store does not know.
+/// Why an app does not hold a domain. Nothing was changed, unless the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum HoldDomainError {
-    /// What is live in production does not name it.
-    #[error("what is live in production does not name this domain")]
+    /// The manifest of production does not claim it.
+    #[error("the manifest of production does not claim this domain")]
     NotClaimed,
     /// Another app holds it.
     #[error("another app holds this domain")]
@@ -106,7 +106,7 @@ impl From<PushError> for HoldDomainError {
 }
 
 impl Store {
-    /// Those of `domains` that apps other than `app` hold, each with the app's name.
+    /// Those of `domains` that apps other than `app` hold, with the names of these apps.
     ///
     /// # Errors
     /// The database failed.
@@ -115,21 +115,21 @@ impl Store {
         app: Option<AppId>,
         domains: &[DomainName],
     ) -> Result<Vec<(DomainName, String)>, StoreError> {
-        either!(self, domains::taken_domains(app, domains))
+        dispatch!(self, domains::taken_domains(app, domains))
     }
 
-    /// The domains that an app claims or holds, by name.
+    /// The domains that an app claims or holds, sorted by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn domains(&self, app: AppId) -> Result<Vec<Domain>, StoreError> {
-        either!(self, domains::domains(app))
+        dispatch!(self, domains::domains(app))
     }
 
-    /// Notes that it was proven that a domain which an app claims is its own. The app as it is then.
+    /// Records that a claimed domain was verified. Returns the updated app.
     ///
     /// # Errors
-    /// The app does not claim it, another one holds it, or the database failed.
+    /// The app does not claim it, another app holds it, or the database failed.
     pub async fn hold_domain(
         &self,
         app: &App,
@@ -138,13 +138,13 @@ impl Store {
         node: Option<Uuid>,
         by: &Actor,
     ) -> Result<App, HoldDomainError> {
-        either!(self, domains::hold_domain(app, domain, proof, node, by))
+        dispatch!(self, domains::hold_domain(app, domain, proof, node, by))
     }
 
-    /// Has an app hold a domain no longer. The app as it is then; `None`: it did not hold it.
+    /// Releases a domain. Returns the updated app; `None`: the app did not hold it.
     ///
     /// # Errors
-    /// The app is not there any more, or the database failed.
+    /// The app does not exist any more, or the database failed.
     pub async fn release_domain(
         &self,
         app: &App,
@@ -152,6 +152,6 @@ impl Store {
         node: Option<Uuid>,
         by: &Actor,
     ) -> Result<Option<App>, StoreError> {
-        either!(self, domains::release_domain(app, domain, node, by))
+        dispatch!(self, domains::release_domain(app, domain, node, by))
     }
 }

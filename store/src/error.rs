@@ -1,4 +1,4 @@
-//! What can go wrong with the store.
+//! The errors of the store.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,52 +6,52 @@ use std::time::Duration;
 use manifest_schema::name::DomainName;
 
 use crate::id::Oid;
-use crate::record::Deploy;
+use crate::model::Deploy;
 use crate::secret::Environment;
 
-/// The database failed an operation.
+/// An operation failed in the database.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database itself said so, or could not be asked.
+    /// The database reported an error, or could not be reached.
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
-    /// There is no room for what was to be written.
+    /// The disk has no space for the write.
     #[error("the database's disk is full")]
     DiskFull,
     /// The database cannot read or write its files.
     #[error("the database's disk failed: {0}")]
     DiskFailed(#[source] sqlx::Error),
-    /// The database, or the transaction, takes no writes: a standby, a setting, a disk that is mounted so.
+    /// The database or the transaction is read-only: a standby, a setting, or a read-only file system.
     #[error("the database is read-only")]
     ReadOnly,
-    /// It says nothing at all.
-    #[error("the database did not answer within {} s", .0.as_secs())]
-    Silent(Duration),
-    /// The database went away while it was to commit, and did not come back in time to say whether it had.
-    #[error("the database did not say whether it has committed")]
+    /// The database did not respond in time.
+    #[error("the database did not respond within {} s", .0.as_secs())]
+    Unresponsive(Duration),
+    /// The connection was lost during COMMIT, and the outcome could not be determined in time.
+    #[error("the database did not report whether the transaction was committed")]
     OutcomeUnknown,
-    /// Somebody else holds a lock.
-    #[error("the database is busy: another session holds a lock that is needed here")]
+    /// Another session holds a lock.
+    #[error("the database is busy: another session holds a required lock")]
     Locked,
-    /// PostgreSQL has cancelled a statement.
+    /// PostgreSQL cancelled a statement.
     #[error(
-        "the database cancelled a statement: it took longer than --database-statement-timeout, or an administrator cancelled it"
+        "the database cancelled a statement: it exceeded --database-statement-timeout, or an administrator cancelled it"
     )]
     Cancelled(#[source] sqlx::Error),
-    /// All connections are in use.
+    /// All connections of the pool are in use.
     #[error(transparent)]
     PoolBusy(PoolBusyError),
-    /// A row holds what this program never writes.
-    #[error("the database holds a row that PiCloud did not write: {what}")]
+    /// A row holds a value that PiCloud never writes.
+    #[error("invalid row in the database: {what}")]
     Corrupt {
         /// What is wrong with the row.
         what: String,
     },
-    /// The app is not there any more.
-    #[error("the app is not there any more")]
+    /// The app does not exist any more.
+    #[error("the app does not exist any more")]
     NoApp,
-    /// A ref was to point to an object that is neither stored nor part of the push.
-    #[error("object {oid} is not stored, and ref {name} would point to it")]
+    /// A ref would point to an object that is neither stored nor part of the push.
+    #[error("ref {name} would point to the missing object {oid}")]
     Dangling {
         /// The ref.
         name: String,
@@ -61,34 +61,33 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the database could not be asked at all: later it may answer.
+    /// Whether the database is unavailable: a later attempt may succeed.
     pub fn is_unavailable(&self) -> bool {
         use sqlx::Error::{Io, PoolClosed, PoolTimedOut, Protocol, Tls, WorkerCrashed};
         match self {
             Self::Database(Io(_) | PoolClosed | PoolTimedOut | Protocol(_) | Tls(_) | WorkerCrashed) => true,
-            Self::Database(error) => code(error)
-                .is_some_and(|code| says_unavailable(&code) || says_busy(&code) || says_conflict(&code)),
+            Self::Database(error) => code(error).is_some_and(|code| {
+                is_unavailable_code(&code) || is_busy_code(&code) || is_conflict_code(&code)
+            }),
             Self::DiskFull | Self::DiskFailed(_) | Self::ReadOnly => true,
-            Self::Silent(_) | Self::OutcomeUnknown => true,
+            Self::Unresponsive(_) | Self::OutcomeUnknown => true,
             Self::Locked | Self::Cancelled(_) | Self::PoolBusy(_) => true,
             Self::Corrupt { .. } | Self::Dangling { .. } | Self::NoApp => false,
         }
     }
 
-    /// The error of the store that is among the causes of another one.
-    pub fn among<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
+    /// The store error among the sources of an error.
+    pub fn find_in<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Self> {
         std::iter::successors(Some(error), |error| error.source()).find_map(|error| error.downcast_ref())
     }
 
-    /// Why the database cannot be asked, for anyone: what it said itself is for its operator.
+    /// The reason in a form that clients may see: details of the database are for its operator.
     pub fn public_reason(&self) -> String {
         let reason = match self {
             Self::Database(error) => match code(error).as_deref() {
-                Some(code) if says_conflict(code) => {
-                    "the database is busy: other transactions were in the way"
-                }
-                Some(code) if says_busy(code) => "the database is busy: somebody else writes to it",
-                Some("53300") => "the database takes no more connections",
+                Some(code) if is_conflict_code(code) => "the database is busy: conflicting transactions",
+                Some(code) if is_busy_code(code) => "the database is busy: another process is writing",
+                Some("53300") => "the database accepts no more connections",
                 _ if self.is_unavailable() => "the database cannot be reached",
                 _ => "the database failed",
             },
@@ -102,12 +101,12 @@ impl StoreError {
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if let sqlx::Error::Io(io) = &error
-            && let Some(ours) = io.get_ref()
+            && let Some(inner) = io.get_ref()
         {
-            if let Some(SilenceError { time }) = ours.downcast_ref() {
-                return Self::Silent(*time);
+            if let Some(UnresponsiveError { time }) = inner.downcast_ref() {
+                return Self::Unresponsive(*time);
             }
-            if let Some(busy) = ours.downcast_ref::<PoolBusyError>() {
+            if let Some(busy) = inner.downcast_ref::<PoolBusyError>() {
                 return Self::PoolBusy(*busy);
             }
         }
@@ -115,9 +114,9 @@ impl From<sqlx::Error> for StoreError {
             return Self::Corrupt { what: format!("column {index}: {source}") };
         }
         match code(&error).as_deref() {
-            Some(code) if says_full(code) => Self::DiskFull,
-            Some(code) if says_disk_failed(code) => Self::DiskFailed(error),
-            Some(code) if says_read_only(code) => Self::ReadOnly,
+            Some(code) if is_full_code(code) => Self::DiskFull,
+            Some(code) if is_io_error_code(code) => Self::DiskFailed(error),
+            Some(code) if is_read_only_code(code) => Self::ReadOnly,
             Some("55P03") => Self::Locked,
             // query_canceled
             Some("57014") => Self::Cancelled(error),
@@ -126,22 +125,22 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
-/// The server did not answer.
+/// The server did not respond.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("no answer within {} s", time.as_secs())]
-pub(crate) struct SilenceError {
+#[error("no response within {} s", time.as_secs())]
+pub(crate) struct UnresponsiveError {
     pub(crate) time: Duration,
 }
 
-/// No connection came free in time.
+/// No connection became free in time.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("all {connections} connections of this node to the database are in use")]
+#[error("all {connections} database connections of this node are in use")]
 pub struct PoolBusyError {
-    /// How many there are.
+    /// The size of the pool.
     pub(crate) connections: u32,
 }
 
-/// Whether an error says that a transaction met another one, and was undone for it: the same again may succeed.
+/// Whether a transaction was rolled back because it conflicted with another one: a retry may succeed.
 pub(crate) trait Conflict {
     fn is_conflict(&self) -> bool;
 }
@@ -149,7 +148,7 @@ pub(crate) trait Conflict {
 impl Conflict for StoreError {
     fn is_conflict(&self) -> bool {
         match self {
-            Self::Database(error) => code(error).is_some_and(|code| says_conflict(&code)),
+            Self::Database(error) => code(error).is_some_and(|code| is_conflict_code(&code)),
             _ => false,
         }
     }
@@ -165,88 +164,87 @@ impl Conflict for PushError {
 }
 
 /// serialization_failure and deadlock_detected in PostgreSQL.
-fn says_conflict(code: &str) -> bool {
+fn is_conflict_code(code: &str) -> bool {
     matches!(code, "40001" | "40P01")
 }
 
-/// The database's own code of an error: five characters in PostgreSQL (SQLSTATE), a number in SQLite.
+/// The error code: SQLSTATE in PostgreSQL, the extended result code in SQLite.
 fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
     error.as_database_error().and_then(|error| error.code())
 }
 
-/// PostgreSQL stops, starts, recovers, or lets nobody else in: its classes 08 (connection) and 57P, and
-/// too_many_connections.
-fn says_unavailable(code: &str) -> bool {
+/// PostgreSQL is shutting down, starting, recovering or out of connections: class 08, 57P and too_many_connections.
+fn is_unavailable_code(code: &str) -> bool {
     code.len() == 5 && (code.starts_with("08") || code.starts_with("57P") || code == "53300")
 }
 
-/// Someone else holds the lock: lock_not_available in PostgreSQL, in SQLite SQLITE_BUSY and its extended codes.
-fn says_busy(code: &str) -> bool {
+/// lock_not_available in PostgreSQL; SQLITE_BUSY and its extended codes in SQLite.
+fn is_busy_code(code: &str) -> bool {
     matches!(code, "55P03" | "5" | "261" | "517" | "773")
 }
 
-/// disk_full in PostgreSQL, in SQLite SQLITE_FULL.
-fn says_full(code: &str) -> bool {
+/// disk_full in PostgreSQL; SQLITE_FULL in SQLite.
+fn is_full_code(code: &str) -> bool {
     matches!(code, "53100" | "13")
 }
 
-/// io_error in PostgreSQL. In SQLite SQLITE_IOERR and its extended codes, whose lowest byte is its own.
-fn says_disk_failed(code: &str) -> bool {
+/// io_error in PostgreSQL; in SQLite SQLITE_IOERR and its extended codes, which share the lowest byte.
+fn is_io_error_code(code: &str) -> bool {
     code == "58030" || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 10)
 }
 
-/// read_only_sql_transaction in PostgreSQL. In SQLite SQLITE_READONLY and its extended codes.
-fn says_read_only(code: &str) -> bool {
+/// read_only_sql_transaction in PostgreSQL; SQLITE_READONLY and its extended codes in SQLite.
+fn is_read_only_code(code: &str) -> bool {
     code == "25006" || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| code & 0xff == 8)
 }
 
-/// Whether the database has answered, and refused: it is there, and goes on without what was to be done.
-pub(crate) fn is_refusal(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| !says_unavailable(&code))
+/// Whether the database responded and rejected the operation, so that its outcome is known.
+pub(crate) fn is_rejection(error: &sqlx::Error) -> bool {
+    code(error).is_some_and(|code| !is_unavailable_code(&code))
 }
 
-/// Whether someone else holds the lock.
+/// Whether another session or process holds the lock.
 pub(crate) fn is_busy(error: &sqlx::Error) -> bool {
-    code(error).is_some_and(|code| says_busy(&code))
+    code(error).is_some_and(|code| is_busy_code(&code))
 }
 
-/// Why a database cannot be used.
+/// Why a database cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// It is not there, or does not let us in.
+    /// The server cannot be reached, or rejects the connection.
     #[error("cannot reach the database; is it running, and is DATABASE_URL right?")]
     Unreachable(#[source] sqlx::Error),
-    /// Its URL is not one of PostgreSQL.
+    /// The URL has another scheme than PostgreSQL.
     #[error(
-        "DATABASE_URL begins with {scheme}, and PiCloud works with PostgreSQL, or with an SQLite of its own"
+        "DATABASE_URL begins with {scheme}, but must begin with postgres://; without it PiCloud uses an SQLite file in --data-dir"
     )]
     Scheme {
-        /// What it begins with; nothing more of it is shown.
+        /// The scheme. The rest of the URL may hold a password.
         scheme: String,
     },
-    /// Its URL is that of a file.
-    #[error("DATABASE_URL is for PostgreSQL, and names a file")]
+    /// The URL names a file.
+    #[error("DATABASE_URL names a file, but must be a postgres:// URL")]
     Embedded,
-    /// It is there, and its certificate or the lack of one is not what its URL asks for.
+    /// TLS failed: the certificate is not trusted, or missing.
     #[error(
-        "the database is not the one that DATABASE_URL trusts; are sslmode and sslrootcert right, and is its certificate?"
+        "TLS connection to the database failed; check sslmode and sslrootcert in DATABASE_URL and the server certificate"
     )]
     Untrusted(#[source] sqlx::Error),
-    /// Something between us and the server hands out its connections for a transaction or a statement each.
+    /// A connection pooler in transaction or statement mode.
     #[error(
-        "DATABASE_URL leads to a connection pooler that shares connections among transactions, and PiCloud needs \
-         connections of its own: set pool_mode = session in PgBouncer, for this database at least, or name the server itself"
+        "DATABASE_URL points to a connection pooler that shares connections among transactions, but PiCloud needs session \
+         pooling: set pool_mode = session for this database in PgBouncer, or connect to the server directly"
     )]
     Shared,
-    /// It is a PostgreSQL of long ago.
+    /// The PostgreSQL version is not supported.
     #[error("the database is PostgreSQL {found}; PiCloud needs {oldest} or later")]
     TooOld {
-        /// Its version.
+        /// The major version of the server.
         found: u32,
-        /// The oldest version that will do.
+        /// The oldest supported version.
         oldest: u32,
     },
-    /// The embedded database's file cannot be made or written.
+    /// The SQLite file cannot be created or written.
     #[error("cannot write the database {}", path.display())]
     File {
         /// The file.
@@ -254,104 +252,113 @@ pub enum OpenError {
         /// What went wrong.
         source: std::io::Error,
     },
-    /// The embedded database's file is there, and SQLite cannot work with it.
+    /// SQLite cannot use the file.
     #[error(
-        "cannot use the database {}; is it one of PiCloud, and can its folder be written?", path.display()
+        "cannot use the database {}; is it a PiCloud database, and is its directory writable?", path.display()
     )]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: sqlx::Error,
     },
-    /// Another process works with the embedded database.
+    /// Another process uses the SQLite file.
     #[error(
-        "the database {} is in use by {holder}; stop that one, or choose another --data-dir: several nodes share a PostgreSQL",
+        "the database {} is in use by {holder}; stop that process, or choose another --data-dir: several nodes need PostgreSQL",
         path.display()
     )]
     InUse {
         /// The file.
         path: PathBuf,
-        /// Who has it.
+        /// The process that holds the lock.
         holder: String,
     },
-    /// A newer PiCloud has changed its tables.
+    /// Nodes of an earlier version are running, which cannot use the new schema.
     #[error(
-        "the database is that of a newer PiCloud (schema {found}); install that version, or restore a backup"
+        "nodes of an earlier version are running: {nodes}; this version renames tables that they use, so it cannot start next \
+         to them: stop these nodes, then start this version (nothing was changed)"
+    )]
+    OlderNodes {
+        /// The nodes with their versions.
+        nodes: String,
+    },
+    /// The schema is that of a newer version.
+    #[error(
+        "the database belongs to a newer PiCloud (schema {found}); install that version, or restore a backup"
     )]
     Newer {
-        /// The version of a migration that this program does not have.
+        /// The version of a migration that is unknown to this binary.
         found: i64,
     },
-    /// Another program works with it.
+    /// The database belongs to another program.
     #[error(
-        "the database belongs to another program, which has a table {table} in it; give PiCloud a database of its own"
+        "the database belongs to another program: it has a table {table}; give PiCloud a database of its own"
     )]
     Foreign {
-        /// The table that is not ours.
+        /// A table of the other program.
         table: String,
     },
-    /// Its tables cannot be brought up to date.
-    #[error("cannot bring the tables up to date; does the database belong to another program?")]
+    /// A migration failed.
+    #[error("cannot migrate the database schema; does the database belong to another program?")]
     Migrate(#[source] sqlx::migrate::MigrateError),
 }
 
-/// Why a push was not committed. Nothing was changed, unless the store does not know the outcome.
+/// Why a push was not committed. Nothing was changed, unless the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// There is no such app, and it may not be created.
-    #[error("there is no such app")]
+    /// The app does not exist, and the push is not allowed to create it.
+    #[error("app not found")]
     UnknownApp,
-    /// A ref is not where the pusher believed it to be, or another one has come in its way: `a` and `a/b` cannot both be.
-    #[error("ref {name} was moved meanwhile")]
+    /// A ref is not at the expected commit, or conflicts with another ref: `a` and `a/b` cannot both exist.
+    #[error("ref {name} was updated by another push")]
     RefMoved {
         /// The ref.
         name: String,
-        /// Where the pusher believed it to be.
+        /// The expected target.
         expected: Option<Oid>,
-        /// Where it is, or the one in its way.
+        /// The actual target, or that of the conflicting ref.
         found: Option<Oid>,
-        /// The latest deploy of the branch, by whoever moved it.
+        /// The latest deploy of the branch.
         last_deploy: Option<Deploy>,
     },
     /// Another app holds the domain.
-    #[error("domain {domain} is another app's")]
+    #[error("domain {domain} belongs to another app")]
     DomainTaken {
         /// The domain.
         domain: DomainName,
     },
-    /// Objects on which it may build were deleted meanwhile.
-    #[error("objects of the app were deleted meanwhile")]
-    Collected,
-    /// The app would have more previews than it can have.
-    #[error("the app has {there} previews, and can have no more")]
+    /// Garbage collection deleted objects after the push was unpacked.
+    #[error("garbage collection deleted objects of the app during the push")]
+    ConcurrentGc,
+    /// The app would exceed its limit of previews.
+    #[error("the app has {previews} previews, which is its limit")]
     TooManyPreviews {
-        /// How many it has.
-        there: usize,
+        /// The previews of the app.
+        previews: usize,
     },
-    /// The app would take more of the disk than it can.
-    #[error("the push takes {needed} bytes of the disk, and the app, which takes {used}, can take {most}")]
+    /// The app would exceed its disk quota.
+    #[error("the push needs {needed} bytes, but the app uses {used} of {limit} bytes")]
     TooLarge {
-        /// How many bytes the app takes.
+        /// Bytes that the app uses.
         used: u64,
-        /// How many the push would take.
+        /// Bytes that the push needs.
         needed: u64,
-        /// How many the app can take.
-        most: u64,
+        /// The quota in bytes.
+        limit: u64,
     },
-    /// A secret that is needed is not set any more.
-    #[error("secret {name} of {} is not set", environment.as_str())]
+    /// A required secret was unset.
+    #[error("{} secret {name} is not set", environment.as_str())]
     SecretUnset {
         /// Its name.
         name: String,
-        /// For whom it is.
+        /// Its environment.
         environment: Environment,
     },
-    /// Another push holds the app for too long.
-    #[error("another push to the app takes too long")]
+    /// Another push locked the app for too long.
+    #[error("timed out waiting for another push to the app")]
     Busy,
-    /// One of its objects cannot be read.
-    #[error("an object of the push cannot be read")]
+    /// An object of the push cannot be read.
+    #[error("cannot read an object of the push")]
     Objects(#[source] std::io::Error),
     /// The database failed.
     #[error(transparent)]
@@ -359,12 +366,12 @@ pub enum PushError {
 }
 
 impl PushError {
-    /// Whether the push itself is the cause, and the database did all that it was asked for.
-    pub(crate) fn is_refusal(&self) -> bool {
+    /// Whether the push was rejected, as opposed to a failure of the database.
+    pub(crate) fn is_rejection(&self) -> bool {
         !matches!(self, Self::Busy | Self::Store(_))
     }
 
-    /// The same where it is no push that failed.
+    /// The store error for operations other than pushes.
     pub(crate) fn into_store(self) -> StoreError {
         match self {
             Self::Store(error) => error,

@@ -1,7 +1,7 @@
-//! Executions, what they logged, and what of it was lost: how it is written in batches, read and deleted.
+//! Records of executions, their logs, and dropped records: written in batches, read and deleted.
 //!
-//! Records are numbered in the order in which they come in, whichever node writes them: nobody sees a number before all
-//! lower ones. So a number is a place from which one can read on without missing anything.
+//! All records share one sequence across nodes. A number becomes visible only after all lower ones, so readers can
+//! continue from the last number they saw without missing any.
 
 use std::time::Duration;
 
@@ -9,79 +9,79 @@ use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use manifest_schema::execution::{LogLevel, TriggerKind};
 use uuid::Uuid;
 
-use crate::column::{Id, Maybe, Microseconds, Named, Unsigned};
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::{Store, either};
+use crate::sql_types::{Id, Maybe, Microseconds, Named, Unsigned};
+use crate::{Store, dispatch};
 
 /// How many old records are deleted at once.
-pub const DELETED_AT_ONCE: u32 = 5000;
+pub const RECORD_DELETE_BATCH: u32 = 5000;
 
-/// What a row takes beside its texts: numbers, ids, and its places in the indexes. About, on both databases.
+/// Approximate size of a row in both databases without its texts: fixed columns and index entries.
 const ROW_BYTES: usize = 200;
 
-/// For how long the bytes of records are counted together.
-const PORTION: TimeDelta = TimeDelta::seconds(10);
+/// The interval of a retention bucket.
+const BUCKET: TimeDelta = TimeDelta::seconds(10);
 
-/// One run of a script.
+/// A run of a script.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct ExecutionRecord {
     /// Its id.
     #[sqlx(try_from = "Id")]
     pub id: Uuid,
-    /// The request that it is part of.
+    /// The request that caused it.
     #[sqlx(try_from = "Id")]
-    pub request: Uuid,
+    pub request_id: Uuid,
     /// The app.
     pub app: AppId,
-    /// The deploy that was live.
+    /// The deploy.
     pub deploy: DeployNumber,
-    /// The commit of it.
+    /// The commit of the deploy.
     #[sqlx(rename = "commit_id")]
     pub commit: Oid,
-    /// The script, as a path in the repository.
+    /// The path of the script in the repository.
     pub script: String,
-    /// What started it.
+    /// What triggered it.
     #[sqlx(try_from = "Named<TriggerKind>")]
     pub trigger: TriggerKind,
-    /// Method and path of the request, or the name of the function or the schedule.
+    /// Method and path, or the name of the function or the schedule.
     pub target: String,
-    /// The name of the node that ran it.
+    /// The name of the node.
     pub node: String,
-    /// When it began.
+    /// When it started.
     pub started_at: DateTime<Utc>,
-    /// How long it took, to the microsecond.
+    /// How long it took.
     #[sqlx(rename = "duration_us", try_from = "Microseconds")]
     pub duration: Duration,
-    /// How many operations it ran.
+    /// How many operations it executed.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub operations: u64,
-    /// The most bytes that it held at once.
+    /// The peak memory of the script.
     #[sqlx(try_from = "Unsigned<u64>")]
-    pub memory: u64,
-    /// What HTTP was answered with; `None` for what is not HTTP.
+    pub memory_peak_bytes: u64,
+    /// The HTTP status of the response; `None`: not an HTTP request.
     #[sqlx(try_from = "Maybe<Unsigned<u16>>")]
     pub status: Option<u16>,
-    /// Why it has no answer of its own.
+    /// Why it failed, if it did.
     #[sqlx(flatten, try_from = "FailureColumns")]
     pub failure: Option<FailureRecord>,
-    /// How many lines it logged.
+    /// How many log lines were kept.
     #[sqlx(try_from = "Unsigned<u32>")]
-    pub lines: u32,
-    /// How many more it would have.
+    pub log_lines: u32,
+    /// How many log lines were dropped.
     #[sqlx(try_from = "Unsigned<u64>")]
-    pub lines_dropped: u64,
+    pub log_lines_dropped: u64,
 }
 
 /// Why an execution failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FailureRecord {
-    /// The kind, by its name.
+    /// The kind of failure.
     pub kind: String,
-    /// What happened.
+    /// The message.
     pub message: String,
-    /// Where.
-    pub place: Option<PlaceRecord>,
+    /// Where in the source.
+    pub location: Option<LocationRecord>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -97,133 +97,133 @@ struct FailureColumns {
 
 impl From<FailureColumns> for Option<FailureRecord> {
     fn from(columns: FailureColumns) -> Self {
-        let place = match (columns.failure_script, columns.failure_line, columns.failure_column) {
-            (Some(script), Some(line), Some(column)) => Some(PlaceRecord { script, line, column }),
+        let location = match (columns.failure_script, columns.failure_line, columns.failure_column) {
+            (Some(script), Some(line), Some(column)) => Some(LocationRecord { script, line, column }),
             _ => None,
         };
         let message = columns.failure_message.unwrap_or_default();
-        columns.failure.map(|kind| FailureRecord { kind, message, place })
+        columns.failure.map(|kind| FailureRecord { kind, message, location })
     }
 }
 
-/// A place in a script. Line and column are counted from 1.
+/// A location in a script. Line and column start at 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PlaceRecord {
-    /// The script, as a path in the repository.
+pub struct LocationRecord {
+    /// The path of the script in the repository.
     pub script: String,
     /// The line.
     pub line: u32,
-    /// The column, in characters.
+    /// The column in characters.
     pub column: u32,
 }
 
-/// One line of an execution's log.
+/// A log line.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct LineRecord {
+pub struct LogRecord {
     /// The execution.
     #[sqlx(try_from = "Id")]
     pub execution: Uuid,
-    /// Its app.
+    /// The app.
     pub app: AppId,
-    /// The script that was run.
+    /// The path of the script.
     pub script: String,
     /// When it was written.
     pub at: DateTime<Utc>,
-    /// How much it matters.
+    /// The level.
     #[sqlx(try_from = "Named<LogLevel>")]
     pub level: LogLevel,
-    /// What it says.
+    /// The message.
     pub message: String,
-    /// What the script gave with it, as JSON.
+    /// Structured data as JSON.
     pub data: Option<String>,
-    /// The line of the script that wrote it, counted from 1.
+    /// The line of the script, starting at 1.
     #[sqlx(try_from = "Maybe<Unsigned<u32>>")]
     pub line: Option<u32>,
-    /// It tells the failure of the execution, and is none of the script's own.
+    /// Whether the line reports the failure of the execution.
     pub failure: bool,
 }
 
-/// Records of an app that a node could not keep.
+/// Records of an app that a node dropped.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Loss {
-    /// The app; `None` in rows of earlier versions, which counted those of all apps together.
+pub struct DroppedRecords {
+    /// The app; `None`: written by an earlier version, which did not count per app.
     pub app: Option<AppId>,
     /// The name of the node.
     pub node: String,
-    /// From when on …
+    /// The first drop.
     pub since: DateTime<Utc>,
-    /// … until when.
+    /// The last drop.
     pub until: DateTime<Utc>,
     /// How many executions.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub executions: u64,
-    /// How many lines.
+    /// How many log lines.
     #[sqlx(try_from = "Unsigned<u64>")]
-    pub lines: u64,
+    pub log_lines: u64,
 }
 
-/// Records that come in together. No text may hold NUL, which PostgreSQL cannot store.
+/// A batch of records. Texts must not contain NUL, which PostgreSQL cannot store.
 #[derive(Clone, Debug, Default)]
 pub struct NewRecords {
-    /// Executions that have ended.
+    /// Finished executions.
     pub executions: Vec<ExecutionRecord>,
-    /// Lines, in their order.
-    pub lines: Vec<LineRecord>,
-    /// What was lost since the last time.
-    pub losses: Vec<Loss>,
+    /// Log lines in order.
+    pub logs: Vec<LogRecord>,
+    /// Dropped records since the previous batch.
+    pub dropped: Vec<DroppedRecords>,
 }
 
-/// A record with its number.
+/// A record with its sequence number.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
-pub struct Numbered<T> {
-    /// The number.
+pub struct Sequenced<T> {
+    /// The sequence number.
     #[sqlx(try_from = "Unsigned<u64>")]
-    pub number: u64,
+    pub sequence: u64,
     /// The record.
     #[sqlx(flatten)]
     pub record: T,
 }
 
-/// Which executions are asked for.
+/// Filters executions.
 #[derive(Clone, Debug, Default)]
 pub struct ExecutionFilter {
-    /// Those of deploys of this branch that are still known.
+    /// Only those of existing deploys of this branch.
     pub branch: Option<String>,
-    /// Those of this script.
+    /// Only those of this script.
     pub script: Option<String>,
-    /// Those that this started.
+    /// Only those with this trigger.
     pub trigger: Option<TriggerKind>,
-    /// Those that failed.
+    /// Only failed ones.
     pub failed: bool,
-    /// Those with a lower number.
+    /// Only those with a lower sequence number.
     pub before: Option<u64>,
 }
 
-/// Which lines are asked for.
+/// Filters log lines.
 #[derive(Clone, Debug, Default)]
-pub struct LineFilter {
-    /// Those of this script.
+pub struct LogFilter {
+    /// Only those of this script.
     pub script: Option<String>,
-    /// Those of this level or a higher one.
+    /// Only those of this level or a higher one.
     pub level: Option<LogLevel>,
-    /// Those of this execution.
+    /// Only those of this execution.
     pub execution: Option<Uuid>,
-    /// Those written since then.
+    /// Only those since this time.
     pub since: Option<DateTime<Utc>>,
 }
 
-/// Which part of the lines.
+/// Which log lines to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum LogRange {
     /// The latest ones.
     Latest,
-    /// The first ones behind this number.
+    /// The first ones after this sequence number.
     After(u64),
-    /// The latest ones with a lower number.
+    /// The latest ones before this sequence number.
     Before(u64),
 }
 
-/// What is kept of a kind of records, and what is deleted.
+/// A kind of records with its own retention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {
     /// Executions.
@@ -241,7 +241,7 @@ impl RecordKind {
         }
     }
 
-    /// The bytes of a row of the table, as SQL: what [`ExecutionRecord::bytes`] and [`LineRecord::bytes`] say.
+    /// The size of a row as SQL, equal to [`ExecutionRecord::bytes`] and [`LogRecord::bytes`].
     pub(crate) fn row_bytes(self) -> String {
         let texts = match self {
             Self::Executions => {
@@ -254,42 +254,42 @@ impl RecordKind {
 }
 
 impl ExecutionRecord {
-    /// About how many bytes of the database it takes.
+    /// Approximate size in the database.
     pub fn bytes(&self) -> usize {
         let failure = self.failure.as_ref().map_or(0, |failure| failure.message.len());
         ROW_BYTES + self.script.len() + self.target.len() + self.node.len() + failure
     }
 }
 
-impl LineRecord {
-    /// About how many bytes of the database it takes.
+impl LogRecord {
+    /// Approximate size in the database.
     pub fn bytes(&self) -> usize {
         ROW_BYTES + self.script.len() + self.message.len() + self.data.as_ref().map_or(0, String::len)
     }
 }
 
 impl NewRecords {
-    /// Whether there are none.
+    /// Whether the batch is empty.
     pub fn is_empty(&self) -> bool {
         self.count() == 0
     }
 
-    /// How many records there are, each of which gets a number.
+    /// The number of records, each of which gets a sequence number.
     pub(crate) fn count(&self) -> usize {
-        self.executions.len() + self.lines.len() + self.losses.len()
+        self.executions.len() + self.logs.len() + self.dropped.len()
     }
 
-    /// About how many bytes of the database each kind takes, of those that are there.
+    /// Approximate size in the database of each kind that the batch contains.
     pub(crate) fn bytes(&self) -> Vec<(RecordKind, u64)> {
         let executions: usize = self.executions.iter().map(ExecutionRecord::bytes).sum();
-        let lines: usize = self.lines.iter().map(LineRecord::bytes).sum();
+        let lines: usize = self.logs.iter().map(LogRecord::bytes).sum();
         let kinds = [(RecordKind::Executions, executions as u64), (RecordKind::Logs, lines as u64)];
         kinds.into_iter().filter(|(_, bytes)| *bytes > 0).collect()
     }
 }
 
-/// The most that each can keep so that all of them together keep `bytes_max`: those that keep less keep it all, and the others
-/// have equal parts of the rest. `kept` is what each keeps, in descending order.
+/// The size limit for each app so that all of them stay within `bytes_max`: apps below the limit keep everything, the
+/// others share the rest equally. `kept` holds the sizes in descending order.
 pub(crate) fn fair_share(
     kept: impl ExactSizeIterator<Item = u64> + DoubleEndedIterator,
     bytes_max: u64,
@@ -306,23 +306,22 @@ pub(crate) fn fair_share(
     u64::MAX
 }
 
-/// The portion that records of this moment belong to.
-pub(crate) fn portion(now: DateTime<Utc>) -> DateTime<Utc> {
-    now.duration_trunc(PORTION).unwrap_or(now)
+/// The start of the retention bucket of this time.
+pub(crate) fn bucket(now: DateTime<Utc>) -> DateTime<Utc> {
+    now.duration_trunc(BUCKET).unwrap_or(now)
 }
 
 impl Store {
-    /// Writes records, all or none of them. They are not worth waiting for the disk: what was written last may be lost when the
-    /// power is.
+    /// Writes a batch, all or nothing, without waiting for the disk: the latest batches can be lost in a power
+    /// failure.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn record_runs(&self, records: &NewRecords, now: DateTime<Utc>) -> Result<(), StoreError> {
-        either!(self, recording::record(records, now))
+    pub async fn write_records(&self, records: &NewRecords, now: DateTime<Utc>) -> Result<(), StoreError> {
+        dispatch!(self, recording::write(records, now))
     }
 
-    /// Deletes records of a kind that came in before a moment, at most [`DELETED_AT_ONCE`] of them. Gives back how many were
-    /// deleted.
+    /// Deletes records of a kind from before a time, at most [`RECORD_DELETE_BATCH`]. Returns how many were deleted.
     ///
     /// # Errors
     /// The database failed.
@@ -331,20 +330,19 @@ impl Store {
         kind: RecordKind,
         before: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
-        either!(self, retention::delete_old(kind, before))
+        dispatch!(self, retention::delete_old(kind, before))
     }
 
-    /// Where there are more than about `bytes_max` bytes of a kind of records, deletes the oldest of the app that keeps most, at
-    /// most [`DELETED_AT_ONCE`] of them. An app that keeps no more than an equal part loses nothing. Gives back how many were
-    /// deleted.
+    /// If records of a kind exceed `bytes_max`, deletes the oldest ones of the app with the most, at most
+    /// [`RECORD_DELETE_BATCH`]. An app within an equal share loses nothing. Returns how many were deleted.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn delete_surplus_records(&self, kind: RecordKind, bytes_max: u64) -> Result<u64, StoreError> {
-        either!(self, retention::delete_surplus(kind, bytes_max))
+    pub async fn delete_excess_records(&self, kind: RecordKind, bytes_max: u64) -> Result<u64, StoreError> {
+        dispatch!(self, retention::delete_excess(kind, bytes_max))
     }
 
-    /// Executions of an app, the latest first.
+    /// Executions of an app, latest first.
     ///
     /// # Errors
     /// The database failed.
@@ -353,52 +351,52 @@ impl Store {
         app: AppId,
         filter: &ExecutionFilter,
         limit: u32,
-    ) -> Result<Vec<Numbered<ExecutionRecord>>, StoreError> {
-        either!(self, executions::executions(app, filter, limit))
+    ) -> Result<Vec<Sequenced<ExecutionRecord>>, StoreError> {
+        dispatch!(self, executions::executions(app, filter, limit))
     }
 
-    /// One execution of an app.
+    /// Finds an execution of an app.
     ///
     /// # Errors
     /// The database failed.
     pub async fn execution(&self, app: AppId, id: Uuid) -> Result<Option<ExecutionRecord>, StoreError> {
-        either!(self, executions::execution(app, id))
+        dispatch!(self, executions::execution(app, id))
     }
 
-    /// Lines of an app, in their order: `limit` of them at most, and about `bytes_max` bytes, but at least one.
+    /// Log lines of an app in order: at most `limit`, and about `bytes_max` bytes, but at least one.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn lines(
+    pub async fn logs(
         &self,
         app: AppId,
-        filter: &LineFilter,
-        part: Part,
+        filter: &LogFilter,
+        part: LogRange,
         limit: u32,
         bytes_max: u64,
-    ) -> Result<Vec<Numbered<LineRecord>>, StoreError> {
-        either!(self, logs::lines(app, filter, part, limit, bytes_max))
+    ) -> Result<Vec<Sequenced<LogRecord>>, StoreError> {
+        dispatch!(self, logs::logs(app, filter, part, limit, bytes_max))
     }
 
-    /// What was lost of an app after a number, in its order.
+    /// Dropped records of an app after a sequence number, in order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn losses(
+    pub async fn dropped_records(
         &self,
         app: AppId,
         after: u64,
         limit: u32,
-    ) -> Result<Vec<Numbered<Loss>>, StoreError> {
-        either!(self, logs::losses(app, after, limit))
+    ) -> Result<Vec<Sequenced<DroppedRecords>>, StoreError> {
+        dispatch!(self, logs::dropped_records(app, after, limit))
     }
 
-    /// The latest number of a record; 0 where there is none yet.
+    /// The latest sequence number; 0 if there is none.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn last_record(&self) -> Result<u64, StoreError> {
-        either!(self, recording::last_record())
+    pub async fn last_record_sequence(&self) -> Result<u64, StoreError> {
+        dispatch!(self, recording::last_record_sequence())
     }
 }
 
@@ -407,7 +405,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_keeps_less_than_an_equal_part_keeps_it_all() {
+    fn apps_below_equal_share_keep_everything() {
         for (kept, bytes_max, share) in [
             (&[][..], 10, u64::MAX),
             (&[10], 10, u64::MAX),

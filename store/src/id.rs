@@ -1,10 +1,10 @@
-//! The names of rows.
+//! Ids of rows.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// An app, whatever it is named.
+/// The id of an app, which survives renames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AppId(Uuid);
 
@@ -14,12 +14,12 @@ impl AppId {
         Self(id)
     }
 
-    /// The id itself.
+    /// The id as UUID.
     pub fn as_uuid(self) -> Uuid {
         self.0
     }
 
-    /// A new id. Later ones sort behind earlier ones.
+    /// A new id. Ids sort by time.
     pub fn random() -> Self {
         Self(Uuid::now_v7())
     }
@@ -30,17 +30,17 @@ impl AppId {
 pub struct Oid([u8; 20]);
 
 impl Oid {
-    /// The object with these bytes as its name.
+    /// The object with this name.
     pub fn new(bytes: [u8; 20]) -> Self {
         Self(bytes)
     }
 
-    /// The name's bytes.
+    /// The bytes of the name.
     pub fn as_bytes(&self) -> &[u8; 20] {
         &self.0
     }
 
-    /// The object whose name is written as 40 hexadecimal digits.
+    /// Parses 40 hexadecimal digits.
     pub fn from_hex(hex: &str) -> Option<Self> {
         let mut bytes = [0; 20];
         if hex.len() != 40 || !hex.bytes().all(|digit| digit.is_ascii_hexdigit()) {
@@ -70,7 +70,7 @@ impl fmt::Debug for Oid {
 pub struct DeployNumber(u64);
 
 impl DeployNumber {
-    /// The deploy with this number, counted from 1.
+    /// The deploy with this number, starting at 1.
     pub fn new(number: u64) -> Option<Self> {
         (number > 0).then_some(Self(number))
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_oid_is_read_as_it_is_written() {
+    fn oid_roundtrips_through_hex() {
         let hex = "3f2c1ab0000000000000000000000000000000ff";
         assert_eq!(Oid::from_hex(hex).unwrap().to_string(), hex);
         for bad in ["", "3f", &"g".repeat(40), &"+1".repeat(20), &"é".repeat(20)] {

@@ -1,56 +1,56 @@
-//! What PiCloud remembers: one [`Store`] over two databases, PostgreSQL and the embedded SQLite.
+//! The database of PiCloud: one [`Store`] on PostgreSQL or the embedded SQLite.
 //!
-//! The database is the single source of truth, and git objects are rows in it. Layout:
+//! The database is the single source of truth; git objects are rows in it. Layout:
 //!
-//! - [`id`]: the names of rows
-//! - [`record`]: what is read and written
-//! - [`cluster`]: what nodes on one PostgreSQL tell each other
-//! - [`schedule`]: the same of schedules and their runs
-//! - [`audit`]: who did what
-//! - [`status`]: what an operator has to look at
-//! - [`collection`]: deletes what nothing holds any more
-//! - [`disk`]: how many bytes an app takes
-//! - [`certificate`]: the names of previews for which there are certificates
-//! - [`domain`]: domains of apps' own, claimed and held
-//! - [`lifecycle`]: apps that are stopped, renamed, deleted
-//! - [`limits`]: what an app is granted of its own
-//! - `token`, `secret`: tokens and secrets, as they are kept
-//! - [`execution`]: the same of executions and what they logged
-//! - [`error`]: what can go wrong
-//! - `column`: our types as columns have them
-//! - [`backup`]: everything in one file, and back
-//! - `bases`: which objects are still to be read, once some are
-//! - `portion`: how much of a push's objects is inserted at once
-//! - `queries/`: the queries, one file a table's worth, each written once for both databases; `push` is the one transaction of
-//!   a push
-//! - `postgres/`, `sqlite/`: what differs; `connect` opens and migrates, `transaction` begins every transaction, `dialect` has
-//!   the words and queries that the other database has not
-//! - `migrations/`: the tables, in pairs with the same number
+//! - [`id`]: ids of rows
+//! - [`model`]: apps, refs, objects, revisions, deploys and pushes
+//! - [`cluster`]: nodes that share a PostgreSQL: heartbeats, notifications, applied generations
+//! - [`schedule`], `schedule_hold`: schedules and their runs
+//! - [`audit`]: the audit log
+//! - [`status`]: what needs attention of the operator
+//! - [`gc`]: garbage collection of deploys and objects
+//! - [`disk`]: disk usage of apps
+//! - [`certificate`]: certificate grants for previews
+//! - [`domain`]: custom domains, claimed and verified
+//! - [`lifecycle`]: stopping, renaming and deleting apps
+//! - [`limits`]: limits of single apps
+//! - `token`, `secret`: API tokens and encrypted secrets
+//! - [`execution`]: records of executions and their logs
+//! - [`error`]: the errors
+//! - `sql_types`: encoding and decoding of column values
+//! - [`backup`]: backup and restore
+//! - `delta_bases`: finds delta bases that are still to be read
+//! - `batch`: cuts the objects of a push into batches
+//! - `queries/`: the queries, one file for each table or two, each written once for both databases; `push` is the
+//! transaction of a push
+//! - `postgres/`, `sqlite/`: the differences; `connect` opens the database, `migration` migrates it, `transaction`
+//! begins every transaction, `dialect` holds SQL that differs
+//! - `migrations/`: the schema, in pairs with the same number
 //!
-//! A push travels whole through [`Store::push`]: all of it is committed, or nothing. Everything else reads, apart from
-//! what is remembered of executions, of schedules and their runs, and what nodes say of themselves.
+//! A push is one transaction, [`Store::push`]: all of it is committed, or nothing. Most other functions read, except
+//! for records of executions, schedule runs, and the state of nodes.
 
 pub mod audit;
 pub mod backup;
-mod bases;
+mod batch;
 pub mod certificate;
 pub mod cluster;
-pub mod collection;
-mod column;
+mod delta_bases;
 pub mod disk;
 pub mod domain;
 pub mod error;
 pub mod execution;
+pub mod gc;
 pub mod id;
 pub mod lifecycle;
 pub mod limits;
-mod portion;
+pub mod model;
 mod postgres;
-pub mod record;
 pub mod schedule;
 mod schedule_hold;
 pub mod scratch;
 mod secret;
+mod sql_types;
 mod sqlite;
 pub mod status;
 mod token;
@@ -62,81 +62,85 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
 
-pub use audit::{AUDIT_PRUNED_AT_ONCE, Act, Actor, AuditAction, AuditRow};
+pub use audit::{AUDIT_PRUNE_BATCH, Actor, AuditAction, AuditEvent, AuditRow};
 pub use certificate::{CertificateGrant, CertificateLimits};
 pub use cluster::Cluster;
-pub use collection::{CollectionRoots, CollectionState, Deleted, ObjectName};
 pub use domain::{Domain, DomainProof, HoldDomainError};
 pub use error::{OpenError, PushError, StoreError};
 pub use execution::{
-    DELETED_AT_ONCE, ExecutionFilter, ExecutionRecord, FailureRecord, LineFilter, LineRecord, Loss,
-    NewRecords, Numbered, Part, PlaceRecord, RecordKind,
+    DroppedRecords, ExecutionFilter, ExecutionRecord, FailureRecord, LocationRecord, LogFilter, LogRange,
+    LogRecord, NewRecords, RECORD_DELETE_BATCH, RecordKind, Sequenced,
 };
+pub use gc::{Deleted, GcRoots, GcState, ObjectName};
 pub use id::{AppId, DeployNumber, Oid};
-pub use lifecycle::{DeletedApp, NameAppError, Renamed};
+pub use lifecycle::{DeletedApp, RenameAppError, RenamedApp};
 pub use limits::{AppLimit, AppLimits, LimitChanges};
-pub use record::{
-    App, Deploy, DeployFilter, Generation, Known, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision,
-    Object, ObjectKind, Objects, PushLimits, PushReceipt, Ref, RefChange, Revision, Stored,
+pub use model::{
+    App, Deploy, DeployFilter, Generation, ListedDeploy, LiveBranch, NewDeploy, NewPush, NewRevision, Object,
+    ObjectInfo, ObjectKind, ObjectScan, Objects, PushLimits, PushReceipt, Ref, RefChange, Revision,
 };
 pub use schedule::{
-    Action, Claim, DeclaredSchedule, DueTimes, Left, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE, Paused,
-    RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState,
+    Claim, ClaimAction, DeclaredSchedule, DueRange, LostRun, NewRun, NodeIdentity, Paused, RUN_PRUNE_BATCH,
+    RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState, UnrunDueTimes,
 };
 pub use schedule_hold::{ResumedSchedule, ScheduleHold};
-pub use secret::{Environment, SealedSecret, SecretChange, SecretReceipt};
-pub use status::{DroppedRecords, FailingApp, FailingSchedule, LastBackup};
+pub use secret::{EncryptedSecret, Environment, SecretChange, SecretReceipt};
+pub use status::{DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;
 
-/// How long a push waits for others to the same app (in SQLite, for whoever writes) before it gives up.
-const PUSH_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a push waits for other pushes to the same app (in SQLite: for any writer).
+const PUSH_LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long any statement in PostgreSQL waits for a lock that somebody else holds, unless it is one of a push.
-const LOCK_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long other statements in PostgreSQL wait for a lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// [`Store::objects`] reads no further once it has read so many bytes of streams.
+/// [`Store::objects`] stops once it has read this many bytes of streams.
 pub const OBJECTS_BYTES_MAX: u64 = 2 << 20;
 
-/// Where everything is kept.
+/// Which database to open.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Location {
-    /// A PostgreSQL database, by its URL.
+    /// A PostgreSQL database, by URL.
     Postgres(String),
-    /// A file of the embedded SQLite.
+    /// An SQLite file.
     Sqlite(PathBuf),
 }
 
-/// What a node takes of a PostgreSQL that others work with too.
+/// Limits for the connections of a node to PostgreSQL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool {
-    /// The most connections.
-    pub connections: u32,
-    /// How long a query waits for one of them.
-    pub wait: Duration,
-    /// How long one statement may take, and a transaction stand still. The largest push inserts within a fraction of it. A
-    /// server that has not answered a few seconds later is taken for silent.
-    pub statement: Duration,
+pub struct PoolConfig {
+    /// The maximum number of connections.
+    pub max_connections: u32,
+    /// How long a query waits for a free connection.
+    pub acquire_timeout: Duration,
+    /// The timeout of a statement, and of an idle transaction. The largest push inserts within a fraction of it. A
+    /// server that does not respond some seconds after it is unresponsive.
+    pub statement_timeout: Duration,
 }
 
-impl Default for Pool {
-    /// Three nodes fit into the hundred connections that a PostgreSQL has by itself, and half of them are left.
+impl Default for PoolConfig {
+    /// PostgreSQL allows a hundred connections by default: three nodes use half of them.
     fn default() -> Self {
-        Self { connections: 16, wait: Duration::from_secs(5), statement: Duration::from_secs(20) }
+        Self {
+            max_connections: 16,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(20),
+        }
     }
 }
 
-/// What a database knows of the time, whatever the clock of this machine says.
+/// The time according to the database, independent of the clock of this machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KnownTime {
-    /// What the clock of its server says.
+pub enum DatabaseTime {
+    /// The clock of the server.
     Clock(DateTime<Utc>),
-    /// It has no clock of its own, and its latest entry is of this time.
+    /// A database without a clock: the time of its latest entry.
     NotBefore(DateTime<Utc>),
-    /// It has no clock and no entry.
-    Nothing,
+    /// A database without a clock and without entries.
+    Unknown,
 }
 
-/// The URL holds a password, so it is not shown.
+/// Hides the URL, which holds a password.
 impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -146,7 +150,7 @@ impl fmt::Debug for Location {
     }
 }
 
-/// The database. Cheap to clone; all clones share the connections.
+/// The database. Cheap to clone; clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Store(Backend);
 
@@ -156,42 +160,43 @@ enum Backend {
     Sqlite(sqlite::Connections),
 }
 
-/// Runs the same function of whichever database it is.
-macro_rules! either {
-    ($store:expr, $room:ident::$function:ident ( $($argument:expr),* )) => {
+/// Calls the function of the database in use, with retries in PostgreSQL.
+macro_rules! dispatch {
+    ($store:expr, $module:ident::$function:ident ( $($argument:expr),* )) => {
         match &$store.0 {
             $crate::Backend::Postgres(connections) => {
-                $crate::postgres::attempts::attempt!($crate::postgres::$room::$function(connections, $($argument),*))
+                $crate::postgres::attempts::retry!($crate::postgres::$module::$function(connections, $($argument),*))
             }
             $crate::Backend::Sqlite(connections) => {
-                $crate::sqlite::$room::$function(connections, $($argument),*).await
+                $crate::sqlite::$module::$function(connections, $($argument),*).await
             }
         }
     };
 }
-pub(crate) use either;
+pub(crate) use dispatch;
 
 impl Store {
-    /// Opens the database and brings its tables up to date.
+    /// Opens and migrates the database.
     ///
     /// # Errors
-    /// It cannot be reached or written, or its tables are those of a newer version or of another program.
+    /// The database cannot be reached or written, belongs to a newer version or another program, or cannot be
+    /// migrated.
     pub async fn open(location: &Location) -> Result<Self, OpenError> {
-        Self::open_with(location, &Pool::default()).await
+        Self::open_with(location, &PoolConfig::default()).await
     }
 
-    /// The same, with bounds for the connections to PostgreSQL. SQLite needs none.
+    /// Like [`Store::open`], with limits for the connections to PostgreSQL.
     ///
     /// # Errors
     /// As for [`Store::open`].
-    pub async fn open_with(location: &Location, pool: &Pool) -> Result<Self, OpenError> {
+    pub async fn open_with(location: &Location, pool: &PoolConfig) -> Result<Self, OpenError> {
         Ok(Self(match location {
             Location::Postgres(url) => Backend::Postgres(Box::new(postgres::connect::open(url, pool).await?)),
             Location::Sqlite(path) => Backend::Sqlite(sqlite::connect::open(path).await?),
         }))
     }
 
-    /// Closes all connections, letting what runs on them finish, as far as the database lets it.
+    /// Closes all connections after their queries have finished, unless the server is unresponsive.
     pub async fn close(&self) {
         match &self.0 {
             Backend::Postgres(connections) => connections.close().await,
@@ -199,7 +204,7 @@ impl Store {
         }
     }
 
-    /// The nodes that share the database; `None` where it can have only one.
+    /// The nodes that share the database; `None` for SQLite, which has one node.
     pub fn cluster(&self) -> Option<Cluster> {
         match &self.0 {
             Backend::Postgres(connections) => Some(Cluster(connections.as_ref().clone())),
@@ -207,32 +212,32 @@ impl Store {
         }
     }
 
-    /// Whether the database takes writes: writes a row, and commits it.
+    /// Checks that the database accepts writes: commits a row.
     ///
     /// # Errors
-    /// It does not.
+    /// The database failed, or is read-only.
     pub async fn probe_write(&self) -> Result<(), StoreError> {
-        either!(self, connect::probe_write())
+        dispatch!(self, connect::probe_write())
     }
 
-    /// What the database knows of the time by itself.
+    /// The time according to the database.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn time(&self) -> Result<KnownTime, StoreError> {
-        either!(self, connect::time())
+    pub async fn time(&self) -> Result<DatabaseTime, StoreError> {
+        dispatch!(self, connect::time())
     }
 
-    /// Whether the database has an entry from one to two weeks before `now`, or none that is older than that. Otherwise either
-    /// nothing has happened for long, or the clock that shows `now` is far ahead.
+    /// Whether the database has an entry from one to two weeks before `now`, or no older entry. Otherwise the
+    /// database was unused for long, or `now` comes from a clock that is far ahead.
     ///
     /// # Errors
     /// The database failed.
     pub async fn has_continuous_history(&self, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        either!(self, history::has_continuous_history(now))
+        dispatch!(self, history::has_continuous_history(now))
     }
 
-    /// How many connections to the database are open, and how many of them are idle. The embedded one has none to count.
+    /// Open and idle connections to PostgreSQL; `None` for SQLite.
     pub fn connections(&self) -> Option<(u32, u32)> {
         match &self.0 {
             Backend::Postgres(connections) => Some(connections.count()),
@@ -240,57 +245,57 @@ impl Store {
         }
     }
 
-    /// The app of that name.
+    /// Finds an app by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn app(&self, name: &AppName) -> Result<Option<App>, StoreError> {
-        either!(self, apps::app(name))
+        dispatch!(self, apps::app(name))
     }
 
-    /// All apps, by name.
+    /// All apps, sorted by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn apps(&self) -> Result<Vec<App>, StoreError> {
-        either!(self, apps::apps())
+        dispatch!(self, apps::apps())
     }
 
-    /// An app's branches and tags, by name. Deploys are not among them.
+    /// Branches and tags of an app, sorted by name, without `refs/deploys/`.
     ///
     /// # Errors
     /// The database failed.
     pub async fn refs(&self, app: AppId) -> Result<Vec<Ref>, StoreError> {
-        either!(self, refs::refs(app))
+        dispatch!(self, refs::refs(app))
     }
 
-    /// The commits whose parents were never sent.
+    /// The shallow commits of an app: their parents were never pushed.
     ///
     /// # Errors
     /// The database failed.
     pub async fn shallow(&self, app: AppId) -> Result<Vec<Oid>, StoreError> {
-        either!(self, refs::shallow(app))
+        dispatch!(self, refs::shallow(app))
     }
 
-    /// What is known of those of `oids` that are there, in any order.
+    /// Type and delta depth of those of the objects that exist, in any order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn known(&self, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, Known)>, StoreError> {
-        either!(self, objects::known(app, oids))
+    pub async fn object_info(&self, app: AppId, oids: &[Oid]) -> Result<Vec<(Oid, ObjectInfo)>, StoreError> {
+        dispatch!(self, objects::object_info(app, oids))
     }
 
-    /// Those of the objects `oids` that are there, as they are stored, in any order. Some may be left out once more than
-    /// [`OBJECTS_BYTES_MAX`] bytes of streams are read, never all of them: whoever misses one asks again.
+    /// Those of the objects that exist, as stored, in any order. Some are left out once more than
+    /// [`OBJECTS_BYTES_MAX`] bytes of streams are read, never all: callers ask again for the missing ones.
     ///
     /// # Errors
     /// The database failed.
     pub async fn objects(&self, app: AppId, oids: &[Oid]) -> Result<Vec<Object>, StoreError> {
-        either!(self, objects::objects(app, oids))
+        dispatch!(self, objects::objects(app, oids))
     }
 
-    /// Those of the objects `oids` that are there and all that they build on: each once, in any order. Some are left out once
-    /// `bytes_max` bytes of streams are read: who gets as many asks again with more.
+    /// Those of the objects that exist, with their delta chains: each object once, in any order. Some are left out
+    /// once `bytes_max` bytes of streams are read.
     ///
     /// # Errors
     /// The database failed.
@@ -300,20 +305,20 @@ impl Store {
         oids: &[Oid],
         bytes_max: u64,
     ) -> Result<Vec<Object>, StoreError> {
-        if oids.len() < bases::NEIGHBOURS_MIN {
-            return either!(self, objects::chains(app, oids, bytes_max));
+        if oids.len() < delta_bases::BULK_READ_MIN {
+            return dispatch!(self, objects::chains(app, oids, bytes_max));
         }
         let mut objects = self.objects_up_to(app, oids, bytes_max).await?;
-        let missing = bases::missing(&objects);
-        let room = bytes_max.saturating_sub(bases::bytes(&objects));
-        if !missing.is_empty() && room > 0 {
-            let chains = either!(self, objects::chains(app, &missing, room))?;
-            bases::add(&mut objects, chains);
+        let missing = delta_bases::missing(&objects);
+        let remaining = bytes_max.saturating_sub(delta_bases::bytes(&objects));
+        if !missing.is_empty() && remaining > 0 {
+            let chains = dispatch!(self, objects::chains(app, &missing, remaining))?;
+            delta_bases::add(&mut objects, chains);
         }
         Ok(objects)
     }
 
-    /// Those of the objects `oids` that are there, asked for until none is left out or they have `bytes_max` bytes.
+    /// Those of the objects that exist, read until none is left out or `bytes_max` is reached.
     async fn objects_up_to(
         &self,
         app: AppId,
@@ -321,17 +326,17 @@ impl Store {
         bytes_max: u64,
     ) -> Result<Vec<Object>, StoreError> {
         let mut objects = self.objects(app, oids).await?;
-        let mut bytes = bases::bytes(&objects);
-        while bytes >= OBJECTS_BYTES_MAX && bases::bytes(&objects) < bytes_max {
-            let more = self.objects(app, &bases::unread(oids, &objects)).await?;
-            bytes = bases::bytes(&more);
+        let mut bytes = delta_bases::bytes(&objects);
+        while bytes >= OBJECTS_BYTES_MAX && delta_bases::bytes(&objects) < bytes_max {
+            let more = self.objects(app, &delta_bases::unread(oids, &objects)).await?;
+            bytes = delta_bases::bytes(&more);
             objects.extend(more);
         }
         Ok(objects)
     }
 
-    /// The commits that are behind `after` in the order of their names, at most `most`, without what they build on. Fewer come once
-    /// [`OBJECTS_BYTES_MAX`] bytes of streams are read; none come where there are no more.
+    /// Commits after `after` in the order of their names, at most `limit`, without their delta bases. Fewer once
+    /// [`OBJECTS_BYTES_MAX`] bytes of streams are read; none at the end.
     ///
     /// # Errors
     /// The database failed.
@@ -339,35 +344,35 @@ impl Store {
         &self,
         app: AppId,
         after: Option<Oid>,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<Object>, StoreError> {
-        either!(self, objects::commits(app, after, most))
+        dispatch!(self, objects::commits(app, after, limit))
     }
 
-    /// Some of the app's objects in the order in which they were stored, from `place` on (0: from the first), without those
-    /// that are large: far less work than looking each up by its name, for whoever wants most of them. Where other apps
-    /// stored meanwhile, or all is read, there are few or none. `None`: the database has no such order.
+    /// Objects of the app in storage order, from `position` on (0: from the first), without large ones: much cheaper
+    /// than one lookup per name when most objects are needed. Few or none where other apps stored objects in between,
+    /// or at the end. `None`: the database has no storage order.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn stored(&self, app: AppId, place: u64) -> Result<Option<Stored>, StoreError> {
-        either!(self, objects::stored(app, place))
+    pub async fn scan_objects(&self, app: AppId, position: u64) -> Result<Option<ObjectScan>, StoreError> {
+        dispatch!(self, objects::scan(app, position))
     }
 
-    /// The validated commit.
+    /// Finds a validated commit.
     ///
     /// # Errors
     /// The database failed.
     pub async fn revision(&self, app: AppId, commit: Oid) -> Result<Option<Revision>, StoreError> {
-        either!(self, revisions::revision(app, commit))
+        dispatch!(self, revisions::revision(app, commit))
     }
 
-    /// Every branch of the app that points to a revision, with the latest deploy of the branch.
+    /// Every branch of the app that points to a revision, with its latest deploy.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn live_of(&self, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
-        either!(self, revisions::live_of(app))
+    pub async fn live_branches(&self, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
+        dispatch!(self, revisions::live_branches(app))
     }
 
     /// All deploys of an app, oldest first.
@@ -375,10 +380,10 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn deploys(&self, app: AppId) -> Result<Vec<Deploy>, StoreError> {
-        either!(self, deploys::deploys(app))
+        dispatch!(self, deploys::deploys(app))
     }
 
-    /// Deploys of an app, the latest first.
+    /// Deploys of an app, latest first.
     ///
     /// # Errors
     /// The database failed.
@@ -388,10 +393,10 @@ impl Store {
         filter: &DeployFilter,
         limit: u32,
     ) -> Result<Vec<ListedDeploy>, StoreError> {
-        either!(self, deploys::latest_deploys(app, filter, limit))
+        dispatch!(self, deploys::latest_deploys(app, filter, limit))
     }
 
-    /// The deploy of a branch before the first one that made `commit` live there.
+    /// The deploy of a branch before the first deploy of `commit` there.
     ///
     /// # Errors
     /// The database failed.
@@ -401,10 +406,10 @@ impl Store {
         branch: &str,
         commit: Oid,
     ) -> Result<Option<DeployNumber>, StoreError> {
-        either!(self, deploys::deploy_before(app, branch, commit))
+        dispatch!(self, deploys::deploy_before(app, branch, commit))
     }
 
-    /// When a deploy was made.
+    /// When a deploy was created.
     ///
     /// # Errors
     /// The database failed.
@@ -413,15 +418,16 @@ impl Store {
         app: AppId,
         number: DeployNumber,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
-        either!(self, deploys::deployed_at(app, number))
+        dispatch!(self, deploys::deployed_at(app, number))
     }
 
-    /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app wait for each other.
+    /// Commits a push: app, refs, objects, revisions and deploys, all or nothing. Pushes to one app are serialized.
     ///
     /// # Errors
-    /// A ref was moved meanwhile, a domain is another app's, the app may not be created, another push holds the app for too long, an object cannot be
-    /// read, or the database failed. Nothing was changed then, unless it is [`StoreError::OutcomeUnknown`].
+    /// A ref was updated concurrently, a domain belongs to another app, the app may not be created, another push
+    /// holds the lock for too long, an object cannot be read, or the database failed. Nothing was changed, except for
+    /// [`StoreError::OutcomeUnknown`].
     pub async fn push(&self, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
-        either!(self, push::push(push))
+        dispatch!(self, push::push(push))
     }
 }

@@ -1,82 +1,83 @@
-//! What becomes of an app as a whole: stopped, started, renamed, deleted, brought back, and gone.
+//! Lifecycle of apps: stopped, started, renamed, deleted, undeleted, purged.
 //!
-//! A deleted app keeps its row and everything that hangs on its id, under a name that nobody can ask for. So its name is free at
-//! once, and an app that is made under it inherits nothing. Its domains are free too, and are its own again if nobody else holds them by then; its tokens' scopes go with its id.
+//! A deleted app keeps its row and everything that refers to its id, under a name that no app can have. Its name is
+//! free at once, and a new app with that name inherits nothing. Its domains are free too; it gets them back if no
+//! other app holds them by then. The scopes of its tokens stay with it.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, DomainName};
 use uuid::Uuid;
 
 use crate::audit::Actor;
-use crate::column::{Named, Unsigned};
 use crate::error::{Conflict, PushError, StoreError};
 use crate::id::AppId;
-use crate::record::App;
-use crate::{Store, either};
+use crate::model::App;
+use crate::sql_types::{Named, Unsigned};
+use crate::{Store, dispatch};
 
 /// How many rows of a deleted app one transaction deletes.
-pub(crate) const PURGED_AT_ONCE: u32 = 500;
+pub(crate) const PURGE_BATCH: u32 = 500;
 
 /// A deleted app.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct DeletedApp {
     /// Its id.
     pub id: AppId,
-    /// What it was called.
+    /// Its name before the deletion.
     #[sqlx(rename = "deleted_name", try_from = "Named<AppName>")]
     pub name: AppName,
-    /// The branch that was served as the app itself.
+    /// Its production branch.
     pub production_branch: String,
     /// When it was deleted.
     pub deleted_at: DateTime<Utc>,
-    /// By whom.
+    /// Who deleted it.
     pub deleted_by: String,
-    /// How many bytes of the disk it takes.
+    /// Its disk usage in bytes.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub disk_bytes: u64,
-    /// Whether some of it is gone already, so that it cannot be brought back.
+    /// Whether purging has started, so that it cannot be undeleted.
     pub purging: bool,
 }
 
 /// An app under its new name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Renamed {
+pub struct RenamedApp {
     /// The app.
     pub app: App,
-    /// The tokens that had scopes for an app of the new name, before it had it.
+    /// Tokens that already had scopes for the new name.
     pub tokens: Vec<String>,
 }
 
-/// Why an app has not another name, or is not brought back. Nothing was changed, unless the store does not know.
+/// Why an app was not renamed or undeleted. Nothing was changed, unless the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
-pub enum NameAppError {
-    /// There is no such app, or it is not deleted.
-    #[error("there is no such app")]
-    NotThere,
+pub enum RenameAppError {
+    /// The app does not exist, or is not deleted.
+    #[error("app not found")]
+    NotFound,
     /// Another app has the name.
-    #[error("there is an app {0} already")]
+    #[error("app {0} already exists")]
     Taken(AppName),
-    /// Another app has a domain of it by now.
-    #[error("another app has the domain {0} by now")]
+    /// Another app holds one of its domains.
+    #[error("domain {0} belongs to another app")]
     DomainTaken(DomainName),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Conflict for NameAppError {
+impl Conflict for RenameAppError {
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_conflict())
     }
 }
 
-impl From<sqlx::Error> for NameAppError {
+impl From<sqlx::Error> for RenameAppError {
     fn from(error: sqlx::Error) -> Self {
         Self::Store(error.into())
     }
 }
 
-impl From<PushError> for NameAppError {
+impl From<PushError> for RenameAppError {
     fn from(error: PushError) -> Self {
         match error {
             PushError::DomainTaken { domain } => Self::DomainTaken(domain),
@@ -86,10 +87,10 @@ impl From<PushError> for NameAppError {
 }
 
 impl Store {
-    /// Stops an app, or starts it again; what its schedules would have run meanwhile is skipped. The app as it is then.
+    /// Stops or starts an app. Schedule runs that were due while it was stopped are skipped. Returns the updated app.
     ///
     /// # Errors
-    /// The app is not there any more, or the database failed. Nothing was changed then.
+    /// The app does not exist any more, or the database failed. Nothing was changed.
     pub async fn stop_app(
         &self,
         app: &App,
@@ -97,37 +98,38 @@ impl Store {
         node: Option<Uuid>,
         by: &Actor,
     ) -> Result<App, StoreError> {
-        either!(self, lifecycle::stop_app(app, stopped, node, by))
+        dispatch!(self, lifecycle::stop_app(app, stopped, node, by))
     }
 
-    /// Gives an app another name. Its tokens' scopes go along.
+    /// Renames an app, and the scopes of its tokens.
     ///
     /// # Errors
-    /// The name is taken, the app is not there any more, or the database failed.
+    /// The name is taken, the app does not exist any more, or the database failed.
     pub async fn rename_app(
         &self,
         app: &App,
         name: &AppName,
         node: Option<Uuid>,
         by: &Actor,
-    ) -> Result<Renamed, NameAppError> {
-        either!(self, lifecycle::rename_app(app, name, node, by))
+    ) -> Result<RenamedApp, RenameAppError> {
+        dispatch!(self, lifecycle::rename_app(app, name, node, by))
     }
 
-    /// Deletes an app, which can be brought back until it is purged.
+    /// Deletes an app. It can be undeleted until it is purged.
     ///
     /// # Errors
-    /// The app is not there any more, or the database failed. Nothing was changed then.
+    /// The app does not exist any more, or the database failed. Nothing was changed.
     pub async fn delete_app(
         &self,
         app: &App,
         node: Option<Uuid>,
         by: &Actor,
     ) -> Result<DeletedApp, StoreError> {
-        either!(self, lifecycle::delete_app(app, node, by))
+        dispatch!(self, lifecycle::delete_app(app, node, by))
     }
 
-    /// Brings a deleted app back under a name, with the domains that it held. `domains` are those that what is live in production names.
+    /// Undeletes an app under a name, with the domains that it held. `domains` are those in the manifest of
+    /// production.
     ///
     /// # Errors
     /// The name or a domain is taken, the app is not deleted, or the database failed.
@@ -138,23 +140,23 @@ impl Store {
         domains: &[DomainName],
         node: Option<Uuid>,
         by: &Actor,
-    ) -> Result<App, NameAppError> {
-        either!(self, lifecycle::undelete_app(app, name, domains, node, by))
+    ) -> Result<App, RenameAppError> {
+        dispatch!(self, lifecycle::undelete_app(app, name, domains, node, by))
     }
 
-    /// The apps that are deleted, the latest first.
+    /// Deleted apps, latest first.
     ///
     /// # Errors
     /// The database failed.
     pub async fn deleted_apps(&self) -> Result<Vec<DeletedApp>, StoreError> {
-        either!(self, lifecycle::deleted_apps())
+        dispatch!(self, lifecycle::deleted_apps())
     }
 
-    /// Deletes some of what is left of a deleted app, and in the end the app. Whether there is more.
+    /// Purges a batch of a deleted app, and finally the app itself. Returns whether there is more.
     ///
     /// # Errors
     /// The database failed.
     pub async fn purge_app(&self, app: &DeletedApp, by: &Actor) -> Result<bool, StoreError> {
-        either!(self, lifecycle::purge_app(app, by))
+        dispatch!(self, lifecycle::purge_app(app, by))
     }
 }

@@ -1,46 +1,46 @@
-//! What an app is granted of its own, in place of what the operator grants every app.
+//! Limits of single apps, which override the defaults of the server.
 
 use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
-use crate::audit::{Act, Actor, AuditAction};
-use crate::column::{Maybe, Unsigned};
+use crate::audit::{Actor, AuditAction, AuditEvent};
 use crate::error::StoreError;
-use crate::record::App;
-use crate::{Store, either};
+use crate::model::App;
+use crate::sql_types::{Maybe, Unsigned};
+use crate::{Store, dispatch};
 
-/// The limits that an app has of its own. `None`: that of the operator holds.
+/// The limits of an app. `None`: the default of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct AppLimits {
-    /// Bytes of the node's memory that the app can hold at once.
+    /// Bytes of memory of the node that the app can use at once.
     #[sqlx(rename = "limit_memory_share", try_from = "Maybe<Unsigned<u64>>")]
     pub memory_share: Option<u64>,
-    /// Bytes that its repository can take in the database.
+    /// Disk quota of the repository in bytes.
     #[sqlx(rename = "limit_disk", try_from = "Maybe<Unsigned<u64>>")]
     pub disk: Option<u64>,
-    /// How many previews can be live.
+    /// Maximum number of previews.
     #[sqlx(rename = "limit_previews", try_from = "Maybe<Unsigned<u64>>")]
     pub previews: Option<u64>,
-    /// How many executions a minute its schedules can start.
-    #[sqlx(rename = "limit_schedule_runs", try_from = "Maybe<Unsigned<u64>>")]
+    /// Maximum number of schedule runs per minute.
+    #[sqlx(rename = "limit_schedule_runs_per_minute", try_from = "Maybe<Unsigned<u64>>")]
     pub schedule_runs: Option<u64>,
-    /// The longest `timeout` of its manifest, in milliseconds.
+    /// Maximum `timeout` in the manifest, in milliseconds.
     #[sqlx(rename = "limit_timeout_ms", try_from = "Maybe<Unsigned<u64>>")]
     pub timeout_ms: Option<u64>,
-    /// The most `operations` of its manifest.
+    /// Maximum `operations` in the manifest.
     #[sqlx(rename = "limit_operations", try_from = "Maybe<Unsigned<u64>>")]
     pub operations: Option<u64>,
-    /// The most `memory` of its manifest, in bytes.
+    /// Maximum `memory` in the manifest, in bytes.
     #[sqlx(rename = "limit_script_memory", try_from = "Maybe<Unsigned<u64>>")]
     pub script_memory: Option<u64>,
-    /// The longest `body` of its manifest, in bytes.
+    /// Maximum `body` in the manifest, in bytes.
     #[sqlx(rename = "limit_body", try_from = "Maybe<Unsigned<u64>>")]
     pub body: Option<u64>,
-    /// The most `concurrency` of its manifest.
+    /// Maximum `concurrency` in the manifest.
     #[sqlx(rename = "limit_concurrency", try_from = "Maybe<Unsigned<u64>>")]
     pub concurrency: Option<u64>,
-    /// How many schedules its manifest can declare.
+    /// Maximum number of schedules in the manifest.
     #[sqlx(rename = "limit_schedules", try_from = "Maybe<Unsigned<u64>>")]
     pub schedules: Option<u64>,
 }
@@ -71,7 +71,7 @@ pub enum AppLimit {
 }
 
 impl AppLimit {
-    /// All of them, in the order in which they are shown.
+    /// All limits in display order.
     pub const ALL: [Self; 10] = [
         Self::MemoryShare,
         Self::Disk,
@@ -85,7 +85,7 @@ impl AppLimit {
         Self::Schedules,
     ];
 
-    /// What it is called: `memory-share`.
+    /// The name: `memory-share`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::MemoryShare => "memory-share",
@@ -101,7 +101,7 @@ impl AppLimit {
         }
     }
 
-    /// The values that it can have. Zero only where an app can do without: no previews, no schedules.
+    /// The valid values. Zero is valid where an app can do without: no previews, no schedules.
     pub fn range(self) -> RangeInclusive<u64> {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         match self {
@@ -117,18 +117,18 @@ impl AppLimit {
 }
 
 impl AppLimits {
-    /// The value of one limit.
+    /// Gets one limit.
     pub fn get(&self, limit: AppLimit) -> Option<u64> {
         let mut copy = *self;
-        *copy.place(limit)
+        *copy.slot(limit)
     }
 
-    /// Sets one limit, or takes it away.
+    /// Sets or unsets one limit.
     pub fn set(&mut self, limit: AppLimit, value: Option<u64>) {
-        *self.place(limit) = value;
+        *self.slot(limit) = value;
     }
 
-    fn place(&mut self, limit: AppLimit) -> &mut Option<u64> {
+    fn slot(&mut self, limit: AppLimit) -> &mut Option<u64> {
         match limit {
             AppLimit::MemoryShare => &mut self.memory_share,
             AppLimit::Disk => &mut self.disk,
@@ -144,31 +144,31 @@ impl AppLimits {
     }
 }
 
-/// A change of limits: each with its new value, or `None` for the operator's again.
+/// Changed limits with their new values; `None`: the default of the server.
 pub type LimitChanges = [(AppLimit, Option<u64>)];
 
-/// What a change has done to `limits`, as the audit list has it: one act for each limit that has another value now.
-pub(crate) fn apply(app: &mut App, changes: &LimitChanges, by: &Actor) -> Vec<Act> {
+/// Applies changes. Returns one audit event for each limit whose value changed.
+pub(crate) fn apply(app: &mut App, changes: &LimitChanges, by: &Actor) -> Vec<AuditEvent> {
     let shown =
         |value: Option<u64>| Some(value.map_or_else(|| "default".to_owned(), |value| value.to_string()));
-    let mut acts = Vec::new();
+    let mut events = Vec::new();
     for (limit, value) in changes {
         let before = app.limits.get(*limit);
         if before != *value {
             app.limits.set(*limit, *value);
             let subject = format!("limit {}", limit.as_str());
-            let act = Act::new(by, AuditAction::AppSetting, Some(&app.name), &subject);
-            acts.push(act.changing(shown(before), shown(*value)));
+            let event = AuditEvent::new(by, AuditAction::AppSetting, Some(&app.name), &subject);
+            events.push(event.changing(shown(before), shown(*value)));
         }
     }
-    acts
+    events
 }
 
 impl Store {
-    /// Changes limits of an app, which all nodes hear of, apart from `node`. The app as it is then.
+    /// Changes limits of an app and notifies all nodes except `node`. Returns the updated app.
     ///
     /// # Errors
-    /// The app is not there any more, or the database failed. Nothing was changed then.
+    /// The app does not exist any more, or the database failed. Nothing was changed.
     pub async fn change_limits(
         &self,
         app: &App,
@@ -176,6 +176,6 @@ impl Store {
         node: Option<Uuid>,
         by: &Actor,
     ) -> Result<App, StoreError> {
-        either!(self, apps::change_limits(app, changes, node, by))
+        dispatch!(self, apps::change_limits(app, changes, node, by))
     }
 }

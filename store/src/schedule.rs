@@ -1,4 +1,4 @@
-//! What is remembered of schedules and of their runs.
+//! Schedules and their runs.
 
 use std::time::Duration;
 
@@ -6,32 +6,32 @@ use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::JobName;
 use uuid::Uuid;
 
-use crate::audit::{Act, Actor};
-use crate::column::Named;
+use crate::audit::{Actor, AuditEvent};
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::App;
-use crate::{Store, either};
+use crate::model::App;
+use crate::sql_types::Named;
+use crate::{Store, dispatch};
 
-/// How far the clock of whoever claims a run may be ahead of the database's.
-pub(crate) const AHEAD_MAX: TimeDelta = TimeDelta::seconds(1);
+/// How far the clock of the claiming node may be ahead of the database clock.
+pub(crate) const CLOCK_SKEW_MAX: TimeDelta = TimeDelta::seconds(1);
 
-/// No lease is longer than this: one that ends later is of before the clock was set back, and over.
+/// The longest lease. One that ends later is from before the clock was set back, and has expired.
 pub(crate) const LEASE_MAX: TimeDelta = TimeDelta::minutes(2);
 
-/// The rows that [`Store::prune_runs`](crate::Store::prune_runs) deletes at once.
-pub const PRUNED_AT_ONCE: u32 = 1000;
+/// How many rows [`Store::prune_runs`](crate::Store::prune_runs) deletes at once.
+pub const RUN_PRUNE_BATCH: u32 = 1000;
 
-/// A node, as the runs that it holds name it.
+/// A node that holds the lease of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NodeIdentity {
-    /// Its id: another one for each process, so that what an earlier process held is not taken for this one's.
+    /// Its id, which changes with every start of the process.
     pub id: Uuid,
-    /// What people call it.
+    /// Its name.
     pub name: String,
 }
 
-/// A schedule: one that a branch of an app declares, or has declared.
+/// A schedule that a branch of an app declares or declared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, sqlx::FromRow)]
 pub struct ScheduleId {
     /// The app.
@@ -43,38 +43,38 @@ pub struct ScheduleId {
     pub name: JobName,
 }
 
-/// A schedule as a deploy declares it.
+/// A schedule in the manifest of a deploy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeclaredSchedule {
     /// Its name.
     pub name: JobName,
     /// The cron expression.
     pub cron: String,
-    /// The IANA name of the time zone.
+    /// The IANA time zone.
     pub timezone: String,
 }
 
-/// How far a schedule has come.
+/// The state of a schedule.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ScheduleState {
     /// Its name.
     #[sqlx(try_from = "Named<JobName>")]
     pub name: JobName,
-    /// The cron expression by which it is reckoned; empty where an earlier version left it.
+    /// The cron expression; empty if an earlier version wrote the row.
     pub cron: String,
-    /// The IANA name of the time zone.
+    /// The IANA time zone.
     pub timezone: String,
-    /// Every due time up to this one has been run or has its row.
-    pub reckoned_until: DateTime<Utc>,
-    /// Since when and by whom it is paused, if it is.
+    /// Every due time up to this one was run or has a row.
+    pub evaluated_until: DateTime<Utc>,
+    /// When and by whom it was paused, if it is.
     #[sqlx(flatten, try_from = "PausedColumns")]
     pub paused: Option<Paused>,
 }
 
-/// That a schedule is paused.
+/// When and by whom a schedule was paused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paused {
-    /// Since when.
+    /// When.
     pub at: DateTime<Utc>,
     /// By whom.
     pub by: String,
@@ -92,30 +92,30 @@ impl From<PausedColumns> for Option<Paused> {
     }
 }
 
-/// Due times that one row stands for.
+/// The due times of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueTimes {
-    /// The first of them.
+pub struct DueRange {
+    /// The first one.
     pub first: DateTime<Utc>,
-    /// The last of them: with app and schedule, the row's identity.
+    /// The last one, which is part of the primary key.
     pub last: DateTime<Utc>,
-    /// How many there are, counted up to a bound.
+    /// How many there are, counted up to a limit.
     pub count: u32,
 }
 
-impl DueTimes {
-    /// A single one.
+impl DueRange {
+    /// A single due time.
     pub fn one(due: DateTime<Utc>) -> Self {
         Self { first: due, last: due, count: 1 }
     }
 
-    /// The same with the last a little later. Where that is the only one, it stays so.
+    /// Moves the last due time, and the first one if it is the same.
     pub fn later_by(self, time: TimeDelta) -> Self {
         let last = self.last + time;
         Self { first: if self.first == self.last { last } else { self.first }, last, ..self }
     }
 
-    /// The first, where it is not the only one.
+    /// The first one, if there are several.
     pub(crate) fn first_of_several(&self) -> Option<DateTime<Utc>> {
         (self.first < self.last).then_some(self.first)
     }
@@ -123,104 +123,103 @@ impl DueTimes {
 
 /// Due times that are not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
-    /// Which.
-    pub due: DueTimes,
+pub struct UnrunDueTimes {
+    /// The due times.
+    pub due: DueRange,
     /// [`RunOutcome::Skipped`] or [`RunOutcome::Missed`].
     pub outcome: RunOutcome,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// A run of a schedule to be claimed, or due times to be recorded as not run.
+/// A claim: to run a schedule, or to record that due times are not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewRun {
     /// The schedule.
     pub schedule: ScheduleId,
-    /// What the row stands for.
-    pub due: DueTimes,
-    /// Whether somebody asked for it; then it is no due time, and neither order nor pauses matter.
+    /// The due times.
+    pub due: DueRange,
+    /// Manual run: not a due time; ordering and pauses do not apply.
     pub manual: bool,
-    /// Whether it is only run while no other run of the schedule goes on.
-    pub alone: bool,
-    /// How many runs the schedules of the app can begin within a minute. Those that somebody asked for do not count.
+    /// Whether it is skipped while another run of the schedule is in progress.
+    pub forbid_overlap: bool,
+    /// The rate limit of the app. Manual runs do not count.
     pub runs_per_minute: u32,
-    /// The deploy that the claimer would run.
+    /// The deploy that would run.
     pub deploy: DeployNumber,
-    /// What is done about the due times.
-    pub action: Action,
-    /// Who claims.
+    /// What to do about the due times.
+    pub action: ClaimAction,
+    /// The claiming node.
     pub node: NodeIdentity,
-    /// The claimer's clock. SQLite has no other; PostgreSQL goes by its own.
+    /// The clock of the claiming node. PostgreSQL uses its own instead.
     pub now: DateTime<Utc>,
-    /// A schedule that is reckoned further ahead than this was reckoned before the clock was set back, and is not believed.
-    pub reckoned_ahead_max: TimeDelta,
+    /// If a schedule was evaluated further ahead than this, the clock was set back since, and the value is ignored.
+    pub evaluated_ahead_max: TimeDelta,
 }
 
-/// What is done about due times.
+/// What to do about due times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action {
-    /// The last of them is run.
+pub enum ClaimAction {
+    /// Runs the last one.
     Run {
-        /// The execution that it will be.
+        /// The id of the execution.
         execution: Uuid,
-        /// For how long it is held, unless it is renewed.
+        /// How long the lease is valid unless it is renewed.
         lease: Duration,
     },
-    /// None of them is run.
-    Leave {
+    /// Runs none of them.
+    Skip {
         /// [`RunOutcome::Skipped`] or [`RunOutcome::Missed`].
         outcome: RunOutcome,
-        /// Why.
+        /// The reason.
         reason: String,
     },
 }
 
-/// What came of a claim.
+/// The result of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The row is the claimer's: it runs, or has recorded what it had to.
+    /// The row is written; the node runs the schedule if it claimed a run.
     Granted,
-    /// The row is there and says that nothing was run, since another run goes on; the words say whose.
+    /// The run was recorded as skipped, for this reason: another run is in progress.
     Overlaps(String),
-    /// The schedule is reckoned up to this due time already; only what is due later is left.
-    Reckoned(DateTime<Utc>),
-    /// There is a row of this very time, which is not reckoned: somebody asked for a run in the same microsecond, or the due
-    /// time has come a second time, since the clock was set back. A microsecond later is as good.
-    Taken,
-    /// The schedules of the app have begun as many runs within this minute as they can. Nothing was written; the next minute begins
-    /// then.
-    Limited(DateTime<Utc>),
+    /// The schedule was already evaluated up to this time.
+    AlreadyEvaluated(DateTime<Utc>),
+    /// A row for this time exists beyond `evaluated_until`: of a manual run in the same microsecond, or from before
+    /// the clock was set back. The claim can be repeated one microsecond later.
+    Duplicate,
+    /// The rate limit of the app is reached until this time. Nothing was written.
+    RateLimited(DateTime<Utc>),
     /// The schedule is paused.
     Paused,
-    /// The schedules of all apps are held.
+    /// The schedules of all apps are on hold.
     Held,
-    /// It is not due yet by the database's clock, which shows this.
+    /// Not due yet: the database clock shows this time.
     Early(DateTime<Utc>),
-    /// The deploy is not what is live, or has not been registered.
+    /// The deploy is not live or not registered.
     NotLive,
 }
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// The script ran to its end.
+    /// The script succeeded.
     Succeeded,
     /// The script failed.
     Failed,
-    /// Nothing was run, on purpose.
+    /// Not run on purpose.
     Skipped,
-    /// Nothing was run, since no node could in time.
+    /// Not run, because no node could run it in time.
     Missed,
-    /// The node that ran it was not heard of any more. It may have run to any point.
+    /// The lease expired during the run. The script may have run up to any point.
     Lost,
 }
 
 impl RunOutcome {
-    /// Every outcome, in order.
+    /// All outcomes in order.
     pub const ALL: [Self; 5] = [Self::Succeeded, Self::Failed, Self::Skipped, Self::Missed, Self::Lost];
 
-    /// The outcome as rows have it.
+    /// The name in rows and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Succeeded => "succeeded",
@@ -231,54 +230,54 @@ impl RunOutcome {
         }
     }
 
-    /// The outcome of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|outcome| outcome.as_str() == name)
     }
 }
 
-/// A claimed run, by its row.
+/// The row of a claimed run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunKey {
     /// The schedule.
     pub schedule: ScheduleId,
-    /// When it was due.
-    pub due: DateTime<Utc>,
-    /// Whether somebody asked for it.
+    /// The due time.
+    pub due_at: DateTime<Utc>,
+    /// Whether it is a manual run.
     pub manual: bool,
-    /// The execution. A row that holds another one is not this run's.
+    /// The execution. A row with another one belongs to another run.
     pub execution: Uuid,
 }
 
 /// A row of `schedule_runs`: a run, or due times that were not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleRun {
-    /// What it stands for.
-    pub due: DueTimes,
-    /// Whether somebody asked for it.
+    /// The due times.
+    pub due: DueRange,
+    /// Whether it is a manual run.
     pub manual: bool,
-    /// The deploy that was live.
+    /// The deploy.
     pub deploy: DeployNumber,
-    /// The deploy's commit.
+    /// The commit of the deploy.
     pub commit: Option<Oid>,
-    /// The execution, where something was run.
+    /// The execution, if it was run.
     pub execution: Option<Uuid>,
-    /// The node that claimed it; rows of earlier versions have none.
+    /// The node that claimed it; `None` in rows of earlier versions.
     pub node: Option<NodeIdentity>,
     /// When it was claimed.
     pub claimed_at: DateTime<Utc>,
-    /// Until when its node holds it, while it goes on.
+    /// When the lease expires, while it is in progress.
     pub lease_until: Option<DateTime<Utc>>,
-    /// When it ended, if it has.
+    /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// How it ended, if it has.
+    /// How it ended.
     pub outcome: Option<RunOutcome>,
     /// Why it failed or was not run.
     pub detail: Option<String>,
 }
 
 impl ScheduleRun {
-    /// How much later than due it was claimed. Clocks may differ a little, so that it can be negative.
+    /// The delay between due time and claim, negative by clock skew.
     pub fn lateness(&self) -> TimeDelta {
         self.claimed_at - self.due.last
     }
@@ -290,28 +289,28 @@ pub struct LostRun {
     /// The schedule.
     #[sqlx(flatten)]
     pub schedule: ScheduleId,
-    /// When it was due.
-    pub due: DateTime<Utc>,
-    /// The name of the node that held it.
+    /// The due time.
+    pub due_at: DateTime<Utc>,
+    /// The name of the node that held the lease.
     #[sqlx(rename = "node_name")]
     pub node: String,
 }
 
-/// The reason of a run that is not run because of another one.
-pub(crate) fn overlaps(node: Option<&str>) -> String {
+/// Why a run was skipped because of another run.
+pub(crate) fn overlap_reason(node: Option<&str>) -> String {
     match node {
-        Some(node) => format!("the previous run is still going, on node {node}"),
-        None => "the previous run is still going".to_owned(),
+        Some(node) => format!("the previous run is still in progress on node {node}"),
+        None => "the previous run is still in progress".to_owned(),
     }
 }
 
-/// The detail of a lost run, `$` standing for the node's name.
-pub(crate) const LOST: [&str; 2] = ["node ", " was not heard of any more while it ran"];
+/// The detail of a lost run, before and after the name of the node.
+pub(crate) const LOST_DETAIL: [&str; 2] = ["the lease of node ", " expired during the run"];
 
 impl Store {
-    /// Remembers the schedules that a live deploy declares, and how far each has come: where the deploy of the branch before
-    /// it declared the same, up to where it was, else up to the deploy, or to when they were put on the clock. Nothing is
-    /// changed for a deploy that is not live.
+    /// Registers the schedules of a live deploy. A schedule that the previous deploy of the branch declared alike
+    /// continues where it was; otherwise it starts with the deploy, or when preview schedules were enabled. Does
+    /// nothing if the deploy is not live.
     ///
     /// # Errors
     /// The database failed.
@@ -321,39 +320,39 @@ impl Store {
         deploy: DeployNumber,
         declared: &[DeclaredSchedule],
     ) -> Result<(), StoreError> {
-        either!(self, schedules::register_schedules(app, deploy, declared))
+        dispatch!(self, schedules::register_schedules(app, deploy, declared))
     }
 
-    /// The schedules of a branch that were ever registered, by name.
+    /// The registered schedules of a branch, sorted by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn schedule_states(&self, app: AppId, branch: &str) -> Result<Vec<ScheduleState>, StoreError> {
-        either!(self, schedules::schedule_states(app, branch))
+        dispatch!(self, schedules::schedule_states(app, branch))
     }
 
-    /// The schedules of all apps that were ever registered, and are remembered.
+    /// The registered schedules of all apps.
     ///
     /// # Errors
     /// The database failed.
     pub async fn all_schedules(&self) -> Result<Vec<ScheduleId>, StoreError> {
-        either!(self, schedules::all_schedules())
+        dispatch!(self, schedules::all_schedules())
     }
 
-    /// Forgets the schedules of branches that are gone, once they have no row of a run any more.
+    /// Deletes the schedules of deleted branches that have no rows of runs any more.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn forget_schedules(&self) -> Result<u64, StoreError> {
-        either!(self, schedules::forget_schedules())
+    pub async fn delete_stale_schedules(&self) -> Result<u64, StoreError> {
+        dispatch!(self, schedules::delete_stale_schedules())
     }
 
-    /// Puts the schedules of a preview on the clock, from `act` on, or takes them off; `None` where the branch is unknown.
-    /// The app's generation is raised, unless it is as it was.
+    /// Enables or disables the schedules of a preview; `None`: unknown branch. Increments the generation of the app
+    /// if that is a change.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn schedule_preview(
+    pub async fn set_preview_schedules(
         &self,
         app: &App,
         branch: &str,
@@ -361,18 +360,22 @@ impl Store {
         node: Option<Uuid>,
         by: &Actor,
     ) -> Result<Option<App>, StoreError> {
-        either!(self, schedules::schedule_preview(app, branch, on, node, by))
+        dispatch!(self, schedules::set_preview_schedules(app, branch, on, node, by))
     }
 
-    /// Pauses a schedule, as `act` says: its due times are not granted to anybody. `false` where it is paused already, or unknown.
+    /// Pauses a schedule from the time of `event`. `false`: it is already paused, or unknown.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn pause_schedule(&self, schedule: &ScheduleId, act: &Act) -> Result<bool, StoreError> {
-        either!(self, schedules::pause_schedule(schedule, act))
+    pub async fn pause_schedule(
+        &self,
+        schedule: &ScheduleId,
+        event: &AuditEvent,
+    ) -> Result<bool, StoreError> {
+        dispatch!(self, schedules::pause_schedule(schedule, event))
     }
 
-    /// Resumes a schedule from the time of `act` on, with one row for the due times that were skipped and why. `false` where it is not
+    /// Resumes a schedule from the time of `event`, with one row for the skipped due times. `false`: it is not
     /// paused, or unknown.
     ///
     /// # Errors
@@ -380,39 +383,37 @@ impl Store {
     pub async fn resume_schedule(
         &self,
         schedule: &ScheduleId,
-        skipped: Option<Left>,
+        skipped: Option<UnrunDueTimes>,
         node: &NodeIdentity,
-        act: &Act,
+        event: &AuditEvent,
     ) -> Result<bool, StoreError> {
-        either!(self, schedules::resume_schedule(schedule, skipped.as_ref(), node, act))
+        dispatch!(self, schedules::resume_schedule(schedule, skipped.as_ref(), node, event))
     }
 
-    /// Records due times that are not run any more: of an expression that is no longer that of the schedule.
+    /// Records due times of a replaced cron expression that are not run any more.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn leave_due_times(
+    pub async fn record_unrun_due_times(
         &self,
         schedule: &ScheduleId,
-        left: &Left,
+        left: &UnrunDueTimes,
         node: &NodeIdentity,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
-        either!(self, schedules::leave_due_times(schedule, left, node, now))
+        dispatch!(self, schedules::record_unrun_due_times(schedule, left, node, now))
     }
 
-    /// Claims due times of a schedule, or a run that somebody asked for. Whoever inserts the row of (app, schedule, due
-    /// time) has it, whatever the other nodes do; claims of one schedule come one after the other, so that no due time is
-    /// in two rows.
+    /// Claims due times of a schedule, or a manual run. The primary key decides between nodes; claims of one schedule
+    /// are serialized, so that no due time is in two rows.
     ///
     /// # Errors
     /// The database failed.
     pub async fn claim_run(&self, run: &NewRun) -> Result<Claim, StoreError> {
-        either!(self, schedule_runs::claim_run(run))
+        dispatch!(self, schedule_runs::claim_run(run))
     }
 
-    /// Holds a claimed run for `lease` from now on. `false`: it was recorded as lost meanwhile, and is not the claimer's
-    /// any more.
+    /// Renews the lease of a run for `lease` from now. `false`: it was recorded as lost.
     ///
     /// # Errors
     /// The database failed.
@@ -422,10 +423,10 @@ impl Store {
         lease: Duration,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        either!(self, schedule_runs::renew_run(run, lease, now))
+        dispatch!(self, schedule_runs::renew_run(run, lease, now))
     }
 
-    /// Records how a claimed run ended. `false`: it was recorded as lost meanwhile, and stays so.
+    /// Records how a run ended. `false`: it was recorded as lost, which is final.
     ///
     /// # Errors
     /// The database failed.
@@ -436,27 +437,27 @@ impl Store {
         detail: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        either!(self, schedule_runs::finish_run(run, outcome, detail, now))
+        dispatch!(self, schedule_runs::finish_run(run, outcome, detail, now))
     }
 
-    /// Records every run as lost whose lease is over, or is one that no clock could have given by now.
+    /// Records runs as lost whose lease has expired, or is longer than possible.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn lose_runs(&self, now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
-        either!(self, schedule_runs::lose_runs(now))
+    pub async fn mark_lost_runs(&self, now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
+        dispatch!(self, schedule_runs::mark_lost_runs(now))
     }
 
-    /// When the first of the leases in progress ends, by the database's clock. One that no clock could have given by now has
-    /// ended just now.
+    /// When the first lease in progress expires, by the database clock. A lease that is longer than possible has
+    /// expired now.
     ///
     /// # Errors
     /// The database failed.
     pub async fn next_lease_end(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        either!(self, schedule_runs::next_lease_end(now))
+        dispatch!(self, schedule_runs::next_lease_end(now))
     }
 
-    /// The rows of a schedule with the latest due times up to `up_to`, at most `most`, the latest first.
+    /// The latest rows of a schedule up to `up_to`, at most `limit`, latest first.
     ///
     /// # Errors
     /// The database failed.
@@ -464,13 +465,13 @@ impl Store {
         &self,
         schedule: &ScheduleId,
         up_to: Option<DateTime<Utc>>,
-        most: u32,
+        limit: u32,
     ) -> Result<Vec<ScheduleRun>, StoreError> {
-        either!(self, schedule_runs::runs(schedule, up_to, most))
+        dispatch!(self, schedule_runs::runs(schedule, up_to, limit))
     }
 
-    /// Deletes rows of a schedule that are due before `before`, or beyond the latest `keep`; at most [`PRUNED_AT_ONCE`].
-    /// Returns how many it were.
+    /// Deletes rows of a schedule that are due before `before`, or beyond the latest `keep`; at most
+    /// [`RUN_PRUNE_BATCH`]. Returns how many were deleted.
     ///
     /// # Errors
     /// The database failed.
@@ -480,6 +481,6 @@ impl Store {
         keep: u32,
         before: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
-        either!(self, schedule_runs::prune_runs(schedule, keep, before))
+        dispatch!(self, schedule_runs::prune_runs(schedule, keep, before))
     }
 }

@@ -1,49 +1,49 @@
-//! The hold on the schedules of all apps: from a restore until somebody resumes them, none runs by the clock.
+//! The hold on all schedules: after a restore, no schedule runs until a user resumes them.
 
 use chrono::{DateTime, Utc};
 
-use crate::audit::Act;
+use crate::audit::AuditEvent;
 use crate::error::StoreError;
-use crate::schedule::{Left, NodeIdentity, ScheduleId, ScheduleState};
-use crate::{Store, either};
+use crate::schedule::{NodeIdentity, ScheduleId, ScheduleState, UnrunDueTimes};
+use crate::{Store, dispatch};
 
-/// That the schedules of all apps are held.
+/// The hold on the schedules of all apps.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ScheduleHold {
     /// Since when.
     pub since: DateTime<Utc>,
-    /// By what.
+    /// The cause.
     pub cause: String,
 }
 
-/// A schedule that goes on when the hold ends, and the due times that it has skipped until then.
+/// A schedule that is resumed with the hold, and its skipped due times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResumedSchedule {
     /// The schedule.
     pub schedule: ScheduleId,
-    /// The due times, where there were any.
-    pub skipped: Option<Left>,
+    /// The skipped due times, if any.
+    pub skipped: Option<UnrunDueTimes>,
 }
 
 impl Store {
-    /// The hold on the schedules of all apps, while there is one.
+    /// The hold on the schedules of all apps, if there is one.
     ///
     /// # Errors
     /// The database failed.
     pub async fn schedule_hold(&self) -> Result<Option<ScheduleHold>, StoreError> {
-        either!(self, schedule_hold::schedule_hold())
+        dispatch!(self, schedule_hold::schedule_hold())
     }
 
-    /// The schedules of all branches whose schedules run by the clock, without those that are paused.
+    /// The enabled schedules of all branches that are not paused.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn schedules_by_the_clock(&self) -> Result<Vec<(ScheduleId, ScheduleState)>, StoreError> {
-        either!(self, schedule_hold::schedules_by_the_clock())
+    pub async fn active_schedules(&self) -> Result<Vec<(ScheduleId, ScheduleState)>, StoreError> {
+        dispatch!(self, schedule_hold::active_schedules())
     }
 
-    /// Ends the hold at the time of `act`, with one row for the due times that each schedule has skipped. `false`: nothing
-    /// was held.
+    /// Ends the hold at the time of `event`, with one row for the skipped due times of each schedule. `false`: there
+    /// was no hold.
     ///
     /// # Errors
     /// The database failed.
@@ -51,8 +51,8 @@ impl Store {
         &self,
         schedules: &[ResumedSchedule],
         node: &NodeIdentity,
-        act: &Act,
+        event: &AuditEvent,
     ) -> Result<bool, StoreError> {
-        either!(self, schedule_hold::resume_all_schedules(schedules, node, act))
+        dispatch!(self, schedule_hold::resume_all_schedules(schedules, node, event))
     }
 }

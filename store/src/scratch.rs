@@ -1,5 +1,5 @@
-//! Folders that do not outlive their process, even where that is killed: each is locked by the process that made it, and
-//! whoever makes the next one in the same place removes those whose lock is free.
+//! Temporary directories that are removed even if the process is killed: each is locked by its process, and the next
+//! process that creates one in the same place removes those whose lock is free.
 
 use std::fs::{self, File, Permissions};
 use std::io;
@@ -8,66 +8,68 @@ use std::path::Path;
 
 use tempfile::{Builder, TempDir};
 
-/// How their names begin.
+/// The prefix of their names.
 const PREFIX: &str = ".picloud-scratch.";
 
-/// How often another one is made where somebody took the new one for one that is left.
-const TRIES: usize = 10;
+/// How often creation is retried after another process removed the new directory as stale.
+const ATTEMPTS_MAX: usize = 10;
 
-/// A folder for its owner alone, which is removed with its value, or else by the next one in the same place.
+/// A private temporary directory, removed on drop, or by the next process in the same place.
 #[derive(Debug)]
-pub struct ScratchFolder {
+pub struct ScratchDir {
     folder: TempDir,
-    /// Holds the lock. The system frees it however the process ends.
+    /// Holds the lock, which the kernel releases when the process ends.
     _lock: File,
 }
 
-impl ScratchFolder {
-    /// Makes one where temporary files are.
+impl ScratchDir {
+    /// Creates a directory in the temporary directory of the system.
     ///
     /// # Errors
-    /// There cannot be one.
+    /// It cannot be created.
     pub fn new() -> io::Result<Self> {
         Self::new_in(&std::env::temp_dir())
     }
 
-    /// Makes one in `place`, and removes what killed processes have left there.
+    /// Creates a directory in `parent`, and removes stale ones there.
     ///
     /// # Errors
-    /// There cannot be one.
-    pub fn new_in(place: &Path) -> io::Result<Self> {
-        for _ in 0..TRIES {
-            let folder =
-                Builder::new().prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(place)?;
+    /// It cannot be created.
+    pub fn new_in(parent: &Path) -> io::Result<Self> {
+        for _ in 0..ATTEMPTS_MAX {
+            let folder = Builder::new()
+                .prefix(PREFIX)
+                .permissions(Permissions::from_mode(0o700))
+                .tempdir_in(parent)?;
             let lock = match File::open(folder.path()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 opened => opened?,
             };
-            // Whoever has the lock, or had it a moment ago, takes the folder for one that is left.
+            // A process that holds or held the lock considers the directory stale.
             if lock.try_lock().is_ok() && is_at(&lock, folder.path()) {
-                remove_left(place, folder.path());
+                remove_stale(parent, folder.path());
                 return Ok(Self { folder, _lock: lock });
             }
         }
-        Err(io::Error::other("other processes remove every folder that is made here"))
+        Err(io::Error::other("other processes remove every temporary directory created here"))
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Removes the folders in `place` that nobody holds, as far as this user may. One that cannot be removed is in nobody's way.
-fn remove_left(place: &Path, own: &Path) {
+/// Removes stale directories in `parent` as far as permissions allow.
+fn remove_stale(parent: &Path, own: &Path) {
     let Ok(owner) = fs::metadata(own).map(|own| own.uid()) else { return };
-    for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let path = entry.path();
         let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         let ours = entry.metadata().is_ok_and(|found| found.is_dir() && found.uid() == owner);
         if named && ours && path != own {
             let Ok(lock) = File::open(&path) else { continue };
-            // It is held until the folder is gone: whoever made it must not take it meanwhile.
+            // Keep the lock until the directory is gone, so that its creator cannot take it.
             if lock.try_lock().is_ok() && is_at(&lock, &path) {
                 let _ = fs::remove_dir_all(&path);
             }
@@ -75,7 +77,7 @@ fn remove_left(place: &Path, own: &Path) {
     }
 }
 
-/// Whether what was opened is what has the name still.
+/// Whether the path still refers to the opened directory.
 fn is_at(opened: &File, path: &Path) -> bool {
     let same = |one: fs::Metadata, other: fs::Metadata| (one.dev(), one.ino()) == (other.dev(), other.ino());
     opened.metadata().is_ok_and(|one| fs::symlink_metadata(path).is_ok_and(|other| same(one, other)))
@@ -86,31 +88,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn folder_of_a_dead_process_is_removed_by_the_next_one() {
+    fn next_process_removes_directory_of_killed_process() {
         let place = tempfile::tempdir().unwrap();
-        // As one that was killed leaves it: the folder is there, and nobody holds it.
+        // What a killed process leaves: the directory without a lock.
         let left = place.path().join(format!("{PREFIX}left"));
         fs::create_dir(&left).unwrap();
         fs::write(left.join("backup"), "half").unwrap();
         let other = place.path().join("other");
         fs::create_dir(&other).unwrap();
-        let held = ScratchFolder::new_in(place.path()).unwrap();
+        let held = ScratchDir::new_in(place.path()).unwrap();
         assert!(!left.exists() && other.exists());
-        let next = ScratchFolder::new_in(place.path()).unwrap();
-        assert!(held.path().exists() && next.path().exists(), "one that is held is left alone");
+        let next = ScratchDir::new_in(place.path()).unwrap();
+        assert!(held.path().exists() && next.path().exists(), "a locked one is kept");
         let path = held.path().to_owned();
         drop(held);
         assert!(!path.exists());
     }
 
     #[test]
-    fn many_at_once_do_not_remove_each_other() {
+    fn concurrent_directories_are_kept() {
         let place = tempfile::tempdir().unwrap();
         std::thread::scope(|scope| {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..20 {
-                        let folder = ScratchFolder::new_in(place.path()).unwrap();
+                        let folder = ScratchDir::new_in(place.path()).unwrap();
                         fs::write(folder.path().join("file"), "whole").unwrap();
                         assert_eq!(fs::read_to_string(folder.path().join("file")).unwrap(), "whole");
                     }

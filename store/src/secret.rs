@@ -1,25 +1,25 @@
-//! Secrets, as they are kept: encrypted.
+//! Encrypted secrets.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::audit::Act;
+use crate::audit::AuditEvent;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber};
-use crate::record::{App, NewDeploy};
-use crate::{Store, either};
+use crate::model::{App, NewDeploy};
+use crate::{Store, dispatch};
 
-/// For whom a secret is.
+/// The environment of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Environment {
-    /// For production.
+    /// Production.
     Production,
-    /// For all previews.
+    /// All previews.
     Preview,
 }
 
 impl Environment {
-    /// Both of them.
+    /// All environments.
     pub const ALL: [Self; 2] = [Self::Production, Self::Preview];
 
     /// Its name.
@@ -30,12 +30,12 @@ impl Environment {
         }
     }
 
-    /// The one of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|environment| environment.as_str() == name)
     }
 
-    /// The table that its secrets are in.
+    /// The table of its secrets.
     pub(crate) fn table(self) -> &'static str {
         match self {
             Self::Production => "secrets",
@@ -46,58 +46,58 @@ impl Environment {
 
 /// A secret of an app.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
-pub struct SealedSecret {
+pub struct EncryptedSecret {
     /// The app.
     pub app: AppId,
-    /// For whom it is.
+    /// Its environment.
     pub environment: Environment,
     /// Its name.
     pub name: String,
-    /// What the key is known by that it is encrypted with.
-    pub key: String,
-    /// Its value, encrypted.
-    pub sealed: Vec<u8>,
+    /// The id of the encryption key.
+    pub key_id: String,
+    /// The encrypted value.
+    pub ciphertext: Vec<u8>,
     /// When it was set.
     pub set_at: DateTime<Utc>,
-    /// By whom.
+    /// Who set it.
     pub set_by: String,
 }
 
-impl std::fmt::Debug for SealedSecret {
+impl std::fmt::Debug for EncryptedSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "SealedSecret({}, {})", self.name, self.environment.as_str())
+        write!(f, "EncryptedSecret({}, {})", self.name, self.environment.as_str())
     }
 }
 
-/// A secret that is set or unset.
+/// A change of a secret.
 #[derive(Clone, Debug)]
 pub struct SecretChange<'a> {
     /// The app.
     pub app: &'a App,
-    /// Whether it is created with that. Where another one of its name is there by now, nothing is changed.
+    /// Whether the app is created. Nothing is changed if another app has its name by now.
     pub creates: bool,
-    /// The name.
+    /// The name of the secret.
     pub name: &'a str,
-    /// For whom it is.
+    /// Its environment.
     pub environment: Environment,
-    /// What it is set to; `None`: it is unset, unless the app was changed since it was read.
-    pub sealed: Option<&'a SealedSecret>,
-    /// The revisions that are live and read it, which are deployed anew. One whose branch points elsewhere by now is left out.
+    /// The new value; `None`: it is unset, unless the app changed since it was read.
+    pub secret: Option<&'a EncryptedSecret>,
+    /// The live revisions that read the secret, to be redeployed. Those whose branch has moved are left out.
     pub deploys: &'a [NewDeploy],
-    /// The node that does it, which need not hear of it from others.
+    /// The node that makes the change, which needs no notification.
     pub node: Option<Uuid>,
-    /// What is done.
-    pub act: &'a Act,
+    /// The audit event.
+    pub event: &'a AuditEvent,
 }
 
-/// What came of it.
+/// The result of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SecretReceipt {
-    /// The app as it is now.
+    /// The updated app.
     pub app: App,
-    /// Whether anything was changed. Nothing was where it was unset already, or the app is another one than was read.
+    /// Whether anything was changed. Not if the secret was already unset, or the app is not the one that was read.
     pub changed: bool,
-    /// The branches that were deployed anew.
+    /// The redeployed branches.
     pub deploys: Vec<(String, DeployNumber)>,
 }
 
@@ -106,31 +106,35 @@ impl Store {
     ///
     /// # Errors
     /// The database failed.
-    pub async fn secrets(&self, app: AppId) -> Result<Vec<SealedSecret>, StoreError> {
-        either!(self, secrets::secrets(app))
+    pub async fn secrets(&self, app: AppId) -> Result<Vec<EncryptedSecret>, StoreError> {
+        dispatch!(self, secrets::secrets(app))
     }
 
     /// The secrets of all apps.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn all_secrets(&self) -> Result<Vec<SealedSecret>, StoreError> {
-        either!(self, secrets::all_secrets())
+    pub async fn all_secrets(&self) -> Result<Vec<EncryptedSecret>, StoreError> {
+        dispatch!(self, secrets::all_secrets())
     }
 
-    /// Sets or unsets a secret and deploys anew what reads it, in one transaction. Pushes to the app wait meanwhile.
+    /// Sets or unsets a secret and redeploys what reads it, in one transaction that locks the app.
     ///
     /// # Errors
     /// The database failed.
     pub async fn change_secret(&self, change: &SecretChange<'_>) -> Result<SecretReceipt, StoreError> {
-        either!(self, secrets::change_secret(change))
+        dispatch!(self, secrets::change_secret(change))
     }
 
-    /// Puts a secret that was encrypted anew in the place of what it was. `false`: that is not there any more.
+    /// Replaces the ciphertext of a secret after re-encryption. `false`: the secret was changed meanwhile.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn reseal_secret(&self, old: &SealedSecret, new: &SealedSecret) -> Result<bool, StoreError> {
-        either!(self, secrets::reseal_secret(old, new))
+    pub async fn reencrypt_secret(
+        &self,
+        old: &EncryptedSecret,
+        new: &EncryptedSecret,
+    ) -> Result<bool, StoreError> {
+        dispatch!(self, secrets::reencrypt_secret(old, new))
     }
 }

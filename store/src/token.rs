@@ -1,31 +1,31 @@
-//! Tokens, as they are kept.
+//! API tokens.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use crate::audit::Act;
-use crate::column::{Id, TokenHash};
+use crate::audit::AuditEvent;
 use crate::error::StoreError;
-use crate::{Store, either};
+use crate::sql_types::{Id, TokenHash};
+use crate::{Store, dispatch};
 
-/// A token that works. The token itself is not in it.
+/// A valid token, without its plain text.
 #[derive(Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Token {
-    /// What it is known by.
+    /// Its id.
     #[sqlx(try_from = "Id")]
     pub id: Uuid,
-    /// What people call it; no two have the same name.
+    /// Its unique name.
     pub name: String,
     /// The SHA-256 of the token.
     #[sqlx(try_from = "TokenHash")]
     pub hash: [u8; 32],
-    /// What it may, with a space between one and the next.
+    /// Its scopes, separated by spaces.
     pub scopes: String,
     /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// By whom.
+    /// Who created it.
     pub created_by: String,
-    /// When it stops working.
+    /// When it expires.
     pub expires_at: Option<DateTime<Utc>>,
     /// When it was last used, to the minute.
     pub last_used_at: Option<DateTime<Utc>>,
@@ -38,51 +38,56 @@ impl std::fmt::Debug for Token {
 }
 
 impl Store {
-    /// Keeps a token. `false`: another one has its name.
+    /// Creates a token. `false`: the name is taken.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn create_token(&self, token: &Token, act: &Act) -> Result<bool, StoreError> {
-        either!(self, tokens::create_token(token, act))
+    pub async fn create_token(&self, token: &Token, event: &AuditEvent) -> Result<bool, StoreError> {
+        dispatch!(self, tokens::create_token(token, event))
     }
 
-    /// The token whose SHA-256 is `hash`, whether it has expired or not.
+    /// Finds a token by its SHA-256, expired or not.
     ///
     /// # Errors
     /// The database failed.
     pub async fn token(&self, hash: &[u8; 32]) -> Result<Option<Token>, StoreError> {
-        either!(self, tokens::token(hash))
+        dispatch!(self, tokens::token(hash))
     }
 
-    /// The token of that id, whether it has expired or not.
+    /// Finds a token by id, expired or not.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn token_of(&self, id: Uuid) -> Result<Option<Token>, StoreError> {
-        either!(self, tokens::token_of(id))
+    pub async fn token_by_id(&self, id: Uuid) -> Result<Option<Token>, StoreError> {
+        dispatch!(self, tokens::token_by_id(id))
     }
 
-    /// All tokens, by name.
+    /// All tokens, sorted by name.
     ///
     /// # Errors
     /// The database failed.
     pub async fn tokens(&self) -> Result<Vec<Token>, StoreError> {
-        either!(self, tokens::tokens())
+        dispatch!(self, tokens::tokens())
     }
 
-    /// Ends a token. `false`: there is none with this id.
+    /// Revokes a token. `false`: no token has this id.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn revoke_token(&self, id: Uuid, act: &Act) -> Result<bool, StoreError> {
-        either!(self, tokens::revoke_token(id, act))
+    pub async fn revoke_token(&self, id: Uuid, event: &AuditEvent) -> Result<bool, StoreError> {
+        dispatch!(self, tokens::revoke_token(id, event))
     }
 
-    /// Remembers that a token was used, unless that is known of the time just before.
+    /// Records that a token was used, at most once in `every`.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn token_used(&self, id: Uuid, now: DateTime<Utc>, every: TimeDelta) -> Result<(), StoreError> {
-        either!(self, tokens::token_used(id, now, every))
+    pub async fn touch_token(
+        &self,
+        id: Uuid,
+        now: DateTime<Utc>,
+        every: TimeDelta,
+    ) -> Result<(), StoreError> {
+        dispatch!(self, tokens::touch_token(id, now, every))
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use platform::nodes;
 use platform::secrets::key;
-use store::Pool;
+use store::PoolConfig;
 
 use super::address::{DnsAddress, ListenAddress};
 use super::app_limits::AppLimitFlags;
@@ -297,22 +297,22 @@ pub(crate) struct DatabaseFlags {
 }
 
 impl DatabaseFlags {
-    fn resolve(&self) -> Pool {
-        Pool {
-            connections: self.database_max_connections,
-            wait: self.database_acquire_timeout.0,
-            statement: self.database_statement_timeout.0,
+    fn resolve(&self) -> PoolConfig {
+        PoolConfig {
+            max_connections: self.database_max_connections,
+            acquire_timeout: self.database_acquire_timeout.0,
+            statement_timeout: self.database_statement_timeout.0,
         }
     }
 }
 
 impl Default for DatabaseFlags {
     fn default() -> Self {
-        let Pool { connections, wait, statement } = Pool::default();
+        let PoolConfig { max_connections, acquire_timeout, statement_timeout } = PoolConfig::default();
         Self {
-            database_max_connections: connections,
-            database_acquire_timeout: DurationValue(wait),
-            database_statement_timeout: DurationValue(statement),
+            database_max_connections: max_connections,
+            database_acquire_timeout: DurationValue(acquire_timeout),
+            database_statement_timeout: DurationValue(statement_timeout),
         }
     }
 }

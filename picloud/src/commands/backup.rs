@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use chrono::{NaiveDateTime, Utc};
-use store::backup::{Contents, back_up, note_backup};
-use store::scratch::ScratchFolder;
+use store::backup::{BackupInfo, back_up, note_backup};
+use store::scratch::ScratchDir;
 
 use super::backup_error::BackupCommandError;
 use super::error::{CommandError, IoError};
@@ -47,7 +47,7 @@ pub(crate) fn backup(options: &BackupArgs, storage: &Storage) -> Result<(), Comm
         return Err(BackupCommandError::Terminal.into());
     }
     // SQLite needs a seekable file, which is copied to standard output when it is complete.
-    let folder = ScratchFolder::new().map_err(BackupCommandError::Stdout)?;
+    let folder = ScratchDir::new().map_err(BackupCommandError::Stdout)?;
     let file = folder.path().join("backup");
     let contents = write(options, storage, &file)?;
     File::open(file)
@@ -59,7 +59,7 @@ pub(crate) fn backup(options: &BackupArgs, storage: &Storage) -> Result<(), Comm
 
 /// Records the backup in the database, for `picloud status`. A failure is only a warning: the database can be a read-only
 /// standby.
-fn record(storage: &Storage, contents: &Contents) {
+fn record(storage: &Storage, contents: &BackupInfo) {
     let location = storage.location();
     let Ok(threads) = main_runtime() else { return };
     if let Err(error) = threads.block_on(note_backup(&location, contents.made_at)) {
@@ -67,7 +67,7 @@ fn record(storage: &Storage, contents: &Contents) {
     }
 }
 
-fn write(options: &BackupArgs, storage: &Storage, file: &Path) -> Result<Contents, CommandError> {
+fn write(options: &BackupArgs, storage: &Storage, file: &Path) -> Result<BackupInfo, CommandError> {
     let from = storage.location();
     let _progress = Progress::start("backing up");
     main_runtime().map_err(StartError::from)?.block_on(async {

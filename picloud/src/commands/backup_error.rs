@@ -26,15 +26,15 @@ pub(super) enum BackupCommandError {
 
 /// Whether the existing file was left unchanged.
 fn unchanged(error: &BackupError) -> &'static str {
-    if let BackupError::SomethingElse(_) = error { "; the file is unchanged" } else { "" }
+    if let BackupError::NotABackup(_) = error { "; the file is unchanged" } else { "" }
 }
 
 impl Hint for BackupCommandError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         let hint = match self {
             Self::Backup(BackupError::Exists(_)) => "add --replace to overwrite it",
-            Self::Backup(BackupError::Nothing) => "use the same --data-dir and DATABASE_URL as the node",
-            Self::Backup(BackupError::Older { .. }) => {
+            Self::Backup(BackupError::NoDatabase) => "use the same --data-dir and DATABASE_URL as the node",
+            Self::Backup(BackupError::OlderSchema { .. }) => {
                 "back it up with that version, or start this version once to migrate it"
             }
             Self::Terminal => "write to a file, or to a pipe with  picloud backup - | ...",
@@ -74,7 +74,9 @@ impl Hint for RestoreCommandError {
             RestoreError::NotEmpty { .. } => "add --replace to replace all data in the database",
             RestoreError::InUse { .. } => "stop the node that uses it, and try again",
             RestoreError::Open(error) => return database_hint(error),
-            RestoreError::NoBackup(_) | RestoreError::File { .. } | RestoreError::Database(_) => return None,
+            RestoreError::NotABackup(_) | RestoreError::File { .. } | RestoreError::Database(_) => {
+                return None;
+            }
         };
         Some(hint.into())
     }

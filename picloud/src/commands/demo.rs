@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use manifest_schema::name::{AppName, JobName, NameError};
-use store::scratch::ScratchFolder;
+use store::scratch::ScratchDir;
 use store::{App, RunOutcome, ScheduleId, Store, StoreError};
 
 use super::error::CommandError;
@@ -72,7 +72,7 @@ pub(crate) fn demo(options: DemoArgs) -> Result<(), CommandError> {
     log::start(LOG_DEFAULT, LogFormat::Text, None);
     let threads = main_runtime().map_err(StartError::from)?;
     let temporary =
-        ScratchFolder::new().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
+        ScratchDir::new().map_err(|source| DemoError::Folder { path: std::env::temp_dir(), source })?;
     let data_dir = options.data_dir.clone().unwrap_or_else(|| temporary.path().join("data"));
     let result = threads.block_on(async {
         let node = start(&options, data_dir).await?;

@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::Instant;
 
-use store::backup::{Contents, Restoring, restore as restore_from};
-use store::scratch::ScratchFolder;
+use store::backup::{BackupInfo, RestoreMode, restore as restore_from};
+use store::scratch::ScratchDir;
 
 use super::backup::STDIO;
 use super::backup_error::RestoreCommandError;
@@ -25,7 +25,7 @@ pub(crate) fn restore(options: &RestoreArgs, storage: &Storage) -> Result<(), Co
     let began = Instant::now();
     let contents = if options.file == Path::new(STDIO) {
         // The backup is read twice: it is validated completely before it is restored.
-        let folder = ScratchFolder::new().map_err(RestoreCommandError::Stdin)?;
+        let folder = ScratchDir::new().map_err(RestoreCommandError::Stdin)?;
         let file = folder.path().join("backup");
         let mut copy = File::create_new(&file).map_err(RestoreCommandError::Stdin)?;
         io::copy(&mut io::stdin().lock(), &mut copy).map_err(RestoreCommandError::Stdin)?;
@@ -37,12 +37,12 @@ pub(crate) fn restore(options: &RestoreArgs, storage: &Storage) -> Result<(), Co
     print(render::backup::restored(&contents, &storage.location(), began.elapsed(), held))
 }
 
-fn read(options: &RestoreArgs, storage: &Storage, file: &Path) -> Result<Contents, CommandError> {
+fn read(options: &RestoreArgs, storage: &Storage, file: &Path) -> Result<BackupInfo, CommandError> {
     let into = storage.location();
     if let store::Location::Sqlite(_) = &into {
         data_folder::create_private(&storage.data_dir)?;
     }
-    let how = Restoring { replace: options.replace, run_schedules: options.run_schedules };
+    let how = RestoreMode { replace: options.replace, run_schedules: options.run_schedules };
     let _progress = Progress::start("restoring");
     main_runtime().map_err(StartError::from)?.block_on(async {
         let mut signals = StopSignals::new();

@@ -14,8 +14,8 @@ use manifest_schema::name::{AppName, NameError};
 use platform::StoreError;
 use platform::activation::RETRY_INTERVAL;
 use platform::deploy::{
-    HoldDomainError, LimitsError, NameAppError, RollbackError, StopAppError, UndeleteError, UnsetSecretError,
-    VerifyDomainError,
+    HoldDomainError, LimitsError, RenameAppError, RollbackError, StopAppError, UndeleteError,
+    UnsetSecretError, VerifyDomainError,
 };
 use platform::domains::VerificationError;
 use platform::gc::{GcError, PruneError};
@@ -232,12 +232,12 @@ impl From<StopAppError> for ApiError {
     }
 }
 
-impl From<NameAppError> for ApiError {
-    fn from(error: NameAppError) -> Self {
+impl From<RenameAppError> for ApiError {
+    fn from(error: RenameAppError) -> Self {
         match error {
-            NameAppError::NotThere => Self::not_found(error.to_string()),
-            NameAppError::Taken(_) | NameAppError::DomainTaken(_) => Self::conflict(error.to_string()),
-            NameAppError::Store(error) => error.into(),
+            RenameAppError::NotFound => Self::not_found(error.to_string()),
+            RenameAppError::Taken(_) | RenameAppError::DomainTaken(_) => Self::conflict(error.to_string()),
+            RenameAppError::Store(error) => error.into(),
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Response<Bo
 /// 503 for a request that failed in the database. The cause is logged.
 pub(crate) fn unavailable(error: &(dyn std::error::Error + 'static)) -> Response<Body> {
     tracing::error!(%error, "request failed in the store");
-    let reason = StoreError::among(error)
+    let reason = StoreError::find_in(error)
         .map_or_else(|| "cannot reach the database".to_owned(), StoreError::public_reason);
     let message = format!("{reason}; try again in a moment\n");
     let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &message);

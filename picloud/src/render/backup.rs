@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use chrono::SecondsFormat;
 use store::Location;
-use store::backup::Contents;
+use store::backup::BackupInfo;
 
 use super::schedules::RESUME_ALL;
 use super::{count, printable, size};
 
 /// A backup was written.
-pub(crate) fn written(file: &Path, contents: &Contents, took: Duration) -> String {
+pub(crate) fn written(file: &Path, contents: &BackupInfo, took: Duration) -> String {
     format!(
         "{}: {}, {}, from {} in {:.1} s\n",
         printable(&file.display().to_string()),
@@ -28,7 +28,7 @@ pub(crate) fn removed(older: usize) -> String {
 }
 
 /// A backup was restored.
-pub(crate) fn restored(contents: &Contents, into: &Location, took: Duration, held: bool) -> String {
+pub(crate) fn restored(contents: &BackupInfo, into: &Location, took: Duration, held: bool) -> String {
     let schedules = match held {
         true => format!("schedules are held until  {RESUME_ALL}  (use --run-schedules to run them)\n"),
         false => "schedules run when a node starts\n".to_owned(),
@@ -47,7 +47,7 @@ pub(crate) fn restored(contents: &Contents, into: &Location, took: Duration, hel
     )
 }
 
-fn amounts(contents: &Contents) -> String {
+fn amounts(contents: &BackupInfo) -> String {
     let amount = |number: u64, thing| count(usize::try_from(number).unwrap_or(usize::MAX), thing);
     format!(
         "{}, {}, {}",

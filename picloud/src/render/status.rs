@@ -62,7 +62,7 @@ pub(crate) fn message(problem: &Problem) -> String {
                 "node {} cannot serve the latest revision of app {}: {}",
                 stale.node,
                 stale.app,
-                shorten(&stale.fault)
+                shorten(&stale.error)
             )
         }
         Problem::ScheduleFailing { schedule, preview } => {
@@ -73,7 +73,7 @@ pub(crate) fn message(problem: &Problem) -> String {
                 "schedule {} of app {}{on}: the last run, due {} UTC, {ended}{}",
                 schedule.name,
                 schedule.app,
-                time(schedule.due),
+                time(schedule.due_at),
                 reason.unwrap_or_default()
             )
         }
@@ -95,7 +95,7 @@ pub(crate) fn message(problem: &Problem) -> String {
             "node {} dropped the records of {} and {}{} between {} and {} UTC",
             dropped.node,
             counted(dropped.executions, "execution"),
-            counted(dropped.lines, "log line"),
+            counted(dropped.log_lines, "log line"),
             dropped.app.as_ref().map(|app| format!(" of app {app}")).unwrap_or_default(),
             time(dropped.since),
             time(dropped.until)

@@ -96,7 +96,7 @@ impl DeployError {
     fn unavailable(&self) -> Option<&StoreError> {
         let store = match self {
             Self::Store(error) => Some(error),
-            error => StoreError::among(error),
+            error => StoreError::find_in(error),
         };
         store.filter(|error| error.is_unavailable())
     }

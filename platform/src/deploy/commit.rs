@@ -26,8 +26,8 @@ pub(super) struct Commit<'p> {
     pub(super) at: DateTime<Utc>,
     pub(super) node: Option<Uuid>,
     pub(super) objects: Pushed<'p>,
-    /// The app for which the push was unpacked, and the id of its last garbage collection.
-    pub(super) collection: Option<(AppId, Uuid)>,
+    /// The app for which the push was unpacked, and the id of its last garbage gc_id.
+    pub(super) gc_id: Option<(AppId, Uuid)>,
     pub(super) shallow: Vec<Oid>,
     pub(super) unshallow: Vec<Oid>,
     /// Whether all refs are updated or none.
@@ -91,8 +91,8 @@ impl Commit<'_> {
             at: self.at,
             node: self.node,
             objects: &self.objects,
-            collection: self.collection,
-            loose: self.dangling(decisions),
+            gc_id: self.gc_id,
+            dangling: self.dangling(decisions),
             shallow: self.shallow.clone(),
             unshallow: self.unshallow.clone(),
             refs: moved.map(|decision| decision.change.clone()).collect(),
@@ -136,11 +136,11 @@ impl Commit<'_> {
             PushError::DomainTaken { domain } => Rejection::DomainTaken { domain },
             PushError::Busy => Rejection::Busy,
             PushError::UnknownApp => Rejection::UnknownApp,
-            PushError::TooLarge { used, needed, most } => {
-                Rejection::TooLarge { used, needed, limit: most, quota: self.granted.disk }
+            PushError::TooLarge { used, needed, limit } => {
+                Rejection::TooLarge { used, needed, limit, quota: self.granted.disk }
             }
-            PushError::TooManyPreviews { there } => {
-                Rejection::TooManyPreviews { would_be: there + 1, limit: self.granted.previews }
+            PushError::TooManyPreviews { previews } => {
+                Rejection::TooManyPreviews { would_be: previews + 1, limit: self.granted.previews }
             }
             PushError::SecretUnset { name, environment } => Rejection::SecretUnset { name, environment },
             PushError::Store(StoreError::DiskFull) => {
@@ -151,7 +151,7 @@ impl Commit<'_> {
                 tracing::error!(app = %self.app, %error, "the outcome of a push's COMMIT is unknown");
                 Rejection::OutcomeUnknown
             }
-            PushError::Collected => return Err(DeployError::Collected),
+            PushError::ConcurrentGc => return Err(DeployError::Collected),
             PushError::Objects(error) => return Err(DeployError::Pack(error)),
             PushError::Store(error) => return Err(error.into()),
         })

@@ -1,9 +1,9 @@
 //! Operations on whole apps: stop, start, rename, delete and restore. All nodes follow.
 
 use manifest_schema::name::AppName;
-use store::{Actor, App, AppId, DeletedApp, Renamed, StoreError};
+use store::{Actor, App, AppId, DeletedApp, RenamedApp, StoreError};
 
-pub use store::NameAppError;
+pub use store::RenameAppError;
 
 use super::Deployer;
 use crate::revision::{LoadError, Prepared};
@@ -24,7 +24,7 @@ pub enum StopAppError {
 pub enum UndeleteError {
     /// Its name or a domain is taken.
     #[error(transparent)]
-    Name(#[from] NameAppError),
+    Name(#[from] RenameAppError),
     /// The manifest of its live revision, which names its domains, cannot be read.
     #[error("cannot read the live revision of the app: {0}")]
     Load(LoadError),
@@ -54,7 +54,7 @@ impl Deployer {
     ///
     /// # Errors
     /// The name is taken, the app does not exist any more, or the store failed. Nothing was changed.
-    pub async fn rename(&self, app: &App, name: &AppName, by: &Actor) -> Result<Renamed, NameAppError> {
+    pub async fn rename(&self, app: &App, name: &AppName, by: &Actor) -> Result<RenamedApp, RenameAppError> {
         let change = self.begin_change(name);
         let renamed = self.store.rename_app(app, name, self.node(), by).await?;
         self.unserve(&app.name).await;
@@ -87,10 +87,10 @@ impl Deployer {
     ) -> Result<App, UndeleteError> {
         let deleted = self.store.deleted_apps().await?;
         let deleted = deleted.into_iter().find(|deleted| deleted.id == app);
-        let deleted = deleted.filter(|deleted| !deleted.purging).ok_or(NameAppError::NotThere)?;
+        let deleted = deleted.filter(|deleted| !deleted.purging).ok_or(RenameAppError::NotFound)?;
         let name = name.unwrap_or(&deleted.name);
         let was = App { id: app, ..App::new(name.clone(), &deleted.production_branch) };
-        let live = self.store.live_of(app).await?;
+        let live = self.store.live_branches(app).await?;
         let domains = match live.iter().find(|live| live.branch == was.production_branch) {
             Some(live) => match Prepared::manifest(&self.store, &was, live.commit).await {
                 Ok(manifest) => manifest.app.domains,
@@ -108,7 +108,7 @@ impl Deployer {
 
     /// Earlier versions do not support stopped or deleted apps.
     async fn reject_older_nodes(&self) -> Result<(), StopAppError> {
-        match self.store.all_notice_deletions().await? {
+        match self.store.all_nodes_support_gc().await? {
             true => Ok(()),
             false => Err(StopAppError::OlderNode),
         }

@@ -49,7 +49,7 @@ pub use check::{Checked, check};
 pub(crate) use deadline::PushDeadline;
 pub use domains::{Domain, DomainPolicy, HoldDomainError, PendingDomain, VerifyDomainError};
 pub use intent::CHECK_REF;
-pub use lifecycle::{NameAppError, StopAppError, UndeleteError};
+pub use lifecycle::{RenameAppError, StopAppError, UndeleteError};
 pub use limits::DeployLimits;
 pub use plan::{Change, ChangeKind, Changes, Plan, Planned, UpcomingRuns};
 pub(crate) use plan::{RevisionContent, due_times, plan};
@@ -267,7 +267,7 @@ impl Deployer {
     async fn was_garbage_collected(&self, repository: &AppRepository) -> bool {
         let Some(app) = repository.app() else { return false };
         match self.store.app(&app.name).await {
-            Ok(Some(now)) => (now.id, now.collection) != (app.id, app.collection),
+            Ok(Some(now)) => (now.id, now.gc_id) != (app.id, app.gc_id),
             Ok(None) => true,
             Err(_) => false,
         }
@@ -293,7 +293,7 @@ impl Deployer {
             at: self.clock.now(),
             node: self.peers.as_ref().map(|peers| peers.node),
             objects: Pushed(&push.pack),
-            collection: repository.app().map(|app| (app.id, app.collection)),
+            gc_id: repository.app().map(|app| (app.id, app.gc_id)),
             shallow: push.shallow.iter().map(|id| oid(*id)).collect(),
             unshallow: push.unshallow.iter().map(|id| oid(*id)).collect(),
             atomic,
@@ -482,7 +482,7 @@ impl Deployer {
             return Ok(());
         }
         let live = match repository.app() {
-            Some(app) => self.store.live_of(app.id).await?,
+            Some(app) => self.store.live_branches(app.id).await?,
             None => Vec::new(),
         };
         let production = repository.production_branch();

@@ -28,7 +28,7 @@ impl Deployer {
     ) -> Result<bool, StoreError> {
         let change = self.begin_change(&app.name);
         let node = self.peers.as_ref().map(|peers| peers.node);
-        let Some(changed) = self.store.schedule_preview(app, branch, on, node, by).await? else {
+        let Some(changed) = self.store.set_preview_schedules(app, branch, on, node, by).await? else {
             return Ok(false);
         };
         self.serve_changed(&changed, change).await;
@@ -52,7 +52,7 @@ impl Deployer {
         let mut ended = 0;
         for app in self.store.apps().await? {
             let mut commands = Vec::new();
-            for live in self.store.live_of(app.id).await? {
+            for live in self.store.live_branches(app.id).await? {
                 let is_expired =
                     self.store.deployed_at(app.id, live.deploy).await?.is_some_and(|at| at < before);
                 if live.branch != app.production_branch && is_expired {

@@ -123,7 +123,7 @@ impl Deployer {
         (environment, name): (Environment, &SettingName),
     ) -> Result<Vec<NewDeploy>, StoreError> {
         let mut reads = Vec::new();
-        let live = self.store.live_of(app.id).await?.into_iter();
+        let live = self.store.live_branches(app.id).await?.into_iter();
         for LiveBranch { branch, commit, .. } in live.filter(|live| live.environment == environment) {
             let served = self.activation.live(&app.name, &branch);
             let requires = match served.filter(|revision| revision.commit() == commit.to_string()) {

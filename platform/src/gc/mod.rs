@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use git_receiver::{ObjectId, Reachability, ReadError, undeltified};
-use store::{Actor, App, CollectionRoots, CollectionState, DeletedApp, Object, Oid, Store, StoreError};
+use store::{Actor, App, DeletedApp, GcRoots, GcState, Object, Oid, Store, StoreError};
 use tokio::time::sleep;
 
 use crate::clock::Clock;
@@ -150,7 +150,7 @@ impl GarbageCollector {
             .ok()
             .and_then(|age| now.checked_sub_signed(age))
             .unwrap_or(DateTime::UNIX_EPOCH);
-        for app in self.store.apps_to_collect(before, now).await? {
+        for app in self.store.apps_to_gc(before, now).await? {
             match self.collect(&app, before, now).await {
                 Ok(GcStats { objects: 0, .. }) | Err(GcError::Busy | GcError::OlderNode) => {}
                 Ok(GcStats { objects, bytes }) => {
@@ -173,7 +173,7 @@ impl GarbageCollector {
         before: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Result<GcStats, GcError> {
-        if !self.store.all_notice_deletions().await? {
+        if !self.store.all_nodes_support_gc().await? {
             return Err(GcError::OlderNode);
         }
         let mut stats = GcStats::default();
@@ -182,7 +182,7 @@ impl GarbageCollector {
         let mut reachable = Reachability::default();
         let mut reservation = self.memory.account(app.id).try_reserve(Purpose::Pushes, 0)?;
         for _ in 0..ATTEMPTS_MAX {
-            let Some(roots) = self.store.collection_roots(app.id, before, now).await? else {
+            let Some(roots) = self.store.gc_roots(app.id, before, now).await? else {
                 return Ok(stats);
             };
             if roots.released.is_empty() {
@@ -211,11 +211,11 @@ impl GarbageCollector {
         &self,
         app: &App,
         repository: &AppRepository,
-        roots: &CollectionRoots,
+        roots: &GcRoots,
         reachable: &mut Reachability,
         reservation: &mut Reservation,
     ) -> Result<bool, GcError> {
-        let ids: Vec<ObjectId> = roots.held.iter().map(|oid| object_id(*oid)).collect();
+        let ids: Vec<ObjectId> = roots.roots.iter().map(|oid| object_id(*oid)).collect();
         reachable.add_roots(repository, &ids).await?;
         loop {
             let began = Instant::now();
@@ -229,13 +229,13 @@ impl GarbageCollector {
         let Unreachable { garbage, deltas_on_garbage } =
             self.unreachable(app, reachable, reservation).await?;
         Ok(self.store_undeltified(app, repository, roots.state, deltas_on_garbage).await?
-            && self.store.condemn(app.id, roots.state, &garbage, &roots.released).await?)
+            && self.store.mark_unreachable(app.id, roots.state, &garbage, &roots.released).await?)
     }
 
     /// Whether the app is still in this state.
-    async fn is_unchanged(&self, app: &App, state: CollectionState) -> Result<bool, StoreError> {
+    async fn is_unchanged(&self, app: &App, state: GcState) -> Result<bool, StoreError> {
         let now = self.store.app(&app.name).await?;
-        Ok(now.is_some_and(|now| now.id == app.id && now.collection_state() == state))
+        Ok(now.is_some_and(|now| now.id == app.id && now.gc_state() == state))
     }
 
     /// The stored objects of an app that are unreachable.
@@ -273,7 +273,7 @@ impl GarbageCollector {
         &self,
         app: &App,
         repository: &AppRepository,
-        state: CollectionState,
+        state: GcState,
         oids: Vec<Oid>,
     ) -> Result<bool, GcError> {
         let mut batch: Vec<Object> = Vec::new();
@@ -284,7 +284,7 @@ impl GarbageCollector {
             let bytes: u64 = batch.iter().map(|object| object.zlib.len() as u64).sum();
             if remaining == 0 || batch.len() >= BATCH_OBJECTS || bytes >= BATCH_BYTES {
                 let began = Instant::now();
-                if !self.store.make_whole(app.id, state, &batch).await? {
+                if !self.store.undeltify(app.id, state, &batch).await? {
                     return Ok(false);
                 }
                 batch.clear();
@@ -298,7 +298,7 @@ impl GarbageCollector {
     async fn delete_unreachable(&self, app: &App, stats: &mut GcStats) -> Result<(), StoreError> {
         loop {
             let began = Instant::now();
-            let Some(deleted) = self.store.delete_condemned(app.id).await? else { return Ok(()) };
+            let Some(deleted) = self.store.delete_unreachable(app.id).await? else { return Ok(()) };
             stats.objects += deleted.rows;
             stats.bytes += deleted.bytes;
             tracing::debug!(app = %app.name, rows = deleted.rows, took = ?began.elapsed(), "deleted objects");
@@ -310,7 +310,7 @@ impl GarbageCollector {
     async fn shrink_database(&self) -> Result<(), StoreError> {
         loop {
             let began = Instant::now();
-            if !self.store.give_back_pages().await? {
+            if !self.store.release_free_pages().await? {
                 return Ok(());
             }
             pause(began).await;

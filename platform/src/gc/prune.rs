@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store::{Act, Actor, App, AuditAction, Deploy, DeployNumber, Ref, StoreError};
+use store::{Actor, App, AuditAction, AuditEvent, Deploy, DeployNumber, Ref, StoreError};
 
 use super::{ATTEMPTS_MAX, GarbageCollector, GcError, GcStats, pause};
 
@@ -121,15 +121,15 @@ impl GarbageCollector {
     pub async fn prune(&self, app: &App, rule: &PruneRule, by: &Actor) -> Result<Pruned, PruneError> {
         let now = self.clock.now();
         let (deploys, bytes) = self.delete_deploys(app, rule, now).await?;
-        let act = Act::new(by, AuditAction::AppPrune, Some(&app.name), app.name.as_str());
+        let act = AuditEvent::new(by, AuditAction::AppPrune, Some(&app.name), app.name.as_str());
         let collected = self.collect(app, DateTime::<Utc>::MAX_UTC, now).await;
         let GcStats { objects, bytes: object_bytes } = *collected.as_ref().unwrap_or(&GcStats::default());
         let pruned = Pruned { deploys, objects, bytes: bytes + object_bytes };
         let done = format!("{deploys} deploys, {objects} objects, {} bytes", pruned.bytes);
-        self.store.record(&act.changing(None, Some(done))).await?;
+        self.store.record_audit(&act.changing(None, Some(done))).await?;
         collected?;
         self.shrink_database().await?;
-        self.store.forget_deleted().await?;
+        self.store.purge_deleted().await?;
         Ok(pruned)
     }
 
@@ -154,7 +154,7 @@ impl GarbageCollector {
         rule: &PruneRule,
         now: DateTime<Utc>,
     ) -> Result<(u64, u64), GcError> {
-        if !self.store.all_notice_deletions().await? {
+        if !self.store.all_nodes_support_gc().await? {
             return Err(GcError::OlderNode);
         }
         let (mut rows, mut bytes) = (0, 0);
@@ -166,7 +166,7 @@ impl GarbageCollector {
             let deploys = self.store.deploys(app.id).await?;
             let refs = self.store.refs(app.id).await?;
             let deleted = rule.expired(&app, &deploys, &refs, now);
-            let mut state = Some(app.collection_state());
+            let mut state = Some(app.gc_state());
             for batch in deleted.chunks(BATCH_DEPLOYS) {
                 let began = std::time::Instant::now();
                 let Some(seen) = state else { break };
@@ -209,7 +209,7 @@ mod tests {
             commit: oid(*digit),
             at: at(i64::try_from(number).unwrap()),
             by: "ada".to_owned(),
-            because: None,
+            cause: None,
             message: None,
         };
         (1..).zip(list).map(deploy).collect()

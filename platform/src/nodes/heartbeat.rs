@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use manifest_schema::name::AppName;
 use store::StoreError;
-use store::cluster::{self, Cluster, Heartbeat, NewNode, News};
+use store::cluster::{self, Cluster, Heartbeat, NewNode, Notification};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -169,10 +169,10 @@ impl ClusterMember {
                 _ = changes.changed() => {}
                 _ = heartbeat_timer.tick() => {
                     let heartbeat = Heartbeat {
-                        trouble: self.activation.not_ready_reason(),
+                        not_ready_reason: self.activation.not_ready_reason(),
                         disk: disk::usage(&self.data_dir).await,
                     };
-                    match with_timeout(CALL_TIMEOUT, self.cluster.beat(self.node.id, &heartbeat)).await? {
+                    match with_timeout(CALL_TIMEOUT, self.cluster.heartbeat(self.node.id, &heartbeat)).await? {
                         Some(shown) => self.clock.set_database_time(shown),
                         // Removed by the other nodes or never registered: the database can be a restored one.
                         None => self.rejoin(&mut acknowledged).await?,
@@ -195,17 +195,21 @@ impl ClusterMember {
         with_timeout(SYNC_TIMEOUT, self.activation.sync_all()).await
     }
 
-    async fn handle(&self, notification: News, acknowledged: &mut Acknowledged) -> Result<(), StoreError> {
+    async fn handle(
+        &self,
+        notification: Notification,
+        acknowledged: &mut Acknowledged,
+    ) -> Result<(), StoreError> {
         match notification {
             // This node is about to serve its own change.
-            News::App { name, node }
+            Notification::App { name, node }
                 if node == Some(self.node.id) && self.local_changes.is_running(&name) =>
             {
                 Ok(())
             }
-            News::App { name, .. } => self.activation.sync_named(&name).await,
-            News::Anything => self.rejoin(acknowledged).await,
-            News::TakenUp => {
+            Notification::App { name, .. } => self.activation.sync_named(&name).await,
+            Notification::Unknown => self.rejoin(acknowledged).await,
+            Notification::GenerationApplied => {
                 self.peer_acknowledged.send_replace(());
                 Ok(())
             }
@@ -215,18 +219,19 @@ impl ClusterMember {
     /// Acknowledges generations that were applied since the last acknowledgement.
     async fn acknowledge(&self, acknowledged: &mut Acknowledged) -> Result<(), StoreError> {
         let applied = self.activation.applied();
-        let pending: Vec<cluster::TakenUp> = applied
+        let pending: Vec<cluster::AppliedGeneration> = applied
             .iter()
             .filter(|(name, applied)| acknowledged.get(*name) != Some(applied))
-            .map(|(_, applied)| cluster::TakenUp {
+            .map(|(_, applied)| cluster::AppliedGeneration {
                 app: applied.app,
                 generation: applied.generation,
-                fault: applied.error.clone(),
+                error: applied.error.clone(),
             })
             .collect();
         if !pending.is_empty() {
             let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) + 1;
-            with_timeout(CALL_TIMEOUT, self.cluster.take_up(self.node.id, sequence, &pending)).await?;
+            with_timeout(CALL_TIMEOUT, self.cluster.ack_generations(self.node.id, sequence, &pending))
+                .await?;
             *acknowledged = applied;
         }
         Ok(())
@@ -238,5 +243,5 @@ async fn with_timeout<T>(
     limit: Duration,
     call: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    timeout(limit, call).await.unwrap_or(Err(StoreError::Silent(limit)))
+    timeout(limit, call).await.unwrap_or(Err(StoreError::Unresponsive(limit)))
 }

@@ -68,7 +68,7 @@ impl LocalNode {
             id: self.identity.id,
             name: self.identity.name.clone(),
             role: self.role.as_str(),
-            program: self.version.to_owned(),
+            version: self.version.to_owned(),
             address: self.address.to_string(),
         }
     }
@@ -112,20 +112,20 @@ impl NodeList {
             let applied = applied.get(&app.name);
             applied.is_some_and(|applied| applied.generation == app.generation && applied.error.is_none())
         };
-        let current = apps.iter().filter(is_up_to_date).count() as u64;
-        let NewNode { id, name, role, program, address } = self.this.to_new_node();
+        let apps_up_to_date = apps.iter().filter(is_up_to_date).count() as u64;
+        let NewNode { id, name, role, version, address } = self.this.to_new_node();
         Ok(Node {
             id,
             name,
             role: role.to_owned(),
-            program,
+            version,
             address,
             started_at: self.this.started_at,
             seen_at: Utc::now(),
-            trouble: self.activation.not_ready_reason(),
-            current,
-            behind: apps.len() as u64 - current,
-            since: None,
+            not_ready_reason: self.activation.not_ready_reason(),
+            apps_up_to_date,
+            apps_stale: apps.len() as u64 - apps_up_to_date,
+            applied_at: None,
             clock_skew_ms: None,
             disk: disk::usage(&self.data_dir).await,
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use manifest_schema::name::AppName;
-use store::cluster::{Cluster, Serving};
+use store::cluster::{Cluster, NodeGeneration};
 use store::{App, StoreError};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use uuid::Uuid;
@@ -104,13 +104,13 @@ impl Peers {
 
     /// Queries the propagation, and whether nodes are pending.
     async fn query(&self, app: &App) -> Result<(Propagation, bool), StoreError> {
-        let serving = self.cluster.serving(app.id, app.generation).await?;
+        let serving = self.cluster.node_generations(app.id, app.generation).await?;
         let mut propagation = Propagation::default();
         let mut is_pending = false;
-        for Serving { name, there, fault, .. } in serving {
-            match (there, fault) {
+        for NodeGeneration { name, up_to_date, error, .. } in serving {
+            match (up_to_date, error) {
                 (true, None) => propagation.live += 1,
-                (true, fault) => propagation.stale.push(StaleNode { node: name, error: fault }),
+                (true, error) => propagation.stale.push(StaleNode { node: name, error }),
                 (false, _) => {
                     is_pending = true;
                     propagation.stale.push(StaleNode { node: name, error: None });

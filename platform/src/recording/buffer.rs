@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use store::{AppId, ExecutionRecord, LineRecord, NewRecords};
+use store::{AppId, ExecutionRecord, LogRecord, NewRecords};
 
 use super::fair_queue::{FairQueue, Queued};
 use super::recorder::DropCounts;
@@ -23,7 +23,7 @@ const BATCH_BYTES: usize = 256 << 10;
 pub(super) struct RecordBuffer {
     routine: FairQueue<ExecutionRecord>,
     notable: FairQueue<ExecutionRecord>,
-    lines: FairQueue<LineRecord>,
+    lines: FairQueue<LogRecord>,
 }
 
 impl Default for RecordBuffer {
@@ -55,7 +55,7 @@ impl RecordBuffer {
     }
 
     /// Adds a log line. Returns what was dropped for it.
-    pub(super) fn add_line(&mut self, account: &Account, line: LineRecord) -> Vec<(AppId, DropCounts)> {
+    pub(super) fn add_line(&mut self, account: &Account, line: LogRecord) -> Vec<(AppId, DropCounts)> {
         let drop_counts = DropCounts { executions: 0, lines: 1 };
         self.lines.push(account, line).into_iter().map(|line| (line.app, drop_counts)).collect()
     }
@@ -68,7 +68,7 @@ impl RecordBuffer {
         let mut executions = self.notable.take(BATCH_EXECUTIONS, BATCH_BYTES, admits);
         executions.extend(self.routine.take(BATCH_EXECUTIONS - executions.len(), BATCH_BYTES, admits));
         let lines = self.lines.take(BATCH_LINES, BATCH_BYTES, admits);
-        NewRecords { executions, lines, losses: Vec::new() }
+        NewRecords { executions, logs: lines, dropped: Vec::new() }
     }
 
     /// Puts an unwritten batch back to the front, even if the buffer is full.
@@ -76,7 +76,7 @@ impl RecordBuffer {
         let (routine, notable) = records.executions.into_iter().partition(is_routine);
         self.routine.put_back(routine);
         self.notable.put_back(notable);
-        self.lines.put_back(records.lines);
+        self.lines.put_back(records.logs);
     }
 
     /// Releases the memory of batches that were taken and not put back.
@@ -93,7 +93,7 @@ impl RecordBuffer {
 
 /// Whether it succeeded and logged nothing.
 fn is_routine(execution: &ExecutionRecord) -> bool {
-    execution.failure.is_none() && execution.lines == 0
+    execution.failure.is_none() && execution.log_lines == 0
 }
 
 impl Queued for ExecutionRecord {
@@ -106,7 +106,7 @@ impl Queued for ExecutionRecord {
     }
 }
 
-impl Queued for LineRecord {
+impl Queued for LogRecord {
     fn app(&self) -> AppId {
         self.app
     }
@@ -135,7 +135,7 @@ mod tests {
     fn execution(id: u128, lines: u32) -> ExecutionRecord {
         ExecutionRecord {
             id: Uuid::from_u128(id),
-            request: Uuid::nil(),
+            request_id: Uuid::nil(),
             app: AppId::from_uuid(Uuid::nil()),
             deploy: DeployNumber::new(1).unwrap(),
             commit: Oid::new([1; 20]),
@@ -146,16 +146,16 @@ mod tests {
             started_at: DateTime::UNIX_EPOCH,
             duration: Duration::ZERO,
             operations: 0,
-            memory: 0,
+            memory_peak_bytes: 0,
             status: None,
             failure: None,
-            lines,
-            lines_dropped: 0,
+            log_lines: lines,
+            log_lines_dropped: 0,
         }
     }
 
-    fn line(bytes: usize) -> LineRecord {
-        LineRecord {
+    fn line(bytes: usize) -> LogRecord {
+        LogRecord {
             execution: Uuid::nil(),
             app: AppId::from_uuid(Uuid::nil()),
             script: String::new(),
@@ -199,7 +199,7 @@ mod tests {
         buffer.put_back(taken);
         let again = buffer.take(|_, _| true);
         assert_eq!(ids(&again), [1, 3, 0, 2]);
-        assert_eq!(again.lines.iter().map(|line| line.message.len()).collect::<Vec<_>>(), [0, 1, 2]);
+        assert_eq!(again.logs.iter().map(|line| line.message.len()).collect::<Vec<_>>(), [0, 1, 2]);
     }
 
     #[test]
@@ -207,6 +207,6 @@ mod tests {
         let mut buffer = RecordBuffer::default();
         let account = account();
         (0..20).for_each(|_| drop(buffer.add_line(&account, line(BATCH_BYTES / 4))));
-        assert_eq!(buffer.take(|_, _| true).lines.len(), 4);
+        assert_eq!(buffer.take(|_, _| true).logs.len(), 4);
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use store::{AppId, Loss};
+use store::{AppId, DroppedRecords};
 use tokio::time::Instant;
 
 use super::recorder::DropCounts;
@@ -42,17 +42,24 @@ impl UnreportedDrops {
     }
 
     /// The report that is due now, by the named node.
-    pub(super) fn due(&self, app: AppId, node: &str, at: Instant) -> Option<Loss> {
+    pub(super) fn due(&self, app: AppId, node: &str, at: Instant) -> Option<DroppedRecords> {
         let is_due = self.reported.is_none_or(|reported| at.duration_since(reported) >= self.interval);
         let since = self.since.filter(|_| is_due)?;
         let DropCounts { executions, lines } = self.counts;
-        Some(Loss { app: Some(app), node: node.to_owned(), since, until: now(), executions, lines })
+        Some(DroppedRecords {
+            app: Some(app),
+            node: node.to_owned(),
+            since,
+            until: now(),
+            executions,
+            log_lines: lines,
+        })
     }
 
     /// Subtracts a written report.
-    pub(super) fn reported(&mut self, loss: &Loss, at: Instant) {
+    pub(super) fn reported(&mut self, loss: &DroppedRecords, at: Instant) {
         self.counts.executions -= loss.executions;
-        self.counts.lines -= loss.lines;
+        self.counts.lines -= loss.log_lines;
         self.since = (!self.is_empty()).then_some(loss.until);
         self.postpone(at);
     }

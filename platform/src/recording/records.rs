@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use manifest_schema::execution::{LogLevel, TriggerKind};
 use runtime::{Failure, FailureKind, LogLine};
-use store::{AppId, DeployNumber, ExecutionRecord, FailureRecord, LineRecord, Oid, PlaceRecord};
+use store::{AppId, DeployNumber, ExecutionRecord, FailureRecord, LocationRecord, LogRecord, Oid};
 use uuid::Uuid;
 
 use super::recorder::{CapturedLogs, FinishedRun, Line};
@@ -15,7 +15,7 @@ use crate::live::Live;
 const PATH_BYTES_MAX: usize = 512;
 
 /// The record of a run, and its buffered lines with one for its failure.
-pub(super) fn records(run: FinishedRun, node: &str) -> Option<(ExecutionRecord, Vec<LineRecord>)> {
+pub(super) fn records(run: FinishedRun, node: &str) -> Option<(ExecutionRecord, Vec<LogRecord>)> {
     let started_at: DateTime<Utc> = run.ended.checked_sub(run.duration).unwrap_or(run.ended).into();
     let app = app(&run.live);
     let trigger = run.trigger;
@@ -38,7 +38,7 @@ pub(super) fn records(run: FinishedRun, node: &str) -> Option<(ExecutionRecord, 
     };
     let execution = ExecutionRecord {
         id: run.id,
-        request: run.request,
+        request_id: run.request,
         app,
         deploy: DeployNumber::new(run.live.deploy)?,
         commit: Oid::from_hex(run.live.revision.commit())?,
@@ -49,21 +49,21 @@ pub(super) fn records(run: FinishedRun, node: &str) -> Option<(ExecutionRecord, 
         started_at,
         duration: run.duration,
         operations: run.operations,
-        memory: run.memory,
+        memory_peak_bytes: run.memory,
         status,
         failure: failure.map(failure_record),
-        lines: logged,
-        lines_dropped: run.lines_dropped,
+        log_lines: logged,
+        log_lines_dropped: run.lines_dropped,
     };
     let buffered = match run.logs {
         CapturedLogs::Buffered(lines) => lines,
         CapturedLogs::Streamed(_) => Vec::new(),
     };
-    let mut lines: Vec<LineRecord> = buffered
+    let mut lines: Vec<LogRecord> = buffered
         .into_iter()
         .map(|line| line_record(app, run.script.as_str(), run.id, started_at + line.elapsed, line))
         .collect();
-    lines.extend(failure.map(|failure| LineRecord {
+    lines.extend(failure.map(|failure| LogRecord {
         execution: run.id,
         app,
         script: run.script.as_str().to_owned(),
@@ -78,12 +78,12 @@ pub(super) fn records(run: FinishedRun, node: &str) -> Option<(ExecutionRecord, 
 }
 
 /// The record of a line.
-pub(super) fn line(line: Line) -> LineRecord {
+pub(super) fn line(line: Line) -> LogRecord {
     line_record(app(&line.live), line.script.as_str(), line.execution, line.at.into(), line.line)
 }
 
-fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, line: LogLine) -> LineRecord {
-    LineRecord {
+fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, line: LogLine) -> LogRecord {
+    LogRecord {
         execution,
         app,
         script: script.to_owned(),
@@ -97,14 +97,14 @@ fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, lin
 }
 
 fn failure_record(failure: &Failure) -> FailureRecord {
-    let place = failure.location.as_ref().and_then(|place| {
+    let location = failure.location.as_ref().and_then(|place| {
         let (line, column) = (number(place.line)?, number(place.column)?);
-        Some(PlaceRecord { script: place.script.as_str().to_owned(), line, column })
+        Some(LocationRecord { script: place.script.as_str().to_owned(), line, column })
     });
     FailureRecord {
         kind: failure.kind.as_str().to_owned(),
         message: storable(failure.message.clone()),
-        place,
+        location,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use store::{AppId, LineFilter, LineRecord, Loss, Numbered, Part, Store, StoreError};
+use store::{AppId, DroppedRecords, LogFilter, LogRange, LogRecord, Sequenced, Store, StoreError};
 use tokio::time::{sleep, timeout};
 
 use super::followers::{FollowError, Followers};
@@ -33,9 +33,9 @@ const BATCH_DROPS: u32 = 100;
 #[derive(Clone, Debug, PartialEq)]
 pub enum TailEvent {
     /// A log line.
-    Line(Numbered<LineRecord>),
+    Line(Sequenced<LogRecord>),
     /// Records of the app that a node dropped, possibly lines of this tail.
-    Dropped(Numbered<Loss>),
+    Dropped(Sequenced<DroppedRecords>),
     /// The database is down: events pause until it is up.
     DatabaseDown,
     /// The database is up again; the missed events follow.
@@ -49,7 +49,7 @@ pub enum TailEvent {
 pub struct Tail {
     store: Store,
     app: AppId,
-    filter: LineFilter,
+    filter: LogFilter,
     /// The last number that was sent.
     position: u64,
     is_down: bool,
@@ -70,7 +70,7 @@ impl Tail {
         holder: &Holder,
         account: Account,
         app: AppId,
-        filter: LineFilter,
+        filter: LogFilter,
         position: u64,
     ) -> Result<Self, FollowError> {
         let permit = followers.follow(holder)?;
@@ -89,7 +89,10 @@ impl Tail {
     async fn poll_until_events(&mut self) -> Vec<TailEvent> {
         self.memory = None;
         loop {
-            match timeout(POLL_TIMEOUT, self.poll()).await.unwrap_or(Err(StoreError::Silent(POLL_TIMEOUT))) {
+            match timeout(POLL_TIMEOUT, self.poll())
+                .await
+                .unwrap_or(Err(StoreError::Unresponsive(POLL_TIMEOUT)))
+            {
                 Ok(mut events) => {
                     if std::mem::take(&mut self.is_down) {
                         events.insert(0, TailEvent::DatabaseUp);
@@ -111,7 +114,7 @@ impl Tail {
 
     async fn poll(&mut self) -> Result<Vec<TailEvent>, StoreError> {
         // Read first: later records are sent by the next poll.
-        let last = self.store.last_record().await?;
+        let last = self.store.last_record_sequence().await?;
         if last < self.position {
             self.position = last;
             return Ok(vec![TailEvent::DatabaseRestored(last)]);
@@ -124,24 +127,24 @@ impl Tail {
         let Ok(mut memory) = self.account.try_reserve(Purpose::Responses, bytes_max) else {
             return Ok(Vec::new());
         };
-        let (store, position) = (&self.store, Part::After(self.position));
-        let lines = store.lines(self.app, &self.filter, position, BATCH_LINES, BATCH_BYTES).await?;
-        let drops = store.losses(self.app, self.position, BATCH_DROPS).await?;
+        let (store, position) = (&self.store, LogRange::After(self.position));
+        let lines = store.logs(self.app, &self.filter, position, BATCH_LINES, BATCH_BYTES).await?;
+        let drops = store.dropped_records(self.app, self.position, BATCH_DROPS).await?;
         let bytes = lines.iter().map(|line| line.record.bytes() as u64).sum();
         memory.shrink_to(bytes);
         self.memory = Some(memory);
         let all_lines = lines.len() < BATCH_LINES as usize && bytes < BATCH_BYTES;
         let all_drops = drops.len() < BATCH_DROPS as usize;
         let limits = [
-            lines.last().map(|line| line.number).filter(|_| !all_lines),
-            drops.last().map(|dropped| dropped.number).filter(|_| !all_drops),
+            lines.last().map(|line| line.sequence).filter(|_| !all_lines),
+            drops.last().map(|dropped| dropped.sequence).filter(|_| !all_drops),
         ];
         self.position = limits.into_iter().flatten().min().unwrap_or(last);
         let mut events: Vec<(u64, TailEvent)> = Vec::with_capacity(lines.len() + drops.len());
-        events.extend(lines.into_iter().map(|line| (line.number, TailEvent::Line(line))));
-        events.extend(drops.into_iter().map(|dropped| (dropped.number, TailEvent::Dropped(dropped))));
-        events.retain(|(number, _)| *number <= self.position);
-        events.sort_by_key(|(number, _)| *number);
+        events.extend(lines.into_iter().map(|line| (line.sequence, TailEvent::Line(line))));
+        events.extend(drops.into_iter().map(|dropped| (dropped.sequence, TailEvent::Dropped(dropped))));
+        events.retain(|(sequence, _)| *sequence <= self.position);
+        events.sort_by_key(|(sequence, _)| *sequence);
         Ok(events.into_iter().map(|(_, events)| events).collect())
     }
 }
@@ -156,8 +159,8 @@ mod tests {
     use super::*;
     use crate::memory::MemoryBudget;
 
-    fn line(app: AppId, bytes: usize) -> LineRecord {
-        LineRecord {
+    fn line(app: AppId, bytes: usize) -> LogRecord {
+        LogRecord {
             execution: Uuid::nil(),
             app,
             script: "a.rhai".to_owned(),
@@ -177,12 +180,12 @@ mod tests {
         let app = AppId::from_uuid(Uuid::from_u128(1));
         let lines = (0..200).map(|_| line(app, 8000)).collect();
         store
-            .record_runs(&NewRecords { lines, ..NewRecords::default() }, DateTime::UNIX_EPOCH)
+            .write_records(&NewRecords { logs: lines, ..NewRecords::default() }, DateTime::UNIX_EPOCH)
             .await
             .unwrap();
         let budget = MemoryBudget::new(8 << 20);
         let account = budget.account(app);
-        let (followers, filter) = (Followers::default(), LineFilter::default());
+        let (followers, filter) = (Followers::default(), LogFilter::default());
         let holder = Holder::new(None, None, manifest_schema::name::AppName::new("app").unwrap());
         let mut tail = Tail::new(store, &followers, &holder, account.clone(), app, filter, 0).unwrap();
         let mut count = 0;
@@ -190,7 +193,7 @@ mod tests {
             let events = tail.next().await.unwrap();
             assert!(events.len() < 40, "{} lines of 8 kB at once", events.len());
             let numbers = events.iter().map(|event| match event {
-                TailEvent::Line(line) => line.number,
+                TailEvent::Line(line) => line.sequence,
                 other => panic!("{other:?}"),
             });
             assert!(numbers.eq(count + 1..=count + events.len() as u64));

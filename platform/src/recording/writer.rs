@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use manifest_schema::name::AppName;
-use store::{AppId, DELETED_AT_ONCE, NewRecords, RecordKind, Store, StoreError};
+use store::{AppId, NewRecords, RECORD_DELETE_BATCH, RecordKind, Store, StoreError};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::buffer::RecordBuffer;
@@ -273,7 +273,7 @@ impl Writer {
         };
         let records = buffer.take(&mut admits);
         let drops = apps.iter().filter_map(|(id, app)| app.drops.due(*id, node, at)).collect();
-        NewRecords { losses: drops, ..records }
+        NewRecords { dropped: drops, ..records }
     }
 
     /// Writes the records of each app separately after the database rejected a batch, so that only rejected
@@ -290,7 +290,7 @@ impl Writer {
                 Err(error) => {
                     let drops = DropCounts {
                         executions: part.executions.len() as u64,
-                        lines: part.lines.len() as u64,
+                        lines: part.logs.len() as u64,
                     };
                     if let Some(state) = self.apps.get_mut(&app) {
                         tracing::error!(app = %state.name, %error, "execution records dropped: rejected by the database");
@@ -315,8 +315,8 @@ impl Writer {
     /// Writes one batch.
     async fn record(&mut self, records: &NewRecords) -> Result<(), StoreError> {
         let store = self.store.clone();
-        let writing = timeout(WRITE_TIMEOUT, store.record_runs(records, now()));
-        self.while_draining(writing).await.unwrap_or(Err(StoreError::Silent(WRITE_TIMEOUT)))
+        let writing = timeout(WRITE_TIMEOUT, store.write_records(records, now()));
+        self.while_draining(writing).await.unwrap_or(Err(StoreError::Unresponsive(WRITE_TIMEOUT)))
     }
 
     /// Runs `work` and drains the inbox meanwhile.
@@ -335,12 +335,12 @@ impl Writer {
             tracing::info!("execution records are written again");
         }
         let executions: usize = records.executions.iter().map(store::ExecutionRecord::bytes).sum();
-        let lines: usize = records.lines.iter().map(store::LineRecord::bytes).sum();
+        let lines: usize = records.logs.iter().map(store::LogRecord::bytes).sum();
         self.written += (executions + lines) as u64;
-        for dropped in &records.losses {
+        for dropped in &records.dropped {
             if let Some(app) = dropped.app.and_then(|app| self.apps.get_mut(&app)) {
                 let name = &app.name;
-                tracing::warn!(app = %name, dropped.executions, dropped.lines, "execution records dropped: the buffer was full");
+                tracing::warn!(app = %name, dropped.executions, dropped.log_lines, "execution records dropped: the buffer was full");
                 app.drops.reported(dropped, Instant::now());
             }
         }
@@ -367,8 +367,8 @@ impl Writer {
         ];
         let deleting = async {
             for (kind, bytes) in kinds {
-                while store.delete_old_records(kind, before).await? >= u64::from(DELETED_AT_ONCE) {}
-                while store.delete_surplus_records(kind, bytes).await? > 0 {}
+                while store.delete_old_records(kind, before).await? >= u64::from(RECORD_DELETE_BATCH) {}
+                while store.delete_excess_records(kind, bytes).await? > 0 {}
             }
             Ok::<_, StoreError>(())
         };
@@ -392,12 +392,12 @@ fn by_app(records: NewRecords) -> BTreeMap<AppId, NewRecords> {
     for execution in records.executions {
         parts.entry(execution.app).or_default().executions.push(execution);
     }
-    for line in records.lines {
-        parts.entry(line.app).or_default().lines.push(line);
+    for line in records.logs {
+        parts.entry(line.app).or_default().logs.push(line);
     }
-    for dropped in records.losses {
+    for dropped in records.dropped {
         if let Some(app) = dropped.app {
-            parts.entry(app).or_default().losses.push(dropped);
+            parts.entry(app).or_default().dropped.push(dropped);
         }
     }
     parts

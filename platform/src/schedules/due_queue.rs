@@ -84,7 +84,7 @@ impl DueQueue {
     pub(super) fn registered(&mut self, live: &Live, found: Option<Vec<ScheduleState>>, now: DateTime<Utc>) {
         let Some(branch) = self.branch(live) else { return };
         let mut evaluated_until: HashMap<JobName, DateTime<Utc>> =
-            found.into_iter().flatten().map(|state| (state.name, state.reckoned_until)).collect();
+            found.into_iter().flatten().map(|state| (state.name, state.evaluated_until)).collect();
         let declared = &live.revision.manifest().schedules;
         if !declared.iter().all(|schedule| evaluated_until.contains_key(&schedule.name)) {
             branch.registration = Registration::RetryAt(now + RETRY_DELAY);

@@ -10,8 +10,8 @@ use crate::live::Live;
 use manifest_schema::cron::Cron;
 use manifest_schema::zone::zone_data;
 use store::{
-    Act, Actor, AuditAction, Left, ResumedSchedule, RunOutcome, ScheduleHold, ScheduleId, ScheduleState,
-    StoreError,
+    Actor, AuditAction, AuditEvent, ResumedSchedule, RunOutcome, ScheduleHold, ScheduleId, ScheduleState,
+    StoreError, UnrunDueTimes,
 };
 use uuid::Uuid;
 
@@ -39,15 +39,16 @@ impl Scheduler {
     pub async fn resume_all(&self, by: &Actor) -> Result<Option<usize>, StoreError> {
         let Some(hold) = self.schedule_hold().await? else { return Ok(None) };
         let now = self.now();
-        let event = Act { at: now, ..Act::new(by, AuditAction::ScheduleResume, None, AUDIT_SUBJECT) };
+        let event =
+            AuditEvent { at: now, ..AuditEvent::new(by, AuditAction::ScheduleResume, None, AUDIT_SUBJECT) };
         let skipped = |state: &ScheduleState| {
             let cron = Cron::parse(&state.cron, zone_data().find(&state.timezone).0?).ok()?;
-            let due = due_times(&cron, clamp_future(&cron, state.reckoned_until, now), now)?;
+            let due = due_times(&cron, clamp_future(&cron, state.evaluated_until, now), now)?;
             let since = hold.since.format("%Y-%m-%dT%H:%M:%SZ");
             let reason = format!("schedules were held since {since} by {}", hold.cause);
-            Some(Left { due, outcome: RunOutcome::Skipped, reason })
+            Some(UnrunDueTimes { due, outcome: RunOutcome::Skipped, reason })
         };
-        let all = self.0.store.schedules_by_the_clock().await?;
+        let all = self.0.store.active_schedules().await?;
         let live = self.0.table.scheduled();
         let branches: HashSet<_> = live.iter().map(|live| branch_key(live)).collect();
         let declared: HashSet<_> = live

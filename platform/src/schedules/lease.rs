@@ -29,9 +29,9 @@ impl Scheduler {
     /// without recording.
     pub(super) async fn execute_claimed(&self, live: Arc<Live>, schedule: &Schedule, run: RunKey) {
         let app = live.revision.app().clone();
-        let (name, due) = (&run.schedule.name, run.due);
+        let (name, due) = (&run.schedule.name, run.due_at);
         tokio::select! {
-            (outcome, detail) = execute_run(&self.0.recorder, live, schedule, (run.execution, run.due)) => {
+            (outcome, detail) = execute_run(&self.0.recorder, live, schedule, (run.execution, run.due_at)) => {
                 self.0.metrics.count_outcome(outcome);
                 if !self.record(&run, outcome, detail.as_deref()).await {
                     tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "cannot record the outcome");
@@ -52,7 +52,7 @@ impl Scheduler {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(error) => {
-                    tracing::warn!(schedule = %run.schedule.name, due = %run.due, %error, "cannot renew the lease, will retry")
+                    tracing::warn!(schedule = %run.schedule.name, due = %run.due_at, %error, "cannot renew the lease, will retry")
                 }
             }
         }
@@ -68,7 +68,7 @@ impl Scheduler {
                     sleep(RECORD_RETRY_DELAY).await
                 }
                 Err(error) => {
-                    tracing::error!(schedule = %run.schedule.name, due = %run.due, %error, "cannot record the outcome");
+                    tracing::error!(schedule = %run.schedule.name, due = %run.due_at, %error, "cannot record the outcome");
                     return false;
                 }
             }

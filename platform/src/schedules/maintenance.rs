@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store::{PRUNED_AT_ONCE, ScheduleId, StoreError};
+use store::{RUN_PRUNE_BATCH, ScheduleId, StoreError};
 
 use super::lease::LEASE_RENEWAL_INTERVAL;
 use super::{LEASE, Scheduler};
@@ -146,9 +146,9 @@ impl Scheduler {
         mark_lost: bool,
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         if mark_lost {
-            for run in self.0.store.lose_runs(now).await? {
+            for run in self.0.store.mark_lost_runs(now).await? {
                 let ScheduleId { app, branch, name } = run.schedule;
-                tracing::error!(app = %app.as_uuid(), branch, schedule = %name, due = %run.due, node = run.node, "run lost: its lease expired");
+                tracing::error!(app = %app.as_uuid(), branch, schedule = %name, due = %run.due_at, node = run.node, "run lost: its lease expired");
             }
         }
         self.0.store.next_lease_end(now).await
@@ -163,9 +163,9 @@ impl Scheduler {
         let before = before.unwrap_or(DateTime::UNIX_EPOCH);
         for schedule in self.0.store.all_schedules().await? {
             let prune = || self.0.store.prune_runs(&schedule, self.0.limits.keep, before);
-            while prune().await? >= u64::from(PRUNED_AT_ONCE) {}
+            while prune().await? >= u64::from(RUN_PRUNE_BATCH) {}
         }
-        self.0.store.forget_schedules().await?;
+        self.0.store.delete_stale_schedules().await?;
         Ok(())
     }
 }

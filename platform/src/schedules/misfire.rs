@@ -12,7 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::cron::Cron;
 use manifest_schema::manifest::CatchUp;
-use store::{DueTimes, RunOutcome};
+use store::{DueRange, RunOutcome};
 
 /// A run up to this late is not missed.
 pub(super) const MISFIRE_THRESHOLD: TimeDelta = TimeDelta::seconds(60);
@@ -30,7 +30,7 @@ const BACKWARD_JUMP_WAIT_MAX: TimeDelta = TimeDelta::hours(3);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DueRun {
     /// The due times.
-    pub(super) due: DueTimes,
+    pub(super) due: DueRange,
     /// The outcome and reason if none is run; `None`: the last one runs.
     pub(super) unrun: Option<(RunOutcome, String)>,
 }
@@ -58,12 +58,12 @@ pub(super) fn due_run(
 }
 
 /// The due times after `since` and up to `now`.
-pub(super) fn due_times(cron: &Cron, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<DueTimes> {
+pub(super) fn due_times(cron: &Cron, since: DateTime<Utc>, now: DateTime<Utc>) -> Option<DueRange> {
     let first = cron.next_after(since).filter(|first| *first <= now)?;
     let last = cron.prev_or_at(now).filter(|last| *last >= first)?;
     let all = std::iter::successors(Some(first), |due| cron.next_after(*due).filter(|due| *due <= last));
     let count = all.take(COUNTED_MAX as usize + 1).count();
-    Some(DueTimes { first, last, count: u32::try_from(count).unwrap_or(u32::MAX) })
+    Some(DueRange { first, last, count: u32::try_from(count).unwrap_or(u32::MAX) })
 }
 
 /// How far ahead of the clock `evaluated_until` can be after the clock was set back. The schedule waits until
@@ -103,7 +103,7 @@ mod tests {
     }
 
     fn runs(first: &str, last: &str, count: u32) -> Option<DueRun> {
-        Some(DueRun { due: DueTimes { first: at(first), last: at(last), count }, unrun: None })
+        Some(DueRun { due: DueRange { first: at(first), last: at(last), count }, unrun: None })
     }
 
     #[test]

@@ -36,8 +36,8 @@ use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
 use manifest_schema::zone::zone_data;
 use store::{
-    Action, AppId, Claim, DeclaredSchedule, DeployNumber, Left, NewRun, NodeIdentity, RunKey, ScheduleId,
-    ScheduleState, Store, StoreError,
+    AppId, Claim, ClaimAction, DeclaredSchedule, DeployNumber, NewRun, NodeIdentity, RunKey, ScheduleId,
+    ScheduleState, Store, StoreError, UnrunDueTimes,
 };
 use tokio::sync::watch;
 use tokio_cron_scheduler::JobSchedulerError;
@@ -255,7 +255,7 @@ impl Scheduler {
             let unrun = before.iter().find(|old| old.name == new.name).and_then(|old| replaced(old, new));
             if let Some(unrun) = unrun {
                 let schedule = schedule_id(live, &new.name);
-                store.leave_due_times(&schedule, &unrun, &self.0.node, self.now()).await?;
+                store.record_unrun_due_times(&schedule, &unrun, &self.0.node, self.now()).await?;
             }
         }
         Ok(after)
@@ -289,8 +289,8 @@ impl Scheduler {
             };
             let execution = Uuid::now_v7();
             let action = match &due_run.unrun {
-                None => Action::Run { execution, lease: LEASE },
-                Some((outcome, reason)) => Action::Leave { outcome: *outcome, reason: reason.clone() },
+                None => ClaimAction::Run { execution, lease: LEASE },
+                Some((outcome, reason)) => ClaimAction::Skip { outcome: *outcome, reason: reason.clone() },
             };
             due_run.due = due_run.due.later_by(repeats);
             let last = due_run.due.last;
@@ -317,7 +317,7 @@ impl Scheduler {
                     }
                     return;
                 }
-                Ok(Claim::Limited(until)) => {
+                Ok(Claim::RateLimited(until)) => {
                     if self.0.limited_apps.is_new(app, until) {
                         tracing::warn!(%app, "skipping scheduled runs until {until}: {}", rate::limit_reason(app, runs_per_minute));
                     }
@@ -329,10 +329,10 @@ impl Scheduler {
                     tracing::info!(%app, branch, schedule = %name, due = %last, "skipped: {reason}");
                     return reschedule(last, None);
                 }
-                Ok(Claim::Reckoned(until)) if until > evaluated_until => evaluated_until = until,
-                Ok(Claim::Reckoned(_)) => return reschedule(last, None),
-                Ok(Claim::Taken) if repeats < REPEATS_MAX => repeats += TimeDelta::microseconds(1),
-                Ok(Claim::Taken) => return reschedule(last, None),
+                Ok(Claim::AlreadyEvaluated(until)) if until > evaluated_until => evaluated_until = until,
+                Ok(Claim::AlreadyEvaluated(_)) => return reschedule(last, None),
+                Ok(Claim::Duplicate) if repeats < REPEATS_MAX => repeats += TimeDelta::microseconds(1),
+                Ok(Claim::Duplicate) => return reschedule(last, None),
                 Ok(Claim::Paused) => return reschedule(evaluated_until, schedule.cron.next_after(now)),
                 Ok(Claim::Held) => {
                     self.log_hold();
@@ -375,15 +375,15 @@ impl Scheduler {
     fn claim(&self, live: &Live, schedule: &Schedule, manual: bool, now: DateTime<Utc>) -> NewRun {
         NewRun {
             schedule: schedule_id(live, &schedule.name),
-            due: store::DueTimes::one(now),
+            due: store::DueRange::one(now),
             manual,
-            alone: schedule.overlap == Overlap::Skip,
+            forbid_overlap: schedule.overlap == Overlap::Skip,
             runs_per_minute: live.limits().schedule_runs,
             deploy: deploy_of(live),
-            action: Action::Run { execution: Uuid::now_v7(), lease: LEASE },
+            action: ClaimAction::Run { execution: Uuid::now_v7(), lease: LEASE },
             node: self.0.node.clone(),
             now,
-            reckoned_ahead_max: future_max(&schedule.cron, now),
+            evaluated_ahead_max: future_max(&schedule.cron, now),
         }
     }
 
@@ -411,23 +411,23 @@ impl Scheduler {
 }
 
 /// The due times of a replaced expression that did not run.
-fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<Left> {
+fn replaced(old: &ScheduleState, new: &ScheduleState) -> Option<UnrunDueTimes> {
     if (&old.cron, &old.timezone) == (&new.cron, &new.timezone) {
         return None;
     }
     let cron = Cron::parse(&old.cron, zone_data().find(&old.timezone).0?).ok()?;
-    let due = due_times(&cron, old.reckoned_until, new.reckoned_until)?;
+    let due = due_times(&cron, old.evaluated_until, new.evaluated_until)?;
     Some(match &old.paused {
         Some(paused) => operations::skipped_while_paused(due, paused),
         None => {
             let reason = "a deploy replaced the expression before the run".to_owned();
-            Left { due, outcome: RunOutcome::Missed, reason }
+            UnrunDueTimes { due, outcome: RunOutcome::Missed, reason }
         }
     })
 }
 
 fn run_key(run: &NewRun, execution: Uuid) -> RunKey {
-    RunKey { schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+    RunKey { schedule: run.schedule.clone(), due_at: run.due.last, manual: run.manual, execution }
 }
 
 /// The id of a schedule of a live deploy.

@@ -9,8 +9,8 @@ use crate::live::Live;
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use manifest_schema::manifest::Schedule;
 use store::{
-    Act, Action, Actor, AppId, AuditAction, Claim, DueTimes, Left, Paused, RunOutcome, ScheduleRun,
-    StoreError,
+    Actor, AppId, AuditAction, AuditEvent, Claim, ClaimAction, DueRange, Paused, RunOutcome, ScheduleRun,
+    StoreError, UnrunDueTimes,
 };
 
 use crate::page::{Page, PageRequest};
@@ -144,7 +144,7 @@ impl Scheduler {
         schedule: Schedule,
         by: &Actor,
     ) -> Result<Option<ScheduleRun>, RunNowError> {
-        self.0.store.record(&audit_event(AuditAction::ScheduleRun, &live, &schedule, by)).await?;
+        self.0.store.record_audit(&audit_event(AuditAction::ScheduleRun, &live, &schedule, by)).await?;
         let scheduler = self.clone();
         // The caller can be dropped at any moment; a claimed run continues.
         let running = self.0.tasks.spawn(async move { scheduler.claim_and_run(&live, &schedule).await });
@@ -162,14 +162,14 @@ impl Scheduler {
             let run = self.claim(live, schedule, true, now);
             match self.0.store.claim_run(&run).await? {
                 Claim::Granted => {
-                    let Action::Run { execution, .. } = run.action else { return Ok(None) };
+                    let ClaimAction::Run { execution, .. } = run.action else { return Ok(None) };
                     self.execute_claimed(Arc::clone(live), schedule, run_key(&run, execution)).await;
                     let rows = self.0.store.runs(&run.schedule, Some(run.due.last), 1).await?;
                     return Ok(rows.into_iter().find(|row| row.manual && row.due == run.due));
                 }
                 Claim::Overlaps(reason) => return Err(RunNowError::Overlaps(reason)),
-                Claim::Taken => now += TimeDelta::microseconds(1),
-                Claim::Reckoned(_) | Claim::Limited(_) | Claim::Paused => break,
+                Claim::Duplicate => now += TimeDelta::microseconds(1),
+                Claim::AlreadyEvaluated(_) | Claim::RateLimited(_) | Claim::Paused => break,
                 Claim::Held | Claim::Early(_) | Claim::NotLive => break,
             }
         }
@@ -195,12 +195,12 @@ impl Scheduler {
         let now = self.now();
         let states = self.states(live).await?;
         let state = states.into_iter().find(|state| state.name == schedule.name);
-        let Some((since, Some(paused))) = state.map(|state| (state.reckoned_until, state.paused)) else {
+        let Some((since, Some(paused))) = state.map(|state| (state.evaluated_until, state.paused)) else {
             return Ok(false);
         };
         let skipped = due_times(&schedule.cron, clamp_future(&schedule.cron, since, now), now)
             .map(|due| skipped_while_paused(due, &paused));
-        let event = Act { at: now, ..audit_event(AuditAction::ScheduleResume, live, schedule, by) };
+        let event = AuditEvent { at: now, ..audit_event(AuditAction::ScheduleResume, live, schedule, by) };
         let id = schedule_id(live, &schedule.name);
         let resumed = self.0.store.resume_schedule(&id, skipped, &self.0.node, &event).await?;
         self.reschedule(&branch_key(live), &schedule.name, now, None);
@@ -208,16 +208,16 @@ impl Scheduler {
     }
 }
 
-fn audit_event(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> Act {
+fn audit_event(action: AuditAction, live: &Live, schedule: &Schedule, by: &Actor) -> AuditEvent {
     let subject = match live.branch.production {
         true => schedule.name.to_string(),
         false => format!("{} of {}", schedule.name, live.branch.name),
     };
-    Act::new(by, action, Some(live.revision.app()), &subject)
+    AuditEvent::new(by, action, Some(live.revision.app()), &subject)
 }
 
 /// The record of due times skipped while a schedule was paused.
-pub(super) fn skipped_while_paused(due: DueTimes, paused: &Paused) -> Left {
+pub(super) fn skipped_while_paused(due: DueRange, paused: &Paused) -> UnrunDueTimes {
     let reason = format!("paused by {} at {}", paused.by, paused.at.format("%Y-%m-%dT%H:%M:%SZ"));
-    Left { due, outcome: RunOutcome::Skipped, reason }
+    UnrunDueTimes { due, outcome: RunOutcome::Skipped, reason }
 }

@@ -107,8 +107,8 @@ async fn push(store: &Store, digit: u64, at: DateTime<Utc>) -> App {
         node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old, new: Some(oid(digit)) }],
         objects: &vec![commit],
-        collection: None,
-        loose: Vec::new(),
+        gc_id: None,
+        dangling: Vec::new(),
         shallow: Vec::new(),
         unshallow: Vec::new(),
         revisions: vec![revision],
@@ -349,7 +349,7 @@ async fn run_of_dead_node_is_lost_and_not_repeated() {
     }
     assert_eq!(day.rows().await, [row("00:05:00", 1, "lost"), row("00:10:00", 1, "succeeded")]);
     let rows = day.store.runs(&day.tick(), None, 9).await.unwrap();
-    assert_eq!(rows[1].detail.as_deref(), Some("node dead was not heard of any more while it ran"));
+    assert_eq!(rows[1].detail.as_deref(), Some("the lease of node dead expired during the run"));
 }
 
 #[tokio::test]

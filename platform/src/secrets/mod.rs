@@ -18,13 +18,15 @@ use std::sync::Arc;
 use chrono::Utc;
 use manifest_schema::name::SettingName;
 use runtime::Secrets;
-use store::{Act, Actor, App, AppId, AuditAction, DeployNumber, NewDeploy, SecretChange, Store, StoreError};
+use store::{
+    Actor, App, AppId, AuditAction, AuditEvent, DeployNumber, NewDeploy, SecretChange, Store, StoreError,
+};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use cipher::CipherError;
 pub use key::{KeyError, KeyFile};
-pub use store::{Environment, SealedSecret};
+pub use store::{EncryptedSecret, Environment};
 
 use cipher::{AssociatedData, decrypt, encrypt};
 use key::Keys;
@@ -70,7 +72,7 @@ pub struct Vault {
 #[derive(Clone, Debug)]
 pub struct ListedSecret {
     /// The stored secret.
-    pub secret: SealedSecret,
+    pub secret: EncryptedSecret,
     /// Whether it cannot be decrypted: the key is missing, or the row was modified.
     pub lost: bool,
 }
@@ -159,7 +161,7 @@ impl Vault {
     pub async fn list(&self, app: AppId) -> Result<Vec<ListedSecret>, StoreError> {
         let keys = self.file.read().ok();
         let is_readable =
-            |secret: &SealedSecret| keys.as_ref().is_some_and(|keys| decrypt_secret(keys, secret).is_ok());
+            |secret: &EncryptedSecret| keys.as_ref().is_some_and(|keys| decrypt_secret(keys, secret).is_ok());
         let secrets = self.store.secrets(app).await?.into_iter();
         Ok(secrets.map(|secret| ListedSecret { lost: !is_readable(&secret), secret }).collect())
     }
@@ -199,12 +201,12 @@ impl Vault {
             return Err(SecretError::TooMany);
         }
         let keys = self.keys_to_write().await?;
-        let secret = SealedSecret {
+        let secret = EncryptedSecret {
             app: app.id,
             environment,
             name: name.as_str().to_owned(),
-            key: keys.first().id(),
-            sealed: encrypt(
+            key_id: keys.first().id(),
+            ciphertext: encrypt(
                 keys.first(),
                 AssociatedData { app: app.id, environment, name: name.as_str() },
                 value,
@@ -232,18 +234,20 @@ impl Vault {
         &self,
         (app, creates): (&App, bool),
         (environment, name): (Environment, &SettingName),
-        sealed: Option<&SealedSecret>,
+        secret: Option<&EncryptedSecret>,
         deploys: &[NewDeploy],
         by: &Actor,
     ) -> Result<Changed, SecretError> {
-        let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
+        let action = if secret.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
         let name = name.as_str();
-        let act = match environment {
-            Environment::Production => Act::new(by, action, Some(&app.name), name),
-            Environment::Preview => Act::new(by, action, Some(&app.name), &format!("{name} (previews)")),
+        let event = match environment {
+            Environment::Production => AuditEvent::new(by, action, Some(&app.name), name),
+            Environment::Preview => {
+                AuditEvent::new(by, action, Some(&app.name), &format!("{name} (previews)"))
+            }
         };
         let node = self.node;
-        let change = SecretChange { app, creates, name, environment, sealed, deploys, node, act: &act };
+        let change = SecretChange { app, creates, name, environment, secret, deploys, node, event: &event };
         let receipt = self.store.change_secret(&change).await?;
         Ok(Changed { app: receipt.app, changed: receipt.changed, deploys: receipt.deploys })
     }
@@ -275,7 +279,7 @@ impl Vault {
         let _writing = self.write_lock.lock().await;
         let prepared = self.file.prepare_new().map_err(SecretError::Key)?;
         let id = prepared.id.clone();
-        self.store.record(&Act::new(by, AuditAction::SecretNewKey, None, &id)).await?;
+        self.store.record_audit(&AuditEvent::new(by, AuditAction::SecretNewKey, None, &id)).await?;
         let file = prepared.commit().map_err(SecretError::Key)?;
         tracing::warn!(key = %id, by = %by.name, "created a new secret key");
         Ok(NewKey { id, file })
@@ -294,22 +298,22 @@ impl Vault {
         let keys = self.file.read().map_err(SecretError::Key)?;
         let first = keys.first();
         let mut rotated = 0;
-        for old in all.iter().filter(|secret| secret.key != first.id()) {
+        for old in all.iter().filter(|secret| secret.key_id != first.id()) {
             let value = decrypt_secret(&keys, old)?;
-            let sealed = encrypt(first, associated_data(old), &value)?;
-            let new = SealedSecret { key: first.id(), sealed, ..old.clone() };
-            rotated += usize::from(self.store.reseal_secret(old, &new).await?);
+            let ciphertext = encrypt(first, associated_data(old), &value)?;
+            let new = EncryptedSecret { key_id: first.id(), ciphertext, ..old.clone() };
+            rotated += usize::from(self.store.reencrypt_secret(old, &new).await?);
         }
-        let act = Act::new(by, AuditAction::SecretRotate, None, &first.id());
-        self.store.record(&act).await?;
+        let event = AuditEvent::new(by, AuditAction::SecretRotate, None, &first.id());
+        self.store.record_audit(&event).await?;
         Ok(rotated)
     }
 }
 
-fn decrypt_secret(keys: &Keys, secret: &SealedSecret) -> Result<String, CipherError> {
-    decrypt(keys, &secret.key, associated_data(secret), &secret.sealed)
+fn decrypt_secret(keys: &Keys, secret: &EncryptedSecret) -> Result<String, CipherError> {
+    decrypt(keys, &secret.key_id, associated_data(secret), &secret.ciphertext)
 }
 
-fn associated_data(secret: &SealedSecret) -> AssociatedData<'_> {
+fn associated_data(secret: &EncryptedSecret) -> AssociatedData<'_> {
     AssociatedData { app: secret.app, environment: secret.environment, name: &secret.name }
 }

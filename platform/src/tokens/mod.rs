@@ -12,7 +12,7 @@ mod secret;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::AppName;
-use store::{Act, AuditAction, Store, StoreError};
+use store::{AuditAction, AuditEvent, Store, StoreError};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
@@ -175,7 +175,7 @@ impl Tokens {
     pub async fn reauthenticate(&self, caller: &Caller) -> Result<Option<Caller>, StoreError> {
         let Some(id) = caller.token else { return Ok(Some(caller.clone())) };
         let now = self.clock.now();
-        let found = self.store.token_of(id).await?;
+        let found = self.store.token_by_id(id).await?;
         let valid = found.filter(|token| token.expires_at.is_none_or(|end| end > now));
         Ok(valid.map(|token| Caller {
             name: token.name,
@@ -196,7 +196,7 @@ impl Tokens {
         }
         let (store, id) = (self.store.clone(), token.id);
         tokio::spawn(async move {
-            if let Err(error) = store.token_used(id, now, LAST_USED_INTERVAL).await {
+            if let Err(error) = store.touch_token(id, now, LAST_USED_INTERVAL).await {
                 tracing::warn!(%error, "cannot record the use of a token");
             }
         });
@@ -233,8 +233,8 @@ impl Tokens {
             expires_at: lifetime.map(end).transpose()?,
             last_used_at: None,
         };
-        let event =
-            Act::new(by, AuditAction::TokenCreate, None, name).changing(None, Some(scopes.to_string()));
+        let event = AuditEvent::new(by, AuditAction::TokenCreate, None, name)
+            .changing(None, Some(scopes.to_string()));
         if self.store.create_token(&token, &event).await? {
             Ok((token, secret))
         } else {
@@ -261,7 +261,7 @@ impl Tokens {
         else {
             return Ok(None);
         };
-        let event = Act::new(by, AuditAction::TokenRevoke, None, &token.name)
+        let event = AuditEvent::new(by, AuditAction::TokenRevoke, None, &token.name)
             .changing(Some(token.scopes.clone()), None);
         Ok(self.store.revoke_token(token.id, &event).await?.then_some(token))
     }

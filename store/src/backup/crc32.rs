@@ -1,6 +1,6 @@
 //! CRC-32 as in zlib and Ethernet (polynomial 0x04C11DB7, reflected).
 
-/// The sum of nothing, to begin with.
+/// The initial value.
 pub(super) const START: u32 = !0;
 
 const TABLE: [u32; 256] = {
@@ -19,12 +19,12 @@ const TABLE: [u32; 256] = {
     table
 };
 
-/// The sum once these bytes are added.
+/// Adds bytes.
 pub(super) fn update(sum: u32, bytes: &[u8]) -> u32 {
     bytes.iter().fold(sum, |sum, byte| sum >> 8 ^ TABLE[usize::from(sum as u8 ^ byte)])
 }
 
-/// What is written down.
+/// Finishes the checksum.
 pub(super) fn end(sum: u32) -> u32 {
     !sum
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sum_is_the_one_that_everybody_has() {
+    fn checksum_matches_standard() {
         assert_eq!(end(update(update(START, b"1234"), b"56789")), 0xcbf4_3926);
     }
 }

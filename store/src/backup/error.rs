@@ -1,29 +1,28 @@
-//! Why there is no backup, and why it is not restored.
+//! Errors of backup and restore.
 
 use std::io;
 use std::path::PathBuf;
 
 use crate::error::OpenError;
 
-/// Why no backup was made, or not noted. Nothing stands under its name then but what stood there before, unless it was only
-/// not noted.
+/// Why no backup was made, or not recorded. An existing file is unchanged then, except for [`BackupError::Note`].
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    /// There is a file of that name.
-    #[error("{} is there already", .0.display())]
+    /// The file exists.
+    #[error("{} already exists", .0.display())]
     Exists(PathBuf),
-    /// There is a file of that name, and it is no backup that could be replaced by a newer one.
-    #[error("{} is something else than a backup", .0.display())]
-    SomethingElse(PathBuf),
-    /// Nobody has served from this database.
-    #[error("there is no database of PiCloud")]
-    Nothing,
-    /// The database has not been brought up to date.
-    #[error("the database is that of an older PiCloud (schema {found}, this is {known})")]
-    Older {
-        /// Its schema.
+    /// The file exists and is not a backup, so that it is not replaced.
+    #[error("{} exists and is not a backup", .0.display())]
+    NotABackup(PathBuf),
+    /// The database was never used.
+    #[error("no PiCloud database found")]
+    NoDatabase,
+    /// The schema is older than this binary.
+    #[error("the database has the schema of an older PiCloud (schema {found}, this version has {known})")]
+    OlderSchema {
+        /// The schema version of the database.
         found: i64,
-        /// The schema that this program knows.
+        /// The schema version of this binary.
         known: i64,
     },
     /// The database cannot be opened.
@@ -32,23 +31,23 @@ pub enum BackupError {
     /// The database cannot be read.
     #[error("cannot read the database")]
     Read(#[source] sqlx::Error),
-    /// The backup was made, and the database cannot be written.
-    #[error("the backup is whole, but the database cannot note that it was made")]
+    /// The backup was made, but the database cannot be written.
+    #[error("the backup is complete, but cannot be recorded in the database")]
     Note(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// SQLite cannot write the file.
     #[error("cannot write {}", path.display())]
     Write {
         /// The file.
         path: PathBuf,
-        /// What SQLite says.
+        /// The error of SQLite.
         source: sqlx::Error,
     },
-    /// The file cannot be made.
+    /// The file cannot be created.
     #[error("cannot write {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The I/O error.
         source: io::Error,
     },
 }
@@ -56,51 +55,51 @@ pub enum BackupError {
 /// Why a backup was not restored. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
-    /// The file cannot be read, or not be copied where its tables would be brought up to date.
+    /// The file cannot be read, or not be copied for its migration.
     #[error("cannot read {}", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What went wrong.
+        /// The I/O error.
         source: io::Error,
     },
-    /// It is something else.
-    #[error("{} is no backup of PiCloud", .0.display())]
-    NoBackup(PathBuf),
-    /// It is not as it was written.
+    /// The file is not a backup.
+    #[error("{} is not a PiCloud backup", .0.display())]
+    NotABackup(PathBuf),
+    /// The file is damaged.
     #[error("{} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How that is known.
+        /// What is wrong with it.
         what: String,
     },
-    /// A newer PiCloud has made it.
+    /// A newer PiCloud made the backup.
     #[error("{} was made by a newer PiCloud ({version}, schema {found})", path.display())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its schema.
+        /// Its schema version.
         found: i64,
-        /// Who made it.
+        /// The PiCloud version that made it.
         version: String,
     },
-    /// What is there would be lost.
-    #[error("there are {apps} apps in the database")]
+    /// The database is not empty.
+    #[error("the database is not empty: it has {apps} apps")]
     NotEmpty {
-        /// How many.
+        /// The number of apps.
         apps: u64,
     },
-    /// Somebody works with the database.
+    /// The database is in use.
     #[error("the database is in use{}", holder.as_ref().map(|holder| format!(" by {holder}")).unwrap_or_default())]
     InUse {
-        /// Who, where that is known.
+        /// The process that uses it, if known.
         holder: Option<String>,
     },
     /// The database cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The database did not take it.
+    /// The database failed.
     #[error("cannot restore into the database")]
     Database(#[from] sqlx::Error),
 }

@@ -1,13 +1,13 @@
-//! The whole platform in one file, the same for both databases.
+//! Backup of the whole database to one file, and restore, independent of the database.
 //!
-//! - [`tables`]: what is copied
-//! - `file`: the file, from an empty one to its place, and from its name to one that can be trusted
-//! - `value`: rows on their way
-//! - [`error`]: why there is no backup, and why it is not restored
+//! - [`tables`]: the copied tables and columns
+//! - `file`: writes and verifies the file
+//! - `value`: rows between databases
+//! - [`error`]: the errors
 //! - `crc32`: the checksum of the file
 //!
-//! Both directions work beside running nodes, on connections of their own. A backup sees the database at one moment,
-//! whatever is pushed meanwhile; a restore is one transaction. What belongs to one database alone is in its `backup` room.
+//! Both work while nodes are running, on connections of their own. A backup is a consistent snapshot; a restore is
+//! one transaction. Code for one database is in its `backup` module.
 
 mod crc32;
 pub mod error;
@@ -22,41 +22,41 @@ use chrono::{DateTime, Utc};
 use crate::Location;
 use crate::{postgres, sqlite};
 pub use error::{BackupError, RestoreError};
-use file::{Checked, Draft};
+use file::{BackupWriter, VerifiedBackup};
 
-/// What is in a backup.
+/// The description of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contents {
+pub struct BackupInfo {
     /// When it was made.
     pub made_at: DateTime<Utc>,
-    /// The version of PiCloud that made it.
+    /// The PiCloud version that made it.
     pub version: String,
-    /// The database that it comes from.
+    /// The database that it was made from.
     pub database: String,
-    /// How many apps there are.
+    /// The number of apps.
     pub apps: u64,
-    /// How many deploys.
+    /// The number of deploys.
     pub deploys: u64,
-    /// How many git objects.
+    /// The number of git objects.
     pub objects: u64,
-    /// The bytes of the file.
+    /// The size of the file in bytes.
     pub bytes: u64,
 }
 
-/// Writes everything that is in the database to a new file, with `replace` also in the place of an earlier backup.
+/// Writes a backup to a new file, or with `replace` over an earlier backup.
 ///
 /// # Errors
-/// There is no such database, it cannot be read, or the file cannot be written. Nothing has changed then.
-pub async fn back_up(from: &Location, file: &Path, replace: bool) -> Result<Contents, BackupError> {
-    let draft = Draft::new(file, replace)?;
+/// The database does not exist or cannot be read, or the file cannot be written. Nothing was changed.
+pub async fn back_up(from: &Location, file: &Path, replace: bool) -> Result<BackupInfo, BackupError> {
+    let writer = BackupWriter::new(file, replace)?;
     match from {
-        Location::Postgres(url) => postgres::backup::back_up(url, draft).await,
-        Location::Sqlite(path) => sqlite::backup::back_up(path, draft).await,
+        Location::Postgres(url) => postgres::backup::back_up(url, writer).await,
+        Location::Sqlite(path) => sqlite::backup::back_up(path, writer).await,
     }
 }
 
-/// Notes in the database when its latest backup was made, for [`Store::last_backup`](crate::Store::last_backup). The backup
-/// itself has that in it.
+/// Records in the database when the latest backup was made, for [`Store::last_backup`](crate::Store::last_backup).
+/// The backup itself contains that.
 ///
 /// # Errors
 /// The database cannot be written.
@@ -69,34 +69,34 @@ pub async fn note_backup(from: &Location, made_at: DateTime<Utc>) -> Result<(), 
     }
 }
 
-/// How a backup is restored.
+/// Options of a restore.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Restoring {
-    /// Into a database that holds something as well, which is then gone.
+pub struct RestoreMode {
+    /// Whether to replace the content of a database that is not empty.
     pub replace: bool,
-    /// Schedules run by the clock at once. Otherwise those of all apps are held until somebody resumes them: another node
-    /// may be running them still, and what they missed may be wanted no more.
+    /// Whether schedules run at once. Otherwise those of all apps are on hold until a user resumes them: another node
+    /// may still run them, or missed runs may not be wanted.
     pub run_schedules: bool,
 }
 
-impl Restoring {
-    /// Why schedules are held, if they are.
-    pub(crate) fn hold(self, contents: &Contents) -> Option<String> {
+impl RestoreMode {
+    /// The cause of the hold on schedules, if any.
+    pub(crate) fn hold(self, contents: &BackupInfo) -> Option<String> {
         let made_at = contents.made_at.format("%Y-%m-%dT%H:%M:%SZ");
         (!self.run_schedules).then(|| format!("the restore of a backup of {made_at}"))
     }
 }
 
-/// Fills an empty database from a backup.
+/// Restores a backup into an empty database.
 ///
 /// # Errors
-/// The file is no backup, damaged or of a newer version, or the database is not empty, in use, or failed. Nothing has
-/// changed then but that tables of an older version may have been brought up to date.
-pub async fn restore(file: &Path, into: &Location, how: Restoring) -> Result<Contents, RestoreError> {
-    let backup = Checked::new(file).await?;
+/// The file is not a backup, damaged or of a newer version, or the database is not empty, in use, or failed. Nothing
+/// was changed, but the schema of the database may have been migrated.
+pub async fn restore(file: &Path, into: &Location, mode: RestoreMode) -> Result<BackupInfo, RestoreError> {
+    let backup = VerifiedBackup::new(file).await?;
     match into {
-        Location::Postgres(url) => postgres::backup::restore(&backup, url, how).await?,
-        Location::Sqlite(path) => sqlite::backup::restore(&backup, path, how).await?,
+        Location::Postgres(url) => postgres::backup::restore(&backup, url, mode).await?,
+        Location::Sqlite(path) => sqlite::backup::restore(&backup, path, mode).await?,
     }
     Ok(backup.contents)
 }

@@ -1,38 +1,44 @@
-//! What a backup holds: one list for both databases, which a test compares with the tables that they really have.
+//! The content of a backup: one list for both databases, which a test compares with the actual schemas.
 
-/// A table, and which of its columns are copied.
+/// A table with its copied columns.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// Its name.
     pub name: &'static str,
-    /// Its columns and what is in them.
-    pub columns: &'static [(&'static str, Kind)],
+    /// Its columns with their types.
+    pub columns: &'static [(&'static str, ColumnType)],
 }
 
-/// What a column holds, whatever type each database has for it.
+/// The type of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A UUID: `uuid` in PostgreSQL, text in SQLite.
+pub enum ColumnType {
+    /// UUID: `uuid` in PostgreSQL, text in SQLite.
     Id,
-    /// A moment: `timestamptz` in PostgreSQL, RFC 3339 in SQLite.
+    /// Time: `timestamptz` in PostgreSQL, RFC 3339 in SQLite.
     Time,
     /// `text` in both.
     Text,
-    /// A whole number: `integer` or `bigint` in PostgreSQL, `INTEGER` in SQLite.
+    /// Integer: `integer` or `bigint` in PostgreSQL, `INTEGER` in SQLite.
     Number,
     /// `bytea` in PostgreSQL, `BLOB` in SQLite.
     Bytes,
-    /// Whether something is so: `boolean` in PostgreSQL, 0 or 1 in SQLite.
-    Truth,
+    /// `boolean` in PostgreSQL, 0 or 1 in SQLite.
+    Bool,
 }
 
-use Kind::{Bytes, Id, Number, Text, Time, Truth};
+use ColumnType::{Bool, Bytes, Id, Number, Text, Time};
 
-/// What is kept of a secret.
-const SECRET: &[(&str, Kind)] =
-    &[("app", Id), ("name", Text), ("key", Text), ("sealed", Bytes), ("set_at", Time), ("set_by", Text)];
+/// The columns of secrets.
+const SECRET: &[(&str, ColumnType)] = &[
+    ("app", Id),
+    ("name", Text),
+    ("key_id", Text),
+    ("ciphertext", Bytes),
+    ("set_at", Time),
+    ("set_by", Text),
+];
 
-/// What is copied. A table comes behind those that it refers to.
+/// The copied tables. A table follows those that it refers to.
 pub const TABLES: &[Table] = &[
     Table {
         name: "apps",
@@ -43,11 +49,11 @@ pub const TABLES: &[Table] = &[
             ("last_deploy", Number),
             ("created_at", Time),
             ("repository", Number),
-            ("protected", Truth),
+            ("protected", Bool),
             ("limit_memory_share", Number),
             ("limit_disk", Number),
             ("limit_previews", Number),
-            ("limit_schedule_runs", Number),
+            ("limit_schedule_runs_per_minute", Number),
             ("limit_timeout_ms", Number),
             ("limit_operations", Number),
             ("limit_script_memory", Number),
@@ -60,7 +66,7 @@ pub const TABLES: &[Table] = &[
             ("deleted_at", Time),
             ("deleted_by", Text),
             ("deleted_name", Text),
-            ("purging", Truth),
+            ("purging", Bool),
         ],
     },
     Table {
@@ -70,11 +76,11 @@ pub const TABLES: &[Table] = &[
             ("name", Text),
             ("target", Text),
             ("scheduled_since", Time),
-            ("production_secrets", Truth),
+            ("production_secrets", Bool),
         ],
     },
-    Table { name: "condemned", columns: &[("repository", Number), ("oid", Bytes)] },
-    Table { name: "released", columns: &[("repository", Number), ("oid", Bytes), ("at", Time)] },
+    Table { name: "unreachable_objects", columns: &[("repository", Number), ("oid", Bytes)] },
+    Table { name: "released_objects", columns: &[("repository", Number), ("oid", Bytes), ("at", Time)] },
     Table {
         name: "domains",
         columns: &[("name", Text), ("app", Id), ("proof", Text), ("proven_at", Time), ("proven_by", Text)],
@@ -114,7 +120,7 @@ pub const TABLES: &[Table] = &[
             ("commit_id", Bytes),
             ("deployed_at", Time),
             ("deployed_by", Text),
-            ("because", Text),
+            ("cause", Text),
             ("message", Text),
         ],
     },
@@ -127,7 +133,7 @@ pub const TABLES: &[Table] = &[
             ("cron", Text),
             ("timezone", Text),
             ("deploy", Number),
-            ("reckoned_until", Time),
+            ("evaluated_until", Time),
             ("paused_at", Time),
             ("paused_by", Text),
         ],
@@ -138,9 +144,9 @@ pub const TABLES: &[Table] = &[
             ("app", Id),
             ("branch", Text),
             ("schedule", Text),
-            ("due", Time),
-            ("manual", Truth),
-            ("first_due", Time),
+            ("due_at", Time),
+            ("manual", Bool),
+            ("first_due_at", Time),
             ("due_times", Number),
             ("deploy", Number),
             ("execution", Id),
@@ -156,9 +162,9 @@ pub const TABLES: &[Table] = &[
     Table {
         name: "executions",
         columns: &[
-            ("number", Number),
+            ("sequence", Number),
             ("id", Id),
-            ("request", Id),
+            ("request_id", Id),
             ("app", Id),
             ("deploy", Number),
             ("commit_id", Bytes),
@@ -169,21 +175,21 @@ pub const TABLES: &[Table] = &[
             ("started_at", Time),
             ("duration_us", Number),
             ("operations", Number),
-            ("memory", Number),
+            ("memory_peak_bytes", Number),
             ("status", Number),
             ("failure", Text),
             ("failure_message", Text),
             ("failure_script", Text),
             ("failure_line", Number),
             ("failure_column", Number),
-            ("lines", Number),
-            ("lines_dropped", Number),
+            ("log_lines", Number),
+            ("log_lines_dropped", Number),
         ],
     },
     Table {
         name: "logs",
         columns: &[
-            ("number", Number),
+            ("sequence", Number),
             ("execution", Id),
             ("app", Id),
             ("script", Text),
@@ -192,26 +198,26 @@ pub const TABLES: &[Table] = &[
             ("message", Text),
             ("data", Text),
             ("line", Number),
-            ("failure", Truth),
+            ("failure", Bool),
         ],
     },
     Table {
-        name: "losses",
+        name: "dropped_records",
         columns: &[
-            ("number", Number),
+            ("sequence", Number),
             ("node", Text),
             ("since", Time),
             ("until", Time),
             ("executions", Number),
-            ("lines", Number),
+            ("log_lines", Number),
             ("app", Id),
         ],
     },
-    Table { name: "last_backup", columns: &[("one", Truth), ("made_at", Time)] },
-    Table { name: "record_count", columns: &[("one", Truth), ("last", Number)] },
+    Table { name: "last_backup", columns: &[("singleton", Bool), ("made_at", Time)] },
+    Table { name: "record_sequence", columns: &[("singleton", Bool), ("last_value", Number)] },
     Table {
-        name: "record_portions",
-        columns: &[("kind", Text), ("since", Time), ("last", Number), ("bytes", Number)],
+        name: "retention_buckets",
+        columns: &[("kind", Text), ("since", Time), ("last_sequence", Number), ("bytes", Number)],
     },
     Table { name: "record_bytes", columns: &[("app", Id), ("kind", Text), ("bytes", Number)] },
     Table { name: "secrets", columns: SECRET },
@@ -230,11 +236,11 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
-        name: "audit",
+        name: "audit_events",
         columns: &[
             ("id", Id),
             ("at", Time),
-            ("who", Text),
+            ("actor", Text),
             ("token", Id),
             ("address", Text),
             ("request_id", Id),
@@ -248,39 +254,39 @@ pub const TABLES: &[Table] = &[
     },
 ];
 
-/// The tables that are not copied. A database keeps its own rows of them, apart from those that refer to an app.
-pub const TABLES_LEFT_OUT: &[&str] = &[
-    // Which migrations were made: a backup has those of SQLite.
+/// Tables that are not copied. A database keeps its rows, except for those that refer to an app.
+pub const EXCLUDED_TABLES: &[&str] = &[
+    // Applied migrations: those of a backup are of SQLite.
     "_sqlx_migrations",
-    // Who is there now. In PostgreSQL alone.
+    // Running nodes, in PostgreSQL only.
     "nodes",
-    "served",
-    // What became of transactions, for as long as somebody may ask.
-    "outcomes",
-    // What began within the last minute.
+    "node_generations",
+    // Outcomes of transactions, which are only needed for a short time.
+    "transaction_outcomes",
+    // Rate limits of the current minute.
     "schedule_usage",
-    // A restore sets or clears it, whatever held when the backup was made.
+    // Set or cleared by a restore.
     "schedule_hold",
 ];
 
-/// The columns that are not copied, each behind its table. A restored row has the column's default there.
-pub const COLUMNS_LEFT_OUT: &[(&str, &str)] = &[
-    // What nodes compare with what they serve. A restore gives another one.
+/// Columns that are not copied. They get their defaults in a restore.
+pub const EXCLUDED_COLUMNS: &[(&str, &str)] = &[
+    // Compared by nodes. A restore sets new values.
     ("apps", "generation"),
     ("apps", "generation_id"),
     ("apps", "secrets_generation"),
-    // What pushes compare that go on while objects are deleted. After a restore none does.
-    ("apps", "collection_id"),
+    // Compared by pushes in progress, of which there are none after a restore.
+    ("apps", "gc_id"),
 ];
 
 impl Table {
-    /// Its columns, as a statement names them.
+    /// The columns as a list in SQL.
     pub(crate) fn names(&self) -> String {
         self.columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")
     }
 }
 
-/// All that is copied, as a statement names them.
+/// The tables as a list in SQL.
 pub(crate) fn names() -> String {
     TABLES.iter().map(|table| table.name).collect::<Vec<_>>().join(", ")
 }

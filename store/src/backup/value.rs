@@ -1,4 +1,4 @@
-//! Rows on their way from one database to another, and how SQLite reads and writes them.
+//! Rows in transit between databases, and their encoding in SQLite.
 
 use std::fmt::Write as _;
 
@@ -8,15 +8,15 @@ use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection};
 use uuid::Uuid;
 
-use super::tables::{Kind, Table};
+use super::tables::{ColumnType, Table};
 
-/// How many rows are held at once: SQLite takes at most 32,766 values in one statement …
+/// How many rows a batch holds: SQLite binds at most 32,766 values in one statement …
 const ROWS_MAX: usize = 500;
 
-/// … and about how many bytes of them.
+/// … and about how many bytes.
 const BYTES_MAX: usize = 4 << 20;
 
-/// What stands in a column of a row.
+/// The value of a column.
 #[derive(Debug)]
 pub(crate) enum Value {
     Id(Option<Uuid>),
@@ -24,29 +24,29 @@ pub(crate) enum Value {
     Text(Option<String>),
     Number(Option<i64>),
     Bytes(Option<Vec<u8>>),
-    Truth(Option<bool>),
+    Bool(Option<bool>),
 }
 
-/// Some rows of one table.
+/// A batch of rows of one table.
 #[derive(Debug, Default)]
-pub(crate) struct Portion {
+pub(crate) struct Batch {
     pub(crate) rows: Vec<Vec<Value>>,
     bytes: usize,
 }
 
-impl Portion {
+impl Batch {
     pub(crate) fn add(&mut self, row: Vec<Value>) {
         self.bytes += row.iter().map(Value::size).sum::<usize>();
         self.rows.push(row);
     }
 
-    /// Whether it is to be written before more is read.
+    /// Whether the batch has to be written.
     pub(crate) fn is_full(&self) -> bool {
         self.rows.len() >= ROWS_MAX || self.bytes >= BYTES_MAX
     }
 }
 
-/// Each is `None` where it is NULL, or of another kind.
+/// Accessors, `None` for NULL and for other types.
 impl Value {
     pub(crate) fn id(&self) -> Option<Uuid> {
         if let Self::Id(id) = self { *id } else { None }
@@ -68,8 +68,8 @@ impl Value {
         if let Self::Bytes(bytes) = self { bytes.as_deref() } else { None }
     }
 
-    pub(crate) fn truth(&self) -> Option<bool> {
-        if let Self::Truth(truth) = self { *truth } else { None }
+    pub(crate) fn bool(&self) -> Option<bool> {
+        if let Self::Bool(value) = self { *value } else { None }
     }
 
     fn size(&self) -> usize {
@@ -77,20 +77,20 @@ impl Value {
     }
 }
 
-/// A row of [`Table::columns`] as SQLite has it.
+/// Decodes a row of [`Table::columns`] from SQLite.
 pub(crate) fn from_sqlite(table: &Table, row: &SqliteRow) -> Result<Vec<Value>, sqlx::Error> {
     let columns = table.columns.iter().enumerate();
-    let read = |(at, (_, kind)): (usize, &(&str, Kind))| {
+    let read = |(at, (_, kind)): (usize, &(&str, ColumnType))| {
         Ok(match kind {
-            Kind::Id => {
+            ColumnType::Id => {
                 let text: Option<&str> = row.try_get(at)?;
                 Value::Id(text.map(Uuid::parse_str).transpose().map_err(|error| unreadable(at, error))?)
             }
-            Kind::Time => Value::Time(row.try_get(at)?),
-            Kind::Text => Value::Text(row.try_get(at)?),
-            Kind::Number => Value::Number(row.try_get(at)?),
-            Kind::Bytes => Value::Bytes(row.try_get(at)?),
-            Kind::Truth => Value::Truth(row.try_get(at)?),
+            ColumnType::Time => Value::Time(row.try_get(at)?),
+            ColumnType::Text => Value::Text(row.try_get(at)?),
+            ColumnType::Number => Value::Number(row.try_get(at)?),
+            ColumnType::Bytes => Value::Bytes(row.try_get(at)?),
+            ColumnType::Bool => Value::Bool(row.try_get(at)?),
         })
     };
     columns.map(read).collect()
@@ -100,19 +100,19 @@ fn unreadable(at: usize, error: uuid::Error) -> sqlx::Error {
     sqlx::Error::ColumnDecode { index: at.to_string(), source: Box::new(error) }
 }
 
-/// Writes the rows by one statement.
+/// Inserts a batch with one statement.
 pub(crate) async fn insert_into_sqlite(
     connection: &mut SqliteConnection,
     table: &Table,
-    portion: Portion,
+    batch: Batch,
 ) -> Result<(), sqlx::Error> {
     let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
     let mut sql = format!("INSERT INTO {} ({}) VALUES ", table.name, table.names());
-    for number in 0..portion.rows.len() {
+    for number in 0..batch.rows.len() {
         write!(sql, "{}{row}", if number > 0 { ", " } else { "" }).ok();
     }
     let query = sqlx::query(AssertSqlSafe(sql));
-    portion.rows.into_iter().flatten().fold(query, bind).execute(connection).await?;
+    batch.rows.into_iter().flatten().fold(query, bind).execute(connection).await?;
     Ok(())
 }
 
@@ -123,6 +123,6 @@ fn bind(query: Query<'_, Sqlite, SqliteArguments>, value: Value) -> Query<'_, Sq
         Value::Text(text) => query.bind(text),
         Value::Number(number) => query.bind(number),
         Value::Bytes(bytes) => query.bind(bytes),
-        Value::Truth(truth) => query.bind(truth),
+        Value::Bool(value) => query.bind(value),
     }
 }

@@ -1,12 +1,11 @@
-//! The connections of a node to PostgreSQL, and the bound of everything that is asked on them.
+//! The connections of a node to PostgreSQL, with timeouts for all queries.
 //!
-//! PostgreSQL bounds statements by itself (`statement_timeout`), for as long as it works. A server that is frozen, or whose
-//! machine is gone without a word, bounds nothing, and TCP gives up after a quarter of an hour. So every statement has a
-//! bound on this side as well: [`Connections`] and [`Connection`] are the only way to the pool, and both are executors
-//! that wait for each answer only so long.
+//! `statement_timeout` only works while the server works. If it is frozen, or its machine is gone, only TCP would
+//! notice, after a quarter of an hour. So every statement has a timeout on this side as well: [`Connections`] and
+//! [`Connection`] are the only way to the pool, and both are executors that limit the wait for each response.
 //!
-//! A connection on which a statement was begun and not ended is thrown away, whether its answer did not come or nobody
-//! waited for it any longer. sqlx would ask it for a sign of life first, and hold its place in the pool until that came.
+//! A connection with an unfinished statement is closed, whether the response did not arrive or the caller was
+//! dropped. sqlx would ping it first, and keep its slot of the pool until the reply arrives.
 
 use std::io;
 use std::pin::Pin;
@@ -23,160 +22,162 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use super::session;
-use crate::Pool;
-use crate::error::{PoolBusyError, SilenceError};
+use crate::PoolConfig;
+use crate::error::{PoolBusyError, UnresponsiveError};
 
-/// How much longer than PostgreSQL bounds a statement its answer is waited for.
-const ANSWER_SLACK: Duration = Duration::from_secs(5);
+/// How much longer than the statement timeout a response is waited for.
+const RESPONSE_SLACK: Duration = Duration::from_secs(5);
 
-/// How long an idle connection may take for a sign of life before another one is made.
-const PING_TIME_MAX: Duration = Duration::from_secs(2);
+/// The timeout for a ping of an idle connection.
+const PING_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long closing all connections may take.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(3);
+/// The timeout for closing all connections.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 type BoxedStream<'a, T> = Pin<Box<dyn Stream<Item = Result<T, Error>> + Send + 'a>>;
 
-/// The connections of a node. Cheap to clone; all clones share them.
+/// The connections of a node. Cheap to clone; clones share them.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     pool: PgPool,
     options: PgConnectOptions,
-    settings: Pool,
-    trust: Trust,
+    settings: PoolConfig,
+    last_timeout: LastTimeout,
 }
 
-/// One connection, until it is dropped.
+/// A connection, returned to the pool on drop.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    /// Taken when this is dropped, and never before.
+    /// Only `drop` takes it.
     pooled: Option<PoolConnection<Postgres>>,
-    /// Whether a statement was begun whose end was not seen.
+    /// Whether a statement was started whose end was not seen.
     unfinished: bool,
-    answer_max: Duration,
-    trust: Trust,
+    response_timeout: Duration,
+    last_timeout: LastTimeout,
 }
 
-/// When a connection was last found to be silent. Those that were made before are likely to be as dead: each would cost a
-/// query its time to find that out.
+/// When a connection last timed out. Connections from before are likely to be dead too, and each would cost a query
+/// its timeout.
 #[derive(Clone, Debug, Default)]
-struct Trust(Arc<Mutex<Option<Instant>>>);
+struct LastTimeout(Arc<Mutex<Option<Instant>>>);
 
-impl Trust {
-    fn lose(&self) {
+impl LastTimeout {
+    fn record(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    fn covers(&self, age: Duration) -> bool {
+    fn is_before(&self, age: Duration) -> bool {
         let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lost.is_none_or(|lost| lost.elapsed() > age)
     }
 }
 
 impl Connections {
-    /// Connections with `options`, at most as many as `settings` says, the one that listens among them.
-    pub(crate) async fn open(options: PgConnectOptions, settings: &Pool) -> Result<Self, Error> {
-        let trust = Trust::default();
+    /// Opens a pool. The connection for notifications counts towards its maximum.
+    pub(crate) async fn open(options: PgConnectOptions, settings: &PoolConfig) -> Result<Self, Error> {
+        let last_timeout = LastTimeout::default();
         let session = session::settings(settings);
-        let trusted = trust.clone();
+        let tracked = last_timeout.clone();
         let pool = PgPoolOptions::new()
-            .max_connections(settings.connections.saturating_sub(1).max(1))
-            .acquire_timeout(settings.wait)
+            .max_connections(settings.max_connections.saturating_sub(1).max(1))
+            .acquire_timeout(settings.acquire_timeout)
             .after_connect(move |connection, _| {
                 let session = session.clone();
                 Box::pin(async move { session::set(connection, &session).await })
             })
-            // In the place of sqlx's own test, which has no bound but that of the whole.
+            // Replaces the ping of sqlx, which has no timeout of its own.
             .test_before_acquire(false)
             .before_acquire(move |connection, found| {
-                let trusted = trusted.clone();
-                Box::pin(async move { Ok(is_alive(connection, found.age, &trusted).await) })
+                let tracked = tracked.clone();
+                Box::pin(async move { Ok(is_alive(connection, found.age, &tracked).await) })
             })
             .connect_with(options.clone())
             .await?;
-        Ok(Self { pool, options, settings: *settings, trust })
+        Ok(Self { pool, options, settings: *settings, last_timeout })
     }
 
-    /// What reads on any connection.
+    /// The executor for reads.
     pub(super) fn reader(&self) -> &Self {
         self
     }
 
-    /// A connection of one's own, for as long as it is kept.
+    /// Acquires a connection of the pool.
     #[expect(clippy::disallowed_methods, reason = "it is the only way to the pool")]
     pub(crate) async fn acquire(&self) -> Result<Connection, Error> {
         let pooled = self.pool.acquire().await.map_err(|error| match error {
-            Error::PoolTimedOut if self.is_used_up() => {
-                other(PoolBusyError { connections: self.settings.connections })
+            Error::PoolTimedOut if self.is_exhausted() => {
+                wrapped(PoolBusyError { connections: self.settings.max_connections })
             }
-            Error::PoolTimedOut => silent(self.settings.wait),
+            Error::PoolTimedOut => unresponsive(self.settings.acquire_timeout),
             error => error,
         })?;
         Ok(Connection {
             pooled: Some(pooled),
             unfinished: false,
-            answer_max: self.settings.statement.saturating_add(ANSWER_SLACK),
-            trust: self.trust.clone(),
+            response_timeout: self.settings.statement_timeout.saturating_add(RESPONSE_SLACK),
+            last_timeout: self.last_timeout.clone(),
         })
     }
 
-    fn is_used_up(&self) -> bool {
+    fn is_exhausted(&self) -> bool {
         self.pool.num_idle() == 0 && self.pool.size() >= self.pool.options().get_max_connections()
     }
 
-    /// A connection that is none of the pool's: those may be dead, or all in use.
+    /// Opens a connection outside of the pool, whose connections may be dead or in use.
     pub(crate) async fn connect(&self) -> Result<PgConnection, Error> {
         let connecting = async {
             let mut connection = PgConnection::connect_with(&self.options).await?;
             session::set(&mut connection, &session::settings(&self.settings)).await?;
             Ok(connection)
         };
-        timeout(self.settings.wait, connecting).await.unwrap_or_else(|_| Err(silent(self.settings.wait)))
+        timeout(self.settings.acquire_timeout, connecting)
+            .await
+            .unwrap_or_else(|_| Err(unresponsive(self.settings.acquire_timeout)))
     }
 
-    /// A connection for notifications. It is apart from the others, so that none of them waits for it to end.
+    /// Opens a connection for notifications outside of the pool, so that no query waits for it.
     pub(crate) async fn listener(&self) -> Result<PgListener, Error> {
         let pool = PgPoolOptions::new()
             .max_connections(1)
-            .acquire_timeout(self.settings.wait)
+            .acquire_timeout(self.settings.acquire_timeout)
             .idle_timeout(None)
             .max_lifetime(None)
             .connect_lazy_with(self.options.clone());
         let listener = PgListener::connect_with(&pool).await;
         listener.map_err(|error| match error {
-            Error::PoolTimedOut => silent(self.settings.wait),
+            Error::PoolTimedOut => unresponsive(self.settings.acquire_timeout),
             error => error,
         })
     }
 
-    /// How many connections are open, and how many of them are idle.
+    /// The numbers of open and idle connections.
     pub(crate) fn count(&self) -> (u32, u32) {
         (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX))
     }
 
-    /// Closes all connections, letting what runs on them finish, but not for long.
+    /// Closes all connections after their queries have finished, within a timeout.
     pub(crate) async fn close(&self) {
-        let _ = timeout(CLOSE_TIME_MAX, self.pool.close()).await;
+        let _ = timeout(CLOSE_TIMEOUT, self.pool.close()).await;
     }
 }
 
-/// Whether an idle connection can be used; `false`: it is closed, and another one is made.
-async fn is_alive(connection: &mut PgConnection, age: Duration, trust: &Trust) -> bool {
-    if !trust.covers(age) {
+/// Whether an idle connection is usable; otherwise it is closed and replaced.
+async fn is_alive(connection: &mut PgConnection, age: Duration, last_timeout: &LastTimeout) -> bool {
+    if !last_timeout.is_before(age) {
         return false;
     }
-    match timeout(PING_TIME_MAX, connection.ping()).await {
-        Ok(answered) => answered.is_ok(),
+    match timeout(PING_TIMEOUT, connection.ping()).await {
+        Ok(response) => response.is_ok(),
         Err(_) => {
-            trust.lose();
+            last_timeout.record();
             false
         }
     }
 }
 
 impl Connection {
-    /// It is thrown away when it is dropped, whatever was answered on it.
+    /// Closes the connection on drop.
     pub(super) fn discard(&mut self) {
         self.unfinished = true;
     }
@@ -185,38 +186,38 @@ impl Connection {
         self.pooled.as_mut().expect("only `drop` takes it")
     }
 
-    /// Waits for the answer to one statement.
-    async fn answer<T>(
+    /// Runs one statement with a timeout.
+    async fn respond<T>(
         &mut self,
-        ask: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+        send: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.unfinished = true;
-        let answer_max = self.answer_max;
-        let answered = timeout(answer_max, ask(self.pooled())).await;
-        self.unfinished = answered.as_ref().map_or(true, |answer| !is_answer(answer));
-        answered.unwrap_or_else(|_| Err(self.fell_silent()))
+        let response_timeout = self.response_timeout;
+        let response = timeout(response_timeout, send(self.pooled())).await;
+        self.unfinished = response.as_ref().map_or(true, |response| !is_complete(response));
+        response.unwrap_or_else(|_| Err(self.timed_out()))
     }
 
-    fn fell_silent(&self) -> Error {
-        self.trust.lose();
-        silent(self.answer_max)
+    fn timed_out(&self) -> Error {
+        self.last_timeout.record();
+        unresponsive(self.response_timeout)
     }
 }
 
-/// Whether the server has said all that it has to say: it can be asked something else.
-fn is_answer<T>(answer: &Result<T, Error>) -> bool {
-    matches!(answer, Ok(_) | Err(Error::Database(_) | Error::RowNotFound))
+/// Whether the response is complete, so that the connection can be reused.
+fn is_complete<T>(response: &Result<T, Error>) -> bool {
+    matches!(response, Ok(_) | Err(Error::Database(_) | Error::RowNotFound))
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
         let Some(mut pooled) = self.pooled.take() else { return };
         if self.unfinished {
-            // Its place is free from here on.
+            // Frees the slot of the pool.
             drop(pooled.detach());
         } else if let Ok(runtime) = Handle::try_current() {
-            // sqlx asks for a sign of life before it takes a connection back.
-            runtime.spawn(timeout(PING_TIME_MAX, pooled.return_to_pool()));
+            // sqlx pings a connection before it takes it back.
+            runtime.spawn(timeout(PING_TIMEOUT, pooled.return_to_pool()));
         } else {
             drop(pooled.detach());
         }
@@ -231,21 +232,24 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let Connection { pooled, unfinished, answer_max, trust } = self;
+        let Connection { pooled, unfinished, response_timeout, last_timeout } = self;
         *unfinished = true;
-        let answer_max = *answer_max;
+        let response_timeout = *response_timeout;
         let pooled: &mut PgConnection = pooled.as_mut().expect("only `drop` takes it");
         let steps = pooled.fetch_many(query);
-        stream::try_unfold((steps, unfinished, trust), move |(mut steps, unfinished, trust)| async move {
-            let Ok(step) = timeout(answer_max, steps.try_next()).await else {
-                trust.lose();
-                return Err(silent(answer_max));
-            };
-            if !matches!(step, Ok(Some(_))) {
-                *unfinished = !is_answer(&step);
-            }
-            Ok(step?.map(|step| (step, (steps, unfinished, trust))))
-        })
+        stream::try_unfold(
+            (steps, unfinished, last_timeout),
+            move |(mut steps, unfinished, last_timeout)| async move {
+                let Ok(step) = timeout(response_timeout, steps.try_next()).await else {
+                    last_timeout.record();
+                    return Err(unresponsive(response_timeout));
+                };
+                if !matches!(step, Ok(Some(_))) {
+                    *unfinished = !is_complete(&step);
+                }
+                Ok(step?.map(|step| (step, (steps, unfinished, last_timeout))))
+            },
+        )
         .boxed()
     }
 
@@ -254,25 +258,25 @@ impl<'c> Executor<'c> for &'c mut Connection {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        Box::pin(self.answer(async move |pooled| pooled.fetch_optional(query).await))
+        Box::pin(self.respond(async move |pooled| pooled.fetch_optional(query).await))
     }
 
     fn prepare_with<'e>(self, sql: SqlStr, parameters: &'e [PgTypeInfo]) -> Boxed<'e, PgStatement>
     where
         'c: 'e,
     {
-        Box::pin(self.answer(async move |pooled| pooled.prepare_with(sql, parameters).await))
+        Box::pin(self.respond(async move |pooled| pooled.prepare_with(sql, parameters).await))
     }
 
     fn describe<'e>(self, sql: SqlStr) -> Boxed<'e, Describe<Postgres>>
     where
         'c: 'e,
     {
-        Box::pin(self.answer(async move |pooled| pooled.describe(sql).await))
+        Box::pin(self.respond(async move |pooled| pooled.describe(sql).await))
     }
 }
 
-/// Each statement on a connection of its own.
+/// Runs each statement on a connection of its own.
 impl<'c> Executor<'c> for &'c Connections {
     type Database = Postgres;
 
@@ -281,7 +285,7 @@ impl<'c> Executor<'c> for &'c Connections {
         'c: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        // All that comes is held: whoever reads slowly holds no connection.
+        // The whole result is buffered, so that a slow reader does not occupy a connection.
         let all = async move {
             let mut connection = self.acquire().await?;
             let steps: Vec<_> = connection.fetch_many(query).try_collect().await?;
@@ -313,12 +317,12 @@ impl<'c> Executor<'c> for &'c Connections {
     }
 }
 
-/// What the server did not say within `time`.
-fn silent(time: Duration) -> Error {
-    other(SilenceError { time })
+/// A response that timed out.
+fn unresponsive(time: Duration) -> Error {
+    wrapped(UnresponsiveError { time })
 }
 
-/// An error of ours, on the way that sqlx's errors go; `StoreError` tells it again.
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+/// Wraps an error so that it passes through sqlx; `StoreError` unwraps it.
+fn wrapped(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Io(io::Error::other(error))
 }

@@ -1,4 +1,4 @@
-//! What PostgreSQL says otherwise than SQLite: each name here has its counterpart in `sqlite::dialect`.
+//! SQL of PostgreSQL that differs from SQLite: each item has a counterpart in `sqlite::dialect`.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::AppName;
@@ -8,41 +8,41 @@ use super::connections::Connection;
 use super::nodes::APPS;
 use crate::error::StoreError;
 use crate::id::AppId;
-use crate::record::Generation;
+use crate::model::Generation;
 
-/// Sorts by bytes, whatever language the database sorts by.
+/// Sorts by bytes, independent of the locale of the database.
 pub(super) const BY_BYTES: &str = "COLLATE \"C\"";
 
-/// Keeps others from changing the row until the transaction ends. They can still refer to it.
-pub(super) const LOCKED: &str = "FOR NO KEY UPDATE";
+/// Locks the row against changes until the transaction ends. Foreign keys can still refer to it.
+pub(super) const FOR_UPDATE: &str = "FOR NO KEY UPDATE";
 
-/// The largest of its arguments, none of which is NULL.
+/// The maximum of arguments that are not NULL.
 pub(super) const GREATEST: &str = "greatest";
 
-/// The bytes of the object name that a row of `refs` has in hexadecimal digits.
+/// The bytes of the hexadecimal object name in a row of `refs`.
 pub(super) const REF_TARGET: &str = "decode(refs.target, 'hex')";
 
 /// The table `deploys`, read by branch.
-pub(super) const DEPLOYS_OF_A_BRANCH: &str = "deploys";
+pub(super) const DEPLOYS_BY_BRANCH: &str = "deploys";
 
-/// The time of the database's clock. The caller's is bound as `$1` for SQLite, which has none.
+/// The database clock. The clock of the caller is bound as `$1` for SQLite, which has none.
 pub(super) const NOW: &str = "clock_timestamp()";
 
-/// Stands before what [`from_now`] binds: a time so long after [`NOW`].
+/// Precedes the value of [`from_now`]: a time that long after [`NOW`].
 pub(super) const FROM_NOW: &str = "clock_timestamp() +";
 
 pub(super) fn from_now<T>(_now: DateTime<Utc>, time: T) -> T {
     time
 }
 
-/// Follows a column: it is one of those that the query finds. They are few, so that each is looked up; for `IN`, PostgreSQL
-/// would rather read the whole table.
-pub(super) fn among_few(query: &str) -> String {
+/// A condition for a column to be in the result of a query with few rows. For `IN`, PostgreSQL would prefer a
+/// sequential scan.
+pub(super) fn in_query(query: &str) -> String {
     format!("= ANY (ARRAY({query}))")
 }
 
-/// Inserts an app, unless there is one of that name. Another transaction that does the same is waited for. A number of a
-/// repository is only taken where the app is unknown.
+/// Inserts an app unless the name exists, after waiting for concurrent inserts of it. No repository number is used up
+/// if it exists.
 pub(super) async fn insert_app(
     tx: &mut Connection,
     id: AppId,
@@ -62,9 +62,8 @@ pub(super) async fn insert_app(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Raises the generation of an app: what it serves may be another now. Other nodes hear of it when this is committed, and not
-/// before.
-pub(super) async fn raise_generation(
+/// Increments the generation of an app. Other nodes are notified on commit.
+pub(super) async fn increment_generation(
     tx: &mut Connection,
     app: AppId,
     node: Option<Uuid>,
@@ -82,14 +81,14 @@ pub(super) async fn raise_generation(
     Ok(raised)
 }
 
-/// Has what follows in the transaction read the first rows in the order of an index. Where it does not know how many there are, PostgreSQL
-/// would gather all of them and sort them.
-pub(super) async fn read_in_order(tx: &mut Connection) -> Result<(), sqlx::Error> {
+/// Makes later queries of the transaction read the first rows in index order. Without statistics, PostgreSQL would
+/// use a bitmap scan and sort everything.
+pub(super) async fn prefer_index_order(tx: &mut Connection) -> Result<(), sqlx::Error> {
     sqlx::query("SET LOCAL enable_bitmapscan = off").execute(tx).await?;
     Ok(())
 }
 
-/// Other nodes hear that nothing is left under a name that an app had.
+/// Notifies other nodes that an app no longer has this name.
 pub(super) async fn notify_name(
     tx: &mut Connection,
     name: &AppName,
@@ -104,7 +103,7 @@ pub(super) async fn notify_name(
     Ok(())
 }
 
-/// Has whoever changes domains wait for one another: two apps that give each other theirs would do so for ever.
+/// Serializes changes of domains: two apps that exchange theirs would deadlock.
 pub(super) async fn lock_domains(tx: &mut Connection) -> Result<(), sqlx::Error> {
     const CHANGING: i64 = 0x7069_636c_6f75_6401;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(CHANGING).execute(tx).await?;

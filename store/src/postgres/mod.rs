@@ -1,17 +1,18 @@
 //! The store on PostgreSQL (13 and later).
 //!
-//! - `connect`, `session`: opening and migrating
-//! - `connections`, `transaction`, `attempts`: everything is asked through these
-//! - `dialect`, `objects`, `records`: what is said otherwise than in SQLite
-//! - `queries`: all the other queries
+//! - `connect`, `session`, `migration`: opening and migrating the database
+//! - `connections`, `transaction`, `attempts`: timeouts, outcomes of commits, retries
+//! - `dialect`, `objects`, `records`: what differs from SQLite
+//! - `queries`: all other queries
 //! - `nodes`: the nodes that share the database
-//! - `backup`: everything at once
+//! - `backup`: backup and restore
 
 pub(crate) mod attempts;
 pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod connections;
 mod dialect;
+mod migration;
 pub(crate) mod nodes;
 pub(crate) mod objects;
 #[path = "../queries/mod.rs"]

@@ -1,20 +1,22 @@
-//! The tables `nodes` and `served`. Times are those of the database's clock: nodes' own may differ.
+//! The tables `nodes` and `node_generations`. All times are those of the database clock.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::connections::Connections;
-use crate::cluster::{Disk, GONE_AFTER, Heartbeat, NewNode, Node, NotServed, Serving, TakenUp};
-use crate::column::{Unsigned, signed};
+use crate::cluster::{
+    AppliedGeneration, Disk, Heartbeat, NODE_TIMEOUT, NewNode, Node, NodeGeneration, UnservedApp,
+};
 use crate::error::StoreError;
 use crate::id::AppId;
-use crate::record::Generation;
+use crate::model::Generation;
+use crate::sql_types::{Unsigned, signed};
 
-/// The channel on which a push names its app.
+/// The channel for changed apps.
 pub(crate) const APPS: &str = "picloud_apps";
 
-/// The channel on which a node says that it has taken something up.
-pub(crate) const TAKEN_UP: &str = "picloud_taken_up";
+/// The channel for applied generations.
+pub(crate) const GENERATION_APPLIED: &str = "picloud_generation_applied";
 
 pub(crate) async fn replace(connections: &Connections, node: &NewNode) -> Result<(), StoreError> {
     sqlx::query("DELETE FROM nodes WHERE name = $1 AND id <> $2")
@@ -27,48 +29,48 @@ pub(crate) async fn replace(connections: &Connections, node: &NewNode) -> Result
 
 pub(crate) async fn join(connections: &Connections, node: &NewNode) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at, notices_deletions)
+        "INSERT INTO nodes (id, name, role, version, address, started_at, seen_at, supports_gc)
          VALUES ($1, $2, $3, $4, $5, now(), now(), true)
          ON CONFLICT (id) DO UPDATE SET seen_at = now()",
     )
     .bind(node.id)
     .bind(&node.name)
     .bind(node.role)
-    .bind(&node.program)
+    .bind(&node.version)
     .bind(&node.address)
     .execute(connections)
     .await?;
     Ok(())
 }
 
-/// Whether the pushes of all nodes that are there notice when objects are deleted.
-pub(crate) async fn all_notice_deletions(connections: &Connections) -> Result<bool, StoreError> {
+/// Whether all running nodes detect concurrent garbage collection.
+pub(crate) async fn all_nodes_support_gc(connections: &Connections) -> Result<bool, StoreError> {
     let all = sqlx::query_scalar(
-        "SELECT coalesce(bool_and(notices_deletions), true) FROM nodes
+        "SELECT coalesce(bool_and(supports_gc), true) FROM nodes
          WHERE seen_at >= now() - $1::float8 * interval '1 second'",
     );
-    Ok(all.bind(GONE_AFTER.as_secs_f64()).fetch_one(connections).await?)
+    Ok(all.bind(NODE_TIMEOUT.as_secs_f64()).fetch_one(connections).await?)
 }
 
-pub(crate) async fn beat(
+pub(crate) async fn heartbeat(
     connections: &Connections,
     node: Uuid,
     heartbeat: &Heartbeat,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let shown = sqlx::query_scalar(
-        "UPDATE nodes SET seen_at = now(), trouble = $2, disk_free_bytes = $3, disk_size_bytes = $4,
+        "UPDATE nodes SET seen_at = now(), not_ready_reason = $2, disk_free_bytes = $3, disk_size_bytes = $4,
              clock_skew_ms = round(extract(epoch FROM $5::timestamptz - clock_timestamp()) * 1000)
          WHERE id = $1 RETURNING clock_timestamp()",
     )
     .bind(node)
-    .bind(&heartbeat.trouble)
+    .bind(&heartbeat.not_ready_reason)
     .bind(heartbeat.disk.map(|disk| signed(disk.free_bytes)))
     .bind(heartbeat.disk.map(|disk| signed(disk.size_bytes)))
     .bind(Utc::now())
     .fetch_optional(connections)
     .await?;
     sqlx::query("DELETE FROM nodes WHERE seen_at < now() - $1::float8 * interval '1 second' AND id <> $2")
-        .bind(GONE_AFTER.as_secs_f64())
+        .bind(NODE_TIMEOUT.as_secs_f64())
         .bind(node)
         .execute(connections)
         .await?;
@@ -80,36 +82,36 @@ pub(crate) async fn leave(connections: &Connections, node: Uuid) -> Result<(), S
     Ok(())
 }
 
-pub(crate) async fn take_up(
+pub(crate) async fn ack_generations(
     connections: &Connections,
     node: Uuid,
     sequence: u64,
-    taken: &[TakenUp],
+    applied: &[AppliedGeneration],
 ) -> Result<(), StoreError> {
-    let apps: Vec<Uuid> = taken.iter().map(|taken| taken.app.as_uuid()).collect();
-    let generations: Vec<i64> = taken.iter().map(|taken| signed(taken.generation.number)).collect();
-    let ids: Vec<Uuid> = taken.iter().map(|taken| taken.generation.id).collect();
-    let faults: Vec<Option<&str>> = taken.iter().map(|taken| taken.fault.as_deref()).collect();
-    // An app or a node that is gone meanwhile has nothing to be said of. What is said late says nothing newer; numbers of
-    // generations do not tell that, since they fall where the database is set back.
+    let apps: Vec<Uuid> = applied.iter().map(|applied| applied.app.as_uuid()).collect();
+    let generations: Vec<i64> = applied.iter().map(|applied| signed(applied.generation.number)).collect();
+    let ids: Vec<Uuid> = applied.iter().map(|applied| applied.generation.id).collect();
+    let errors: Vec<Option<&str>> = applied.iter().map(|applied| applied.error.as_deref()).collect();
+    // The joins skip apps and nodes that are gone. A late report must not overwrite a newer one; `sequence` orders
+    // them, because generations decrease when a backup is restored.
     sqlx::query(
-        "WITH said AS (
-             INSERT INTO served (node, repository, generation, generation_id, sequence, since, fault)
-             SELECT nodes.id, apps.repository, taken.generation, taken.generation_id, $6, now(), taken.fault
-             FROM unnest($2::uuid[], $3::int8[], $7::uuid[], $4::text[]) AS taken (app, generation, generation_id, fault)
-             JOIN apps ON apps.id = taken.app JOIN nodes ON nodes.id = $1
+        "WITH inserted AS (
+             INSERT INTO node_generations (node, repository, generation, generation_id, sequence, applied_at, error)
+             SELECT nodes.id, apps.repository, applied.generation, applied.generation_id, $6, now(), applied.error
+             FROM unnest($2::uuid[], $3::int8[], $7::uuid[], $4::text[]) AS applied (app, generation, generation_id, error)
+             JOIN apps ON apps.id = applied.app JOIN nodes ON nodes.id = $1
              ON CONFLICT (node, repository) DO UPDATE
              SET generation = excluded.generation, generation_id = excluded.generation_id,
-                 sequence = excluded.sequence, since = excluded.since, fault = excluded.fault
-             WHERE served.sequence <= excluded.sequence
+                 sequence = excluded.sequence, applied_at = excluded.applied_at, error = excluded.error
+             WHERE node_generations.sequence <= excluded.sequence
          )
          SELECT pg_notify($5, '')",
     )
     .bind(node)
     .bind(apps)
     .bind(generations)
-    .bind(faults)
-    .bind(TAKEN_UP)
+    .bind(errors)
+    .bind(GENERATION_APPLIED)
     .bind(signed(sequence))
     .bind(ids)
     .execute(connections)
@@ -117,7 +119,7 @@ pub(crate) async fn take_up(
     Ok(())
 }
 
-/// How full the file system of a node is, as it last said.
+/// The file system of a node.
 #[derive(sqlx::FromRow)]
 pub(crate) struct DiskColumns {
     disk_free_bytes: Option<Unsigned<u64>>,
@@ -132,67 +134,70 @@ impl From<DiskColumns> for Option<Disk> {
 
 pub(crate) async fn nodes(connections: &Connections) -> Result<Vec<Node>, StoreError> {
     let nodes = sqlx::query_as(
-        "SELECT nodes.id, name, role, program, address, started_at, seen_at, trouble,
-             said.current, (SELECT count(*) FROM apps WHERE deleted_at IS NULL) - said.current AS behind, said.since,
+        "SELECT nodes.id, name, role, version, address, started_at, seen_at, not_ready_reason,
+             applied.apps_up_to_date, (SELECT count(*) FROM apps WHERE deleted_at IS NULL) - applied.apps_up_to_date AS apps_stale, applied.applied_at,
              clock_skew_ms, disk_free_bytes, disk_size_bytes
          FROM nodes, LATERAL (
              SELECT count(*) FILTER (
-                     WHERE fault IS NULL AND served.generation = apps.generation
-                         AND coalesce(served.generation_id = apps.generation_id, true)
-                 ) AS current,
-                 max(since) AS since
-             FROM served JOIN apps USING (repository) WHERE node = nodes.id AND apps.deleted_at IS NULL
-         ) AS said
+                     WHERE error IS NULL AND node_generations.generation = apps.generation
+                         AND coalesce(node_generations.generation_id = apps.generation_id, true)
+                 ) AS apps_up_to_date,
+                 max(applied_at) AS applied_at
+             FROM node_generations JOIN apps USING (repository) WHERE node = nodes.id AND apps.deleted_at IS NULL
+         ) AS applied
          WHERE seen_at >= now() - $1::float8 * interval '1 second'
          ORDER BY name COLLATE \"C\", id",
     )
-    .bind(GONE_AFTER.as_secs_f64())
+    .bind(NODE_TIMEOUT.as_secs_f64())
     .fetch_all(connections)
     .await?;
     Ok(nodes)
 }
 
-pub(crate) async fn not_served(connections: &Connections, limit: u32) -> Result<Vec<NotServed>, StoreError> {
-    let not_served = sqlx::query_as(
-        "SELECT nodes.name AS node, apps.name AS app, served.fault
-         FROM served JOIN nodes ON nodes.id = served.node JOIN apps USING (repository)
-         WHERE fault IS NOT NULL AND apps.deleted_at IS NULL AND seen_at >= now() - $1::float8 * interval '1 second'
+pub(crate) async fn unserved_apps(
+    connections: &Connections,
+    limit: u32,
+) -> Result<Vec<UnservedApp>, StoreError> {
+    let unserved_apps = sqlx::query_as(
+        "SELECT nodes.name AS node, apps.name AS app, node_generations.error
+         FROM node_generations JOIN nodes ON nodes.id = node_generations.node JOIN apps USING (repository)
+         WHERE error IS NOT NULL AND apps.deleted_at IS NULL AND seen_at >= now() - $1::float8 * interval '1 second'
          ORDER BY nodes.name COLLATE \"C\", apps.name COLLATE \"C\" LIMIT $2",
     )
-    .bind(GONE_AFTER.as_secs_f64())
+    .bind(NODE_TIMEOUT.as_secs_f64())
     .bind(i64::from(limit))
     .fetch_all(connections)
     .await?;
-    Ok(not_served)
+    Ok(unserved_apps)
 }
 
-pub(crate) async fn serving(
+pub(crate) async fn node_generations(
     connections: &Connections,
     app: AppId,
     generation: Generation,
-) -> Result<Vec<Serving>, StoreError> {
-    // Where the app is at a later generation, that one counts, and those on the way to it. A node of an older PiCloud
-    // knows no ids.
-    let serving = sqlx::query_as(
+) -> Result<Vec<NodeGeneration>, StoreError> {
+    // A node counts if it applied the requested generation of the current history, or a later one. Nodes of early
+    // versions have no generation ids.
+    let generations = sqlx::query_as(
         "SELECT nodes.id AS node, nodes.name, coalesce(
-                 CASE served.generation
-                     WHEN $3 THEN coalesce(served.generation_id = $4, true)
+                 CASE node_generations.generation
+                     WHEN $3 THEN coalesce(node_generations.generation_id = $4, true)
                          AND (apps.generation > $3 OR apps.generation = $3 AND apps.generation_id = $4)
-                     WHEN apps.generation THEN coalesce(served.generation_id = apps.generation_id, true)
+                     WHEN apps.generation THEN coalesce(node_generations.generation_id = apps.generation_id, true)
                          AND apps.generation > $3
-                     ELSE served.generation > $3 AND served.generation < apps.generation
-                 END, false) AS there,
-             served.fault
+                     ELSE node_generations.generation > $3 AND node_generations.generation < apps.generation
+                 END, false) AS up_to_date,
+             node_generations.error
          FROM nodes JOIN apps ON apps.id = $1
-         LEFT JOIN served ON served.node = nodes.id AND served.repository = apps.repository
+         LEFT JOIN node_generations ON node_generations.node = nodes.id AND node_generations.repository = apps.repository
          WHERE seen_at >= now() - $2::float8 * interval '1 second'
          ORDER BY nodes.name COLLATE \"C\", nodes.id",
     )
     .bind(app.as_uuid())
-    .bind(GONE_AFTER.as_secs_f64())
+    .bind(NODE_TIMEOUT.as_secs_f64())
     .bind(signed(generation.number))
     .bind(generation.id)
     .fetch_all(connections)
     .await?;
-    Ok(serving)
+    Ok(generations)
 }

@@ -1,40 +1,40 @@
 //! The table `objects`.
 //!
-//! Objects are looked up name by name, in a LATERAL query with a LIMIT that keeps the planner from making a join of it:
-//! without statistics, as they are right after a large push, it would rather read a whole repository for a thousand names.
+//! Objects are looked up one by one, in a LATERAL query with a LIMIT that prevents a join: without statistics, as
+//! right after a large push, the planner would scan a whole repository for a thousand names.
 
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
 
 use super::connections::{Connection, Connections};
-use super::{object_rows, sql};
+use super::{object_decode, sql};
 use crate::OBJECTS_BYTES_MAX;
-use crate::column::{Unsigned, signed};
 use crate::disk::ROW_BYTES;
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{Known, Object, Stored};
+use crate::model::{Object, ObjectInfo, ObjectScan};
+use crate::sql_types::{Unsigned, signed};
 
-/// Condemned objects are not there: what they name and build on may be gone.
-pub(crate) async fn known(
+/// Unreachable objects count as missing: objects that they refer to may be deleted already.
+pub(crate) async fn object_info(
     connections: &Connections,
     app: AppId,
     oids: &[Oid],
-) -> Result<Vec<(Oid, Known)>, StoreError> {
+) -> Result<Vec<(Oid, ObjectInfo)>, StoreError> {
     let found = sqlx::query(
-        "SELECT asked.oid, kind, depth
-         FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
+        "SELECT requested.oid, kind, depth
+         FROM apps, unnest($2::bytea[]) AS requested (oid), LATERAL (
              SELECT kind, depth FROM objects
-             WHERE objects.repository = apps.repository AND objects.oid = asked.oid AND NOT EXISTS (
-                 SELECT FROM condemned
-                 WHERE condemned.repository = apps.repository AND condemned.oid = asked.oid LIMIT 1
+             WHERE objects.repository = apps.repository AND objects.oid = requested.oid AND NOT EXISTS (
+                 SELECT FROM unreachable_objects
+                 WHERE unreachable_objects.repository = apps.repository AND unreachable_objects.oid = requested.oid LIMIT 1
              ) LIMIT 1
          ) AS found
          WHERE apps.id = $1",
     )
     .bind(app)
     .bind(keys(oids))
-    .try_map(|row: PgRow| Ok((row.try_get(0)?, object_rows::known(&row, 1, 2)?)));
+    .try_map(|row: PgRow| Ok((row.try_get(0)?, object_decode::info(&row, 1, 2)?)));
     Ok(found.fetch_all(connections).await?)
 }
 
@@ -43,13 +43,13 @@ pub(crate) async fn objects(
     app: AppId,
     oids: &[Oid],
 ) -> Result<Vec<Object>, StoreError> {
-    // The length of a stream is read without the stream: what is left out costs next to nothing.
+    // The length of a stream is read without the stream, so that skipped ones cost almost nothing.
     let found = sqlx::query(
         "SELECT oid, kind, base, depth, size, zlib FROM (
              SELECT found.*, sum(length(zlib)) OVER (ROWS UNBOUNDED PRECEDING) - length(zlib) AS bytes_ahead
-             FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
+             FROM apps, unnest($2::bytea[]) AS requested (oid), LATERAL (
                  SELECT * FROM objects
-                 WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
+                 WHERE objects.repository = apps.repository AND objects.oid = requested.oid LIMIT 1
              ) AS found
              WHERE apps.id = $1
          ) AS found
@@ -58,7 +58,7 @@ pub(crate) async fn objects(
     .bind(app)
     .bind(keys(oids))
     .bind(signed(OBJECTS_BYTES_MAX))
-    .try_map(object_rows::object);
+    .try_map(object_decode::object);
     Ok(found.fetch_all(connections).await?)
 }
 
@@ -68,13 +68,13 @@ pub(crate) async fn chains(
     oids: &[Oid],
     bytes_max: u64,
 ) -> Result<Vec<Object>, StoreError> {
-    // UNION drops what it has reached before, so that not even a circle is endless.
+    // UNION drops duplicates, so that even a cycle terminates.
     let found = sqlx::query(
         "WITH RECURSIVE reached (repository, oid, base) AS (
-             SELECT apps.repository, asked.oid, found.base
-             FROM apps, unnest($2::bytea[]) AS asked (oid), LATERAL (
+             SELECT apps.repository, requested.oid, found.base
+             FROM apps, unnest($2::bytea[]) AS requested (oid), LATERAL (
                  SELECT base FROM objects
-                 WHERE objects.repository = apps.repository AND objects.oid = asked.oid LIMIT 1
+                 WHERE objects.repository = apps.repository AND objects.oid = requested.oid LIMIT 1
              ) AS found
              WHERE apps.id = $1
              UNION
@@ -96,7 +96,7 @@ pub(crate) async fn chains(
     .bind(app)
     .bind(keys(oids))
     .bind(signed(bytes_max))
-    .try_map(object_rows::object);
+    .try_map(object_decode::object);
     Ok(found.fetch_all(connections).await?)
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn commits(
     connections: &Connections,
     app: AppId,
     after: Option<Oid>,
-    most: u32,
+    limit: u32,
 ) -> Result<Vec<Object>, StoreError> {
     let found = sqlx::query(
         "SELECT oid, kind, base, depth, size, zlib FROM (
@@ -118,18 +118,18 @@ pub(crate) async fn commits(
     )
     .bind(app)
     .bind(after.as_ref().map_or(&[][..], |oid| oid.as_bytes()))
-    .bind(i64::from(most))
+    .bind(i64::from(limit))
     .bind(signed(OBJECTS_BYTES_MAX))
-    .try_map(object_rows::object);
+    .try_map(object_decode::object);
     Ok(found.fetch_all(connections).await?)
 }
 
-/// The rows of a table have no order that PostgreSQL could be asked for.
-pub(crate) async fn stored(_: &Connections, _: AppId, _: u64) -> Result<Option<Stored>, StoreError> {
+/// PostgreSQL has no storage order that can be queried.
+pub(crate) async fn scan(_: &Connections, _: AppId, _: u64) -> Result<Option<ObjectScan>, StoreError> {
     Ok(None)
 }
 
-/// Inserts those that are not there, within a transaction. Returns how many bytes of the disk they take.
+/// Inserts the objects that are missing. Returns by how many bytes disk usage grows.
 pub(super) async fn insert(
     connection: &mut Connection,
     app: AppId,
@@ -163,7 +163,7 @@ pub(super) async fn insert(
     Ok(bytes)
 }
 
-/// Deletes those that are there, within a transaction. Returns how many those were, and how many bytes of the disk they took.
+/// Deletes objects. Returns how many existed, and by how many bytes disk usage shrinks.
 pub(super) async fn delete(
     connection: &mut Connection,
     app: AppId,
@@ -184,15 +184,15 @@ pub(super) async fn delete(
     Ok((rows, bytes))
 }
 
-/// Condemns objects, within a transaction.
-pub(super) async fn condemn(
+/// Marks objects as unreachable.
+pub(super) async fn mark_unreachable(
     connection: &mut Connection,
     app: AppId,
     oids: &[Oid],
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO condemned (repository, oid)
-         SELECT apps.repository, asked.oid FROM apps, unnest($2::bytea[]) AS asked (oid) WHERE apps.id = $1
+        "INSERT INTO unreachable_objects (repository, oid)
+         SELECT apps.repository, requested.oid FROM apps, unnest($2::bytea[]) AS requested (oid) WHERE apps.id = $1
          ON CONFLICT DO NOTHING",
     )
     .bind(app)
@@ -202,20 +202,20 @@ pub(super) async fn condemn(
     Ok(())
 }
 
-/// Condemns these objects no longer, within a transaction. Returns those that were.
-pub(super) async fn readmit(
+/// Removes the mark from these objects. Returns those that were marked.
+pub(super) async fn unmark(
     connection: &mut Connection,
     app: AppId,
     oids: &[Oid],
 ) -> Result<Vec<Oid>, sqlx::Error> {
-    let readmitted = sqlx::query_scalar(
-        "DELETE FROM condemned
+    let unmarked = sqlx::query_scalar(
+        "DELETE FROM unreachable_objects
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid = ANY ($2) RETURNING oid",
     );
-    readmitted.bind(app).bind(keys(oids)).fetch_all(connection).await
+    unmarked.bind(app).bind(keys(oids)).fetch_all(connection).await
 }
 
-/// The names, each once, as PostgreSQL would take longer to see to, and in the order of the index.
+/// The distinct names in index order, which is cheaper here than in PostgreSQL.
 fn keys(oids: &[Oid]) -> Vec<&[u8]> {
     let mut keys: Vec<&[u8]> = oids.iter().map(|oid| oid.as_bytes().as_slice()).collect();
     keys.sort_unstable();

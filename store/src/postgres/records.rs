@@ -1,14 +1,14 @@
-//! Inserting into `executions` and `logs`: a column of all rows is one array.
+//! Inserts into `executions` and `logs`, each column as one array.
 
 use super::connections::Connection;
 use super::executions::EXECUTION;
-use super::logs::LINE;
+use super::logs::LOG;
 use super::sql;
-use crate::column::{Id, Microseconds, signed, signed_small};
 use crate::error::StoreError;
-use crate::execution::{ExecutionRecord, LineRecord};
+use crate::execution::{ExecutionRecord, LogRecord};
+use crate::sql_types::{Id, Microseconds, signed, signed_small};
 
-/// One that is there already came in before its writer lost the connection.
+/// An execution that exists was written before its writer lost the connection.
 pub(super) async fn insert_executions(
     tx: &mut Connection,
     from: i64,
@@ -21,9 +21,9 @@ pub(super) async fn insert_executions(
         executions.iter().map(read).collect()
     }
     let failures = |execution: &ExecutionRecord| execution.failure.clone();
-    let place = |execution: &ExecutionRecord| failures(execution).and_then(|failure| failure.place);
+    let location = |execution: &ExecutionRecord| failures(execution).and_then(|failure| failure.location);
     sqlx::query(sql!(
-        "INSERT INTO executions (number, {EXECUTION}) SELECT $1 + ordinality - 1, {EXECUTION} FROM unnest(
+        "INSERT INTO executions (sequence, {EXECUTION}) SELECT $1 + ordinality - 1, {EXECUTION} FROM unnest(
              $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::bytea[], $7::text[], $8::text[], $9::text[],
              $10::text[], $11::timestamptz[], $12::bigint[], $13::bigint[], $14::bigint[], $15::integer[], $16::text[],
              $17::text[], $18::text[], $19::integer[], $20::integer[], $21::integer[], $22::bigint[]
@@ -32,7 +32,7 @@ pub(super) async fn insert_executions(
     ))
     .bind(from)
     .bind(each(executions, |new| Id(new.id)))
-    .bind(each(executions, |new| Id(new.request)))
+    .bind(each(executions, |new| Id(new.request_id)))
     .bind(each(executions, |new| Id(new.app.as_uuid())))
     .bind(each(executions, |new| signed(new.deploy.get())))
     .bind(each(executions, |new| new.commit.as_bytes().as_slice()))
@@ -43,47 +43,47 @@ pub(super) async fn insert_executions(
     .bind(each(executions, |new| new.started_at))
     .bind(each(executions, |new| Microseconds::from(new.duration)))
     .bind(each(executions, |new| signed(new.operations)))
-    .bind(each(executions, |new| signed(new.memory)))
+    .bind(each(executions, |new| signed(new.memory_peak_bytes)))
     .bind(each(executions, |new| new.status.map(i32::from)))
     .bind(each(executions, |new| failures(new).map(|failure| failure.kind)))
     .bind(each(executions, |new| failures(new).map(|failure| failure.message)))
-    .bind(each(executions, |new| place(new).map(|place| place.script)))
-    .bind(each(executions, |new| place(new).map(|place| signed_small(place.line))))
-    .bind(each(executions, |new| place(new).map(|place| signed_small(place.column))))
-    .bind(each(executions, |new| signed_small(new.lines)))
-    .bind(each(executions, |new| signed(new.lines_dropped)))
+    .bind(each(executions, |new| location(new).map(|location| location.script)))
+    .bind(each(executions, |new| location(new).map(|location| signed_small(location.line))))
+    .bind(each(executions, |new| location(new).map(|location| signed_small(location.column))))
+    .bind(each(executions, |new| signed_small(new.log_lines)))
+    .bind(each(executions, |new| signed(new.log_lines_dropped)))
     .execute(tx)
     .await?;
     Ok(())
 }
 
-pub(super) async fn insert_lines(
+pub(super) async fn insert_logs(
     tx: &mut Connection,
     from: i64,
-    lines: &[LineRecord],
+    logs: &[LogRecord],
 ) -> Result<(), StoreError> {
-    fn each<'a, T>(lines: &'a [LineRecord], read: impl Fn(&'a LineRecord) -> T + 'a) -> Vec<T> {
-        lines.iter().map(read).collect()
+    fn each<'a, T>(logs: &'a [LogRecord], read: impl Fn(&'a LogRecord) -> T + 'a) -> Vec<T> {
+        logs.iter().map(read).collect()
     }
-    if lines.is_empty() {
+    if logs.is_empty() {
         return Ok(());
     }
     sqlx::query(sql!(
-        "INSERT INTO logs (number, {LINE}) SELECT $1 + ordinality - 1, {LINE} FROM unnest(
+        "INSERT INTO logs (sequence, {LOG}) SELECT $1 + ordinality - 1, {LOG} FROM unnest(
              $2::uuid[], $3::uuid[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[], $9::integer[],
              $10::boolean[]
-         ) WITH ORDINALITY AS new ({LINE})"
+         ) WITH ORDINALITY AS new ({LOG})"
     ))
     .bind(from)
-    .bind(each(lines, |new| Id(new.execution)))
-    .bind(each(lines, |new| Id(new.app.as_uuid())))
-    .bind(each(lines, |new| new.script.as_str()))
-    .bind(each(lines, |new| new.at))
-    .bind(each(lines, |new| new.level.as_str()))
-    .bind(each(lines, |new| new.message.as_str()))
-    .bind(each(lines, |new| new.data.as_deref()))
-    .bind(each(lines, |new| new.line.map(signed_small)))
-    .bind(each(lines, |new| new.failure))
+    .bind(each(logs, |new| Id(new.execution)))
+    .bind(each(logs, |new| Id(new.app.as_uuid())))
+    .bind(each(logs, |new| new.script.as_str()))
+    .bind(each(logs, |new| new.at))
+    .bind(each(logs, |new| new.level.as_str()))
+    .bind(each(logs, |new| new.message.as_str()))
+    .bind(each(logs, |new| new.data.as_deref()))
+    .bind(each(logs, |new| new.line.map(signed_small)))
+    .bind(each(logs, |new| new.failure))
     .execute(tx)
     .await?;
     Ok(())

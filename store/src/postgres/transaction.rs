@@ -1,8 +1,9 @@
-//! The transactions of PostgreSQL: each of them begins here, and it is known of each whether it was committed.
+//! Transactions of PostgreSQL: each one starts here, and the outcome of each COMMIT is known.
 //!
-//! A connection may be lost between COMMIT and its answer. So each transaction leaves a row in `outcomes` under an id of its
-//! own, and where no answer comes the same id is entered from another connection: either it is there, and so is everything
-//! else that was committed with it, or it is taken now, and the transaction cannot be committed any more.
+//! A connection may be lost between COMMIT and its response. So each transaction inserts a row into
+//! `transaction_outcomes` with an id of its own. If no response arrives, the same id is inserted on another
+//! connection: either it exists, and the transaction was committed, or it is now taken, and the transaction cannot be
+//! committed any more.
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;
@@ -14,22 +15,22 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::connections::{Connection, Connections};
-use crate::PUSH_WAIT_MAX;
-use crate::error::{PushError, StoreError, is_refusal};
+use crate::PUSH_LOCK_TIMEOUT;
+use crate::error::{PushError, StoreError, is_rejection};
 
 type Query<'q> = sqlx::query::Query<'q, Postgres, PgArguments>;
 
-/// How long the answer to COMMIT is waited for. It takes a flush of the disk, and a standby's where there is a synchronous one.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// The timeout of COMMIT, which flushes to disk, and waits for a synchronous standby.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long is looked for what became of a COMMIT: a server that crashed recovers meanwhile, and another one takes over.
-const LOOK_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long the outcome of a COMMIT is looked up: a crashed server recovers, or a standby is promoted.
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long is waited between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(250);
+/// The delay between two lookups.
+const LOOKUP_INTERVAL: Duration = Duration::from_millis(250);
 
-/// One commit of so many deletes the old rows of `outcomes`.
-const PRUNED_EVERY: u32 = 256;
+/// One of this many commits deletes old rows of `transaction_outcomes`.
+const PRUNE_INTERVAL_COMMITS: u32 = 256;
 
 pub(super) async fn begin(connections: &Connections) -> Result<Transaction, StoreError> {
     let connection = connections.acquire().await?;
@@ -38,30 +39,30 @@ pub(super) async fn begin(connections: &Connections) -> Result<Transaction, Stor
     Ok(transaction)
 }
 
-/// Begins the transaction of a push, which waits only so long for another one to the same app.
+/// Begins the transaction of a push, which waits for another push to the same app only for a limited time.
 pub(super) async fn begin_push(connections: &Connections) -> Result<Transaction, PushError> {
     let mut transaction = begin(connections).await?;
-    // A lock of the whole table is nobody's push. From here on it is an app that is waited for, and then what else is locked.
-    let wait = PUSH_WAIT_MAX.as_millis();
-    let begun = format!("SET LOCAL lock_timeout = {wait}; LOCK TABLE apps IN ROW EXCLUSIVE MODE");
-    sqlx::raw_sql(AssertSqlSafe(begun)).execute(&mut *transaction).await?;
+    // The longer timeout is for the lock of an app; locks of the whole table are not those of pushes.
+    let timeout_ms = PUSH_LOCK_TIMEOUT.as_millis();
+    let sql = format!("SET LOCAL lock_timeout = {timeout_ms}; LOCK TABLE apps IN ROW EXCLUSIVE MODE");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
     Ok(transaction)
 }
 
-/// Begins one that does not wait for the disk: what it commits may be lost with the power.
+/// Begins a transaction that commits without waiting for the disk: it can be lost in a power failure.
 pub(super) async fn begin_unsynced(connections: &Connections) -> Result<Transaction, StoreError> {
     let mut transaction = begin(connections).await?;
     sqlx::query("SET LOCAL synchronous_commit = off").execute(&mut *transaction).await?;
     Ok(transaction)
 }
 
-/// Carries out one statement, and says how many rows it has changed. Where the answer is lost, so is what came of it: the
-/// statement is one that can be carried out again.
+/// Runs one idempotent statement and returns the number of changed rows. If the response is lost, the outcome is
+/// unknown.
 pub(super) async fn execute(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
     Ok(query.execute(connections).await?.rows_affected())
 }
 
-/// Carries out one statement, and gives back what it returns.
+/// Runs one statement and returns its rows.
 pub(super) async fn execute_returning<R>(
     connections: &Connections,
     query: QueryAs<'_, Postgres, R, PgArguments>,
@@ -72,7 +73,7 @@ where
     Ok(query.fetch_all(connections).await?)
 }
 
-/// Carries out one statement of which is known what came of it, also where its answer is lost.
+/// Runs one statement whose outcome is known even if the response is lost.
 pub(super) async fn execute_confirmed(
     connections: &Connections,
     query: Query<'_>,
@@ -83,8 +84,7 @@ pub(super) async fn execute_confirmed(
     Ok(done.rows_affected())
 }
 
-/// A transaction. Unless it is committed or rolled back its connection is closed, which rolls it back: a failed one may have
-/// lost its server, or be waited for without end.
+/// A transaction. Unless it is committed or rolled back, its connection is closed, which rolls it back.
 pub(crate) struct Transaction {
     connection: Connection,
     connections: Connections,
@@ -92,23 +92,23 @@ pub(crate) struct Transaction {
 }
 
 impl Transaction {
-    /// An error says that nothing was changed, unless it is [`StoreError::OutcomeUnknown`].
+    /// An error means that nothing was changed, except for [`StoreError::OutcomeUnknown`].
     pub(super) async fn commit(mut self) -> Result<(), StoreError> {
         let id = Uuid::new_v4();
-        let answer = timeout(ANSWER_TIME_MAX, send_commit(&mut self.connection, id)).await;
-        let lost = match answer {
+        let response = timeout(COMMIT_TIMEOUT, send_commit(&mut self.connection, id)).await;
+        let lost = match response {
             Ok(Ok(())) => {
                 self.ended = true;
                 return Ok(());
             }
-            Ok(Err(error)) if is_refusal(&error) => return Err(error.into()),
+            Ok(Err(error)) if is_rejection(&error) => return Err(error.into()),
             Ok(Err(error)) => error.into(),
-            Err(_) => StoreError::Silent(ANSWER_TIME_MAX),
+            Err(_) => StoreError::Unresponsive(COMMIT_TIMEOUT),
         };
-        // Once it is closed, the server gives up what it has not begun to commit.
+        // Closing it makes the server abandon a commit that it has not started.
         let connections = self.connections.clone();
         drop(self);
-        tracing::warn!(error = %lost, "no answer to COMMIT; looking whether it was carried out");
+        tracing::warn!(error = %lost, "no response to COMMIT; looking up its outcome");
         match was_committed(&connections, id).await {
             Some(true) => Ok(()),
             Some(false) => Err(lost),
@@ -116,51 +116,51 @@ impl Transaction {
         }
     }
 
-    /// Ends one that has nothing to commit, and did not fail.
+    /// Rolls back a transaction that did not fail.
     pub(super) async fn rollback(mut self) {
         self.ended = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.is_ok();
     }
 }
 
-/// All of it travels as one message, so that it costs no more than COMMIT alone. Where one of the statements fails, the ones
-/// behind it are not carried out.
+/// Sends one message, so that it costs no more than COMMIT. If a statement fails, later ones are not executed.
 async fn send_commit(connection: &mut Connection, id: Uuid) -> Result<(), sqlx::Error> {
-    let prune = match id.as_u128() % u128::from(PRUNED_EVERY) {
+    let prune = match id.as_u128() % u128::from(PRUNE_INTERVAL_COMMITS) {
         0 => {
-            "DELETE FROM outcomes WHERE id IN (
-                 SELECT id FROM outcomes WHERE at < now() - interval '1 hour' FOR UPDATE SKIP LOCKED
+            "DELETE FROM transaction_outcomes WHERE id IN (
+                 SELECT id FROM transaction_outcomes WHERE at < now() - interval '1 hour' FOR UPDATE SKIP FOR_UPDATE
              );"
         }
         _ => "",
     };
-    let sql = format!("{prune} INSERT INTO outcomes (id, committed) VALUES ('{id}', true); COMMIT");
+    let sql =
+        format!("{prune} INSERT INTO transaction_outcomes (id, committed) VALUES ('{id}', true); COMMIT");
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(connection).await?;
     Ok(())
 }
 
-/// Whether the transaction of that id was committed. Where it was not, it never will be. `None`: the database does not say.
+/// Whether the transaction with this id was committed; if not, it never will be. `None`: the outcome is unknown.
 async fn was_committed(connections: &Connections, id: Uuid) -> Option<bool> {
-    let give_up = Instant::now() + LOOK_TIME_MAX;
+    let deadline = Instant::now() + LOOKUP_TIMEOUT;
     loop {
-        match timeout_at(give_up, look(connections, id)).await {
+        match timeout_at(deadline, look_up(connections, id)).await {
             Ok(Ok(committed)) => {
-                tracing::info!(committed, "the database says what became of a COMMIT without an answer");
+                tracing::info!(committed, "found the outcome of a COMMIT without a response");
                 return Some(committed);
             }
-            Ok(Err(error)) => tracing::debug!(%error, "cannot look yet what became of a COMMIT"),
+            Ok(Err(error)) => tracing::debug!(%error, "cannot look up the outcome of a COMMIT yet"),
             Err(_) => return None,
         }
-        sleep(LOOK_AGAIN).await;
+        sleep(LOOKUP_INTERVAL).await;
     }
 }
 
-/// Takes the id, unless it is taken. A transaction that has entered it and is still being committed is waited for. The
-/// connection is a new one: those of the pool may be as dead as the one that was lost, or all in use.
-async fn look(connections: &Connections, id: Uuid) -> Result<bool, sqlx::Error> {
+/// Inserts the id unless it exists, after waiting for a transaction that has inserted it. Uses a new connection:
+/// those of the pool may be dead or in use.
+async fn look_up(connections: &Connections, id: Uuid) -> Result<bool, sqlx::Error> {
     let mut connection = connections.connect().await?;
     let committed = sqlx::query_scalar(
-        "INSERT INTO outcomes (id, committed) VALUES ($1, false)
-         ON CONFLICT (id) DO UPDATE SET at = outcomes.at RETURNING committed",
+        "INSERT INTO transaction_outcomes (id, committed) VALUES ($1, false)
+         ON CONFLICT (id) DO UPDATE SET at = transaction_outcomes.at RETURNING committed",
     )
     .bind(id)
     .fetch_one(&mut connection)

@@ -3,20 +3,20 @@
 use manifest_schema::name::AppName;
 use uuid::Uuid;
 
-use super::dialect::{self, BY_BYTES, GREATEST, LOCKED};
+use super::dialect::{self, BY_BYTES, FOR_UPDATE, GREATEST};
 use super::{Connection, Connections, audit, sql, transaction};
-use crate::audit::{Act, Actor, AuditAction};
-use crate::column::{Unsigned, signed};
+use crate::audit::{Actor, AuditAction, AuditEvent};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
 use crate::limits::{self, AppLimits, LimitChanges};
-use crate::record::App;
+use crate::model::App;
+use crate::sql_types::{Unsigned, signed};
 
 /// The columns of [`App`].
 pub(super) const APP: &str =
     "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation,
-     limit_memory_share, limit_disk, limit_previews, limit_schedule_runs, limit_timeout_ms, limit_operations,
-     limit_script_memory, limit_body, limit_concurrency, limit_schedules, last_deploy, disk_bytes, collection_id,
+     limit_memory_share, limit_disk, limit_previews, limit_schedule_runs_per_minute, limit_timeout_ms, limit_operations,
+     limit_script_memory, limit_body, limit_concurrency, limit_schedules, last_deploy, disk_bytes, gc_id,
      stopped_at, stopped_by";
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
@@ -30,14 +30,15 @@ pub(crate) async fn apps(connections: &Connections) -> Result<Vec<App>, StoreErr
     Ok(apps.fetch_all(connections.reader()).await?)
 }
 
-/// The app, which nobody else changes until the transaction ends. Others can refer to it: no schedule waits for it.
+/// Locks the app against changes until the transaction ends. Foreign keys can still refer to it, so that schedules do
+/// not wait.
 pub(super) async fn lock(tx: &mut Connection, name: &AppName) -> Result<Option<App>, PushError> {
-    let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1 {LOCKED}")).bind(name.as_str());
-    app.fetch_optional(tx).await.map_err(held)
+    let app = sqlx::query_as(sql!("SELECT {APP} FROM apps WHERE name = $1 {FOR_UPDATE}")).bind(name.as_str());
+    app.fetch_optional(tx).await.map_err(lock_error)
 }
 
-/// Why an app could not be locked.
-pub(super) fn held(error: sqlx::Error) -> PushError {
+/// The error of a lock that timed out.
+pub(super) fn lock_error(error: sqlx::Error) -> PushError {
     match error.into() {
         StoreError::Locked => PushError::Busy,
         error => error.into(),
@@ -50,13 +51,13 @@ pub(crate) async fn create_app(
     by: &Actor,
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
-    let act = Act::new(by, AuditAction::AppCreate, Some(name), name.as_str());
-    let created = dialect::insert_app(&mut transaction, AppId::random(), name, act.at).await?;
+    let event = AuditEvent::new(by, AuditAction::AppCreate, Some(name), name.as_str());
+    let created = dialect::insert_app(&mut transaction, AppId::random(), name, event.at).await?;
     if !created {
         transaction.rollback().await;
         return Ok(false);
     }
-    audit::insert(&mut transaction, &act).await?;
+    audit::insert(&mut transaction, &event).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -77,7 +78,7 @@ pub(crate) async fn protect_app(
         transaction.rollback().await;
         return Ok(false);
     }
-    audit::insert(&mut transaction, &Act::of_protection(&app.name, protected, by)).await?;
+    audit::insert(&mut transaction, &AuditEvent::protection_changed(&app.name, protected, by)).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -93,8 +94,8 @@ pub(crate) async fn change_limits(
     let tx = &mut *transaction;
     let locked = lock(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
     let mut app = locked.filter(|found| found.id == app.id).ok_or(StoreError::NoApp)?;
-    let acts = limits::apply(&mut app, changes, by);
-    if acts.is_empty() {
+    let events = limits::apply(&mut app, changes, by);
+    if events.is_empty() {
         transaction.rollback().await;
         return Ok(app);
     }
@@ -111,7 +112,7 @@ pub(crate) async fn change_limits(
         schedules,
     } = app.limits;
     let change = sqlx::query(
-        "UPDATE apps SET limit_memory_share = $2, limit_disk = $3, limit_previews = $4, limit_schedule_runs = $5,
+        "UPDATE apps SET limit_memory_share = $2, limit_disk = $3, limit_previews = $4, limit_schedule_runs_per_minute = $5,
              limit_timeout_ms = $6, limit_operations = $7, limit_script_memory = $8, limit_body = $9,
              limit_concurrency = $10, limit_schedules = $11
          WHERE id = $1",
@@ -132,15 +133,15 @@ pub(crate) async fn change_limits(
     .fold(change.bind(app.id), |change, limit| change.bind(limit.map(signed)))
     .execute(&mut *tx)
     .await?;
-    for act in acts {
-        audit::insert(&mut *tx, &act).await?;
+    for event in events {
+        audit::insert(&mut *tx, &event).await?;
     }
-    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    app.generation = dialect::increment_generation(&mut *tx, app.id, node).await?;
     transaction.commit().await?;
     Ok(app)
 }
 
-/// Notes that the app takes so many bytes of the disk more, and so many fewer. Returns how many it takes then.
+/// Adds to the disk usage of the app and subtracts from it. Returns the new value.
 pub(super) async fn change_disk_bytes(
     tx: &mut Connection,
     app: AppId,
@@ -158,8 +159,8 @@ pub(super) async fn change_disk_bytes(
     Ok(bytes)
 }
 
-/// Secrets of the app have other values now.
-pub(super) async fn raise_secrets(tx: &mut Connection, app: AppId) -> Result<u64, StoreError> {
+/// Increments the secrets generation of the app.
+pub(super) async fn increment_secrets_generation(tx: &mut Connection, app: AppId) -> Result<u64, StoreError> {
     let Unsigned(raised) = sqlx::query_scalar(
         "UPDATE apps SET secrets_generation = secrets_generation + 1 WHERE id = $1 RETURNING secrets_generation",
     )

@@ -36,7 +36,7 @@ async fn grant(
     since: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<CertificateGrant, StoreError> {
-    // One after the other, so that what is counted stays so.
+    // Serialize grants, so that the counts stay valid.
     dialect::lock_domains(&mut *tx).await?;
     let (all, of_app): (i64, i64) = sqlx::query_as(
         "SELECT count(*), count(CASE WHEN app = $1 THEN 1 END) FROM preview_certificates WHERE granted_at > $2",

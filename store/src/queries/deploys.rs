@@ -2,16 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::dialect::DEPLOYS_OF_A_BRANCH;
+use super::dialect::DEPLOYS_BY_BRANCH;
 use super::{Connection, Connections, sql};
-use crate::column::signed;
 use crate::disk;
 use crate::error::StoreError;
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::{Deploy, DeployFilter, ListedDeploy, NewDeploy};
+use crate::model::{Deploy, DeployFilter, ListedDeploy, NewDeploy};
+use crate::sql_types::signed;
 
 /// The columns of [`Deploy`].
-const DEPLOY: &str = "number, branch, commit_id, deployed_at, deployed_by, because, message";
+const DEPLOY: &str = "number, branch, commit_id, deployed_at, deployed_by, cause, message";
 
 pub(crate) async fn deploys(connections: &Connections, app: AppId) -> Result<Vec<Deploy>, StoreError> {
     let deploys = sqlx::query_as(sql!(
@@ -27,7 +27,7 @@ pub(crate) async fn latest_deploys(
     filter: &DeployFilter,
     limit: u32,
 ) -> Result<Vec<ListedDeploy>, StoreError> {
-    // Said apart, so that the index of a branch is used where one is asked for.
+    // Separate conditions, so that the index on branches is used.
     let branch = if filter.branch.is_some() { "branch = $3" } else { "$3 IS NULL" };
     let deploys = sqlx::query_as(sql!(
         "SELECT {DEPLOY}, subject, author FROM deploys JOIN revisions USING (repository, commit_id)
@@ -55,7 +55,7 @@ pub(crate) async fn deployed_at(
     Ok(at.bind(app).bind(number).fetch_optional(connections.reader()).await?)
 }
 
-/// The deploy before the first one that made `commit` live on the branch.
+/// The deploy before the first deploy of `commit` on the branch.
 pub(crate) async fn deploy_before(
     connections: &Connections,
     app: AppId,
@@ -78,21 +78,21 @@ pub(crate) async fn deploy_before(
     Ok(number)
 }
 
-/// The latest deploy of a branch, within a transaction.
+/// The latest deploy of a branch.
 pub(super) async fn latest(
     tx: &mut Connection,
     app: AppId,
     branch: &str,
 ) -> Result<Option<Deploy>, StoreError> {
     let deploy = sqlx::query_as(sql!(
-        "SELECT {DEPLOY} FROM {DEPLOYS_OF_A_BRANCH}
+        "SELECT {DEPLOY} FROM {DEPLOYS_BY_BRANCH}
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND branch = $2
          ORDER BY number DESC LIMIT 1"
     ));
     Ok(deploy.bind(app).bind(branch).fetch_optional(tx).await?)
 }
 
-/// Whether a commit was deployed on a branch, and the deploy is still there, within a transaction.
+/// Whether an existing deploy of the branch has this commit.
 pub(super) async fn was_deployed(
     tx: &mut Connection,
     app: AppId,
@@ -100,7 +100,7 @@ pub(super) async fn was_deployed(
     commit: Oid,
 ) -> Result<bool, StoreError> {
     let found: Option<DeployNumber> = sqlx::query_scalar(sql!(
-        "SELECT number FROM {DEPLOYS_OF_A_BRANCH}
+        "SELECT number FROM {DEPLOYS_BY_BRANCH}
          WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND branch = $2 AND commit_id = $3
          ORDER BY number DESC LIMIT 1"
     ))
@@ -112,20 +112,20 @@ pub(super) async fn was_deployed(
     Ok(found.is_some())
 }
 
-/// Numbers a deploy. `because` says what made it where that was no push, and `message` what somebody said about it.
+/// Inserts a deploy with the next number.
 pub(super) async fn insert(
     tx: &mut Connection,
     app: AppId,
     deploy: &NewDeploy,
     (at, by): (DateTime<Utc>, &str),
-    (because, message): (Option<&str>, Option<&str>),
+    (cause, message): (Option<&str>, Option<&str>),
 ) -> Result<DeployNumber, StoreError> {
     let (repository, number): (i32, DeployNumber) = sqlx::query_as(
         "UPDATE apps SET last_deploy = last_deploy + 1, disk_bytes = disk_bytes + $2 WHERE id = $1
          RETURNING repository, last_deploy",
     )
     .bind(app)
-    .bind(signed(disk::deploy(&deploy.branch, by, because, message)))
+    .bind(signed(disk::deploy(&deploy.branch, by, cause, message)))
     .fetch_one(&mut *tx)
     .await?;
     sqlx::query(sql!("INSERT INTO deploys (repository, {DEPLOY}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"))
@@ -135,7 +135,7 @@ pub(super) async fn insert(
         .bind(deploy.commit)
         .bind(at)
         .bind(by)
-        .bind(because)
+        .bind(cause)
         .bind(message)
         .execute(tx)
         .await?;

@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::dialect::{self, BY_BYTES};
 use super::{Connection, Connections, apps, audit, sql, transaction};
-use crate::audit::{Act, Actor, AuditAction};
+use crate::audit::{Actor, AuditAction, AuditEvent};
 use crate::domain::{Domain, DomainProof, HoldDomainError};
 use crate::error::{PushError, StoreError};
 use crate::id::AppId;
-use crate::record::App;
+use crate::model::App;
 
 pub(crate) async fn taken_domains(
     connections: &Connections,
@@ -32,7 +32,7 @@ pub(crate) async fn taken_domains(
     Ok(taken)
 }
 
-/// What an earlier version has written is a claim too.
+/// Unverified domains that an early version wrote count as claims.
 pub(crate) async fn domains(connections: &Connections, app: AppId) -> Result<Vec<Domain>, StoreError> {
     let domains = sqlx::query_as(sql!(
         "SELECT names.name, (domain_claims.name IS NOT NULL OR domains.proof IS NULL) AS claimed,
@@ -45,7 +45,7 @@ pub(crate) async fn domains(connections: &Connections, app: AppId) -> Result<Vec
     Ok(domains.bind(app).fetch_all(connections.reader()).await?)
 }
 
-/// Makes `domains` those that the app claims. Returns those of them that it does not hold.
+/// Replaces the claims of an app. Returns the claimed domains that it does not hold.
 pub(super) async fn replace_claims(
     tx: &mut Connection,
     app: AppId,
@@ -85,7 +85,7 @@ async fn holder(tx: &mut Connection, domain: &DomainName) -> Result<Option<AppId
     holder.bind(domain.as_str()).fetch_optional(tx).await
 }
 
-/// Has the app hold a domain, and notes that as an act of `by`. Nothing changes where it holds it.
+/// Makes the app hold a domain, with an audit event, unless it holds it already.
 pub(super) async fn hold(
     tx: &mut Connection,
     app: &App,
@@ -112,8 +112,9 @@ pub(super) async fn hold(
     .bind(&by.name)
     .execute(&mut *tx)
     .await?;
-    let act = Act { at, ..Act::new(by, AuditAction::DomainHold, Some(&app.name), domain.as_str()) };
-    audit::insert(tx, &act.changing(None, Some(proof.as_str().to_owned()))).await?;
+    let event =
+        AuditEvent { at, ..AuditEvent::new(by, AuditAction::DomainHold, Some(&app.name), domain.as_str()) };
+    audit::insert(tx, &event.changing(None, Some(proof.as_str().to_owned()))).await?;
     Ok(())
 }
 
@@ -126,20 +127,20 @@ pub(crate) async fn hold_domain(
     by: &Actor,
 ) -> Result<App, HoldDomainError> {
     let mut transaction = transaction::begin(connections).await?;
-    match hold_claimed(&mut transaction, app, domain, proof, node, by).await {
+    match hold_if_claimed(&mut transaction, app, domain, proof, node, by).await {
         Ok(app) => {
             transaction.commit().await?;
             Ok(app)
         }
         Err(HoldDomainError::Store(error)) => Err(error.into()),
-        Err(refused) => {
+        Err(error) => {
             transaction.rollback().await;
-            Err(refused)
+            Err(error)
         }
     }
 }
 
-async fn hold_claimed(
+async fn hold_if_claimed(
     tx: &mut Connection,
     app: &App,
     domain: &DomainName,
@@ -161,7 +162,7 @@ async fn hold_claimed(
         return Err(HoldDomainError::NotClaimed);
     }
     hold(tx, &app, domain, proof, Utc::now(), by).await?;
-    app.generation = dialect::raise_generation(tx, app.id, node).await?;
+    app.generation = dialect::increment_generation(tx, app.id, node).await?;
     Ok(app)
 }
 
@@ -186,14 +187,14 @@ pub(crate) async fn release_domain(
         transaction.rollback().await;
         return Ok(None);
     }
-    let act = Act::new(by, AuditAction::DomainRelease, Some(&app.name), domain.as_str());
-    audit::insert(&mut *tx, &act).await?;
-    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    let event = AuditEvent::new(by, AuditAction::DomainRelease, Some(&app.name), domain.as_str());
+    audit::insert(&mut *tx, &event).await?;
+    app.generation = dialect::increment_generation(&mut *tx, app.id, node).await?;
     transaction.commit().await?;
     Ok(Some(app))
 }
 
-/// Frees the domains of an app that is deleted, so that it can have them back. `hidden` is the app's name from now on.
+/// Releases the domains of a deleted app, keeping them under the name `hidden` for an undelete.
 pub(super) async fn hide(tx: &mut Connection, app: AppId, hidden: &str) -> Result<(), sqlx::Error> {
     dialect::lock_domains(&mut *tx).await?;
     let hide = sqlx::query("UPDATE domains SET name = $2 || name WHERE app = $1");
@@ -201,7 +202,7 @@ pub(super) async fn hide(tx: &mut Connection, app: AppId, hidden: &str) -> Resul
     Ok(())
 }
 
-/// Gives an app that is brought back the domains that it held, unless others hold them by now.
+/// Restores the domains of an undeleted app, unless another app holds one of them.
 pub(super) async fn restore(tx: &mut Connection, app: AppId, hidden: &str) -> Result<(), PushError> {
     dialect::lock_domains(&mut *tx).await?;
     let names: Vec<String> =
@@ -212,7 +213,7 @@ pub(super) async fn restore(tx: &mut Connection, app: AppId, hidden: &str) -> Re
         if holder(tx, &domain).await?.is_some_and(|holder| holder != app) {
             return Err(PushError::DomainTaken { domain });
         }
-        // What is there without a proof is nobody's.
+        // An unverified row belongs to no app.
         let unproven = sqlx::query("DELETE FROM domains WHERE name = $1 AND proof IS NULL");
         unproven.bind(domain.as_str()).execute(&mut *tx).await?;
         let restored = sqlx::query("UPDATE domains SET name = $2 WHERE name = $1");

@@ -1,34 +1,34 @@
-//! Reading the table `executions`.
+//! Reads the table `executions`.
 
 use manifest_schema::execution::TriggerKind;
 use uuid::Uuid;
 
 use super::{Connections, sql};
-use crate::column::{Id, signed};
 use crate::error::StoreError;
-use crate::execution::{ExecutionFilter, ExecutionRecord, Numbered};
+use crate::execution::{ExecutionFilter, ExecutionRecord, Sequenced};
 use crate::id::AppId;
+use crate::sql_types::{Id, signed};
 
 /// The columns of [`ExecutionRecord`].
-pub(in super::super) const EXECUTION: &str = "id, request, app, deploy, commit_id, script, trigger, target, node, started_at, duration_us, operations,
-     memory, status, failure, failure_message, failure_script, failure_line, failure_column, lines, lines_dropped";
+pub(in super::super) const EXECUTION: &str = "id, request_id, app, deploy, commit_id, script, trigger, target, node, started_at, duration_us, operations,
+     memory_peak_bytes, status, failure, failure_message, failure_script, failure_line, failure_column, log_lines, log_lines_dropped";
 
 pub(crate) async fn executions(
     connections: &Connections,
     app: AppId,
     filter: &ExecutionFilter,
     limit: u32,
-) -> Result<Vec<Numbered<ExecutionRecord>>, StoreError> {
-    // Said apart, so that the index of those that failed is used.
+) -> Result<Vec<Sequenced<ExecutionRecord>>, StoreError> {
+    // Separate conditions, so that the index on failed executions is used.
     let failed = if filter.failed { "failure IS NOT NULL" } else { "true" };
     let executions = sqlx::query_as(sql!(
-        "SELECT number, {EXECUTION} FROM executions
-         WHERE app = $1 AND number < $2 AND {failed} AND ($3 IS NULL OR script = $3) AND ($4 IS NULL OR trigger = $4)
+        "SELECT sequence, {EXECUTION} FROM executions
+         WHERE app = $1 AND sequence < $2 AND {failed} AND ($3 IS NULL OR script = $3) AND ($4 IS NULL OR trigger = $4)
            AND ($6 IS NULL OR deploy IN (
                SELECT deploys.number FROM deploys
                WHERE repository = (SELECT repository FROM apps WHERE apps.id = $1) AND branch = $6
            ))
-         ORDER BY number DESC LIMIT $5"
+         ORDER BY sequence DESC LIMIT $5"
     ))
     .bind(app)
     .bind(filter.before.map_or(i64::MAX, signed))

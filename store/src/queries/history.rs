@@ -1,4 +1,4 @@
-//! How far back the database's own entries go.
+//! The time span of entries in the database.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -10,10 +10,10 @@ pub(crate) async fn has_continuous_history(
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
     let continuous = sqlx::query_scalar(
-        "SELECT EXISTS (SELECT 1 FROM audit WHERE at BETWEEN $1 AND $2)
-             OR EXISTS (SELECT 1 FROM record_portions WHERE since BETWEEN $1 AND $2)
+        "SELECT EXISTS (SELECT 1 FROM audit_events WHERE at BETWEEN $1 AND $2)
+             OR EXISTS (SELECT 1 FROM retention_buckets WHERE since BETWEEN $1 AND $2)
              OR NOT (
-                 EXISTS (SELECT 1 FROM audit WHERE at < $1) OR EXISTS (SELECT 1 FROM record_portions WHERE since < $1)
+                 EXISTS (SELECT 1 FROM audit_events WHERE at < $1) OR EXISTS (SELECT 1 FROM retention_buckets WHERE since < $1)
              )",
     )
     .bind(now - TimeDelta::days(14))

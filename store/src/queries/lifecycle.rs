@@ -1,36 +1,36 @@
-//! What becomes of an app as a whole.
+//! Lifecycle of apps.
 
 use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, DomainName};
 use uuid::Uuid;
 
-use super::dialect::{self, GREATEST, LOCKED, NOW};
-use super::{Connection, Connections, apps, audit, collection, domains, retention, sql, tokens, transaction};
-use crate::audit::{Act, Actor, AuditAction};
+use super::dialect::{self, FOR_UPDATE, GREATEST, NOW};
+use super::{Connection, Connections, apps, audit, domains, gc, retention, sql, tokens, transaction};
+use crate::audit::{Actor, AuditAction, AuditEvent};
 use crate::error::{PushError, StoreError};
 use crate::execution::RecordKind;
 use crate::id::AppId;
-use crate::lifecycle::{DeletedApp, NameAppError, PURGED_AT_ONCE, Renamed};
-use crate::record::App;
+use crate::lifecycle::{DeletedApp, PURGE_BATCH, RenameAppError, RenamedApp};
+use crate::model::App;
 
 /// The columns of [`DeletedApp`].
 const DELETED: &str = "id, deleted_name, production_branch, deleted_at, deleted_by, disk_bytes, purging";
 
-/// The name of a deleted app, and what scopes of tokens call it.
+/// The name of a deleted app, which scopes of its tokens use too.
 fn hidden_name(app: AppId) -> String {
     format!("~{}", app.as_uuid())
 }
 
-/// The app as it is now, which nobody else changes until the transaction ends.
+/// Locks the app against changes until the transaction ends, and reads it.
 async fn lock(tx: &mut Connection, app: &App) -> Result<App, StoreError> {
     let locked = apps::lock(tx, &app.name).await.map_err(PushError::into_store)?;
     locked.filter(|found| found.id == app.id).ok_or(StoreError::NoApp)
 }
 
-/// What was due until now is not run any more.
+/// Skips all due times until now.
 async fn skip_due_times(tx: &mut Connection, app: AppId, now: DateTime<Utc>) -> Result<(), sqlx::Error> {
     sqlx::query(sql!(
-        "UPDATE schedules SET reckoned_until = {GREATEST}(reckoned_until, {NOW}) WHERE app = $2"
+        "UPDATE schedules SET evaluated_until = {GREATEST}(evaluated_until, {NOW}) WHERE app = $2"
     ))
     .bind(now)
     .bind(app)
@@ -54,8 +54,8 @@ pub(crate) async fn stop_app(
         return Ok(app);
     }
     let action = if stopped { AuditAction::AppStop } else { AuditAction::AppStart };
-    let act = Act::new(by, action, Some(&app.name), app.name.as_str());
-    let (at, name) = if stopped { (Some(act.at), Some(by.name.clone())) } else { (None, None) };
+    let event = AuditEvent::new(by, action, Some(&app.name), app.name.as_str());
+    let (at, name) = if stopped { (Some(event.at), Some(by.name.clone())) } else { (None, None) };
     sqlx::query("UPDATE apps SET stopped_at = $2, stopped_by = $3 WHERE id = $1")
         .bind(app.id)
         .bind(at)
@@ -63,11 +63,11 @@ pub(crate) async fn stop_app(
         .execute(&mut *tx)
         .await?;
     if !stopped {
-        skip_due_times(&mut *tx, app.id, act.at).await?;
+        skip_due_times(&mut *tx, app.id, event.at).await?;
     }
-    audit::insert(&mut *tx, &act).await?;
+    audit::insert(&mut *tx, &event).await?;
     (app.stopped_at, app.stopped_by) = (at, name);
-    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    app.generation = dialect::increment_generation(&mut *tx, app.id, node).await?;
     transaction.commit().await?;
     Ok(app)
 }
@@ -78,10 +78,10 @@ async fn is_taken(tx: &mut Connection, name: &AppName) -> Result<bool, sqlx::Err
     taken.bind(name.as_str()).fetch_one(tx).await
 }
 
-/// One may have come since it was looked for.
-fn taken_or(error: sqlx::Error, name: &AppName) -> NameAppError {
+/// A unique violation means that the name was taken meanwhile.
+fn name_error(error: sqlx::Error, name: &AppName) -> RenameAppError {
     match error.as_database_error().is_some_and(|error| error.is_unique_violation()) {
-        true => NameAppError::Taken(name.clone()),
+        true => RenameAppError::Taken(name.clone()),
         false => error.into(),
     }
 }
@@ -92,39 +92,39 @@ pub(crate) async fn rename_app(
     name: &AppName,
     node: Option<Uuid>,
     by: &Actor,
-) -> Result<Renamed, NameAppError> {
+) -> Result<RenamedApp, RenameAppError> {
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
     let mut app = match lock(&mut *tx, app).await {
         Err(StoreError::NoApp) => {
             transaction.rollback().await;
-            return Err(NameAppError::NotThere);
+            return Err(RenameAppError::NotFound);
         }
         locked => locked?,
     };
     if is_taken(&mut *tx, name).await? {
         transaction.rollback().await;
-        return Err(NameAppError::Taken(name.clone()));
+        return Err(RenameAppError::Taken(name.clone()));
     }
     sqlx::query("UPDATE apps SET name = $2 WHERE id = $1")
         .bind(app.id)
         .bind(name.as_str())
         .execute(&mut *tx)
         .await
-        .map_err(|error| taken_or(error, name))?;
+        .map_err(|error| name_error(error, name))?;
     let tokens = tokens::with_scopes_of(&mut *tx, name.as_str()).await?;
     tokens::rename_scopes(&mut *tx, app.name.as_str(), name.as_str()).await?;
-    // It is found under both names.
+    // One event under each name.
     for of in [&app.name, name] {
-        let act = Act::new(by, AuditAction::AppRename, Some(of), "name");
-        let act = act.changing(Some(app.name.to_string()), Some(name.to_string()));
-        audit::insert(&mut *tx, &act).await?;
+        let event = AuditEvent::new(by, AuditAction::AppRename, Some(of), "name");
+        let event = event.changing(Some(app.name.to_string()), Some(name.to_string()));
+        audit::insert(&mut *tx, &event).await?;
     }
     dialect::notify_name(&mut *tx, &app.name, node).await?;
     app.name = name.clone();
-    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    app.generation = dialect::increment_generation(&mut *tx, app.id, node).await?;
     transaction.commit().await?;
-    Ok(Renamed { app, tokens })
+    Ok(RenamedApp { app, tokens })
 }
 
 pub(crate) async fn delete_app(
@@ -136,9 +136,9 @@ pub(crate) async fn delete_app(
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
     let app = lock(&mut *tx, app).await?;
-    let act = Act::new(by, AuditAction::AppDelete, Some(&app.name), app.name.as_str());
-    // While it still has its name, by which other nodes hear of it.
-    dialect::raise_generation(&mut *tx, app.id, node).await?;
+    let event = AuditEvent::new(by, AuditAction::AppDelete, Some(&app.name), app.name.as_str());
+    // Notify other nodes while the app still has its name.
+    dialect::increment_generation(&mut *tx, app.id, node).await?;
     let hidden = hidden_name(app.id);
     sqlx::query(
         "UPDATE apps SET name = $2, deleted_name = $3, deleted_at = $4, deleted_by = $5 WHERE id = $1",
@@ -146,21 +146,21 @@ pub(crate) async fn delete_app(
     .bind(app.id)
     .bind(&hidden)
     .bind(app.name.as_str())
-    .bind(act.at)
+    .bind(event.at)
     .bind(&by.name)
     .execute(&mut *tx)
     .await?;
     domains::hide(&mut *tx, app.id, &hidden).await?;
     tokens::rename_scopes(&mut *tx, app.name.as_str(), &hidden).await?;
-    audit::insert(&mut *tx, &act).await?;
+    audit::insert(&mut *tx, &event).await?;
     let deleted = lock_deleted(&mut *tx, app.id).await?.ok_or(StoreError::NoApp)?;
     transaction.commit().await?;
     Ok(deleted)
 }
 
-/// The deleted app, which nobody else changes until the transaction ends.
+/// Locks the deleted app against changes until the transaction ends, and reads it.
 async fn lock_deleted(tx: &mut Connection, app: AppId) -> Result<Option<DeletedApp>, sqlx::Error> {
-    let sql = sql!("SELECT {DELETED} FROM apps WHERE id = $1 AND deleted_at IS NOT NULL {LOCKED}");
+    let sql = sql!("SELECT {DELETED} FROM apps WHERE id = $1 AND deleted_at IS NOT NULL {FOR_UPDATE}");
     sqlx::query_as(sql).bind(app).fetch_optional(tx).await
 }
 
@@ -171,17 +171,17 @@ pub(crate) async fn undelete_app(
     domains: &[DomainName],
     node: Option<Uuid>,
     by: &Actor,
-) -> Result<App, NameAppError> {
+) -> Result<App, RenameAppError> {
     let mut transaction = transaction::begin(connections).await?;
     match undelete(&mut transaction, app, name, domains, node, by).await {
         Ok(app) => {
             transaction.commit().await?;
             Ok(app)
         }
-        Err(NameAppError::Store(error)) => Err(error.into()),
-        Err(refused) => {
+        Err(RenameAppError::Store(error)) => Err(error.into()),
+        Err(error) => {
             transaction.rollback().await;
-            Err(refused)
+            Err(error)
         }
     }
 }
@@ -193,11 +193,11 @@ async fn undelete(
     domains: &[DomainName],
     node: Option<Uuid>,
     by: &Actor,
-) -> Result<App, NameAppError> {
+) -> Result<App, RenameAppError> {
     let deleted = lock_deleted(tx, id).await?.filter(|deleted| !deleted.purging);
-    let deleted = deleted.ok_or(NameAppError::NotThere)?;
+    let deleted = deleted.ok_or(RenameAppError::NotFound)?;
     if is_taken(tx, name).await? {
-        return Err(NameAppError::Taken(name.clone()));
+        return Err(RenameAppError::Taken(name.clone()));
     }
     sqlx::query(
         "UPDATE apps SET name = $2, deleted_name = NULL, deleted_at = NULL, deleted_by = NULL WHERE id = $1",
@@ -206,16 +206,16 @@ async fn undelete(
     .bind(name.as_str())
     .execute(&mut *tx)
     .await
-    .map_err(|error| taken_or(error, name))?;
+    .map_err(|error| name_error(error, name))?;
     domains::restore(tx, id, &hidden_name(id)).await?;
     domains::replace_claims(tx, id, domains, Utc::now()).await?;
     tokens::rename_scopes(tx, &hidden_name(id), name.as_str()).await?;
-    let act = Act::new(by, AuditAction::AppUndelete, Some(name), name.as_str());
-    skip_due_times(tx, id, act.at).await?;
-    audit::insert(tx, &act.changing(Some(deleted.name.to_string()), Some(name.to_string()))).await?;
-    dialect::raise_generation(tx, id, node).await?;
+    let event = AuditEvent::new(by, AuditAction::AppUndelete, Some(name), name.as_str());
+    skip_due_times(tx, id, event.at).await?;
+    audit::insert(tx, &event.changing(Some(deleted.name.to_string()), Some(name.to_string()))).await?;
+    dialect::increment_generation(tx, id, node).await?;
     let found = apps::lock(tx, name).await?;
-    found.ok_or(NameAppError::NotThere)
+    found.ok_or(RenameAppError::NotFound)
 }
 
 pub(crate) async fn deleted_apps(connections: &Connections) -> Result<Vec<DeletedApp>, StoreError> {
@@ -232,14 +232,14 @@ pub(crate) async fn purge_app(
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
-    // Somebody may have brought it back meanwhile, and deleted it once more.
+    // The app may have been undeleted and deleted again meanwhile.
     let locked = lock_deleted(&mut *tx, app.id).await?;
     let Some(app) = locked.filter(|found| found.deleted_at == app.deleted_at) else {
         transaction.rollback().await;
         return Ok(false);
     };
     if !app.purging {
-        collection::condemn_all(&mut *tx, app.id).await?;
+        gc::mark_all_unreachable(&mut *tx, app.id).await?;
         sqlx::query("UPDATE apps SET purging = true WHERE id = $1").bind(app.id).execute(&mut *tx).await?;
         transaction.commit().await?;
         return Ok(true);
@@ -248,36 +248,37 @@ pub(crate) async fn purge_app(
         transaction.commit().await?;
         return Ok(true);
     }
-    sqlx::query("DELETE FROM losses WHERE app = $1").bind(app.id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM dropped_records WHERE app = $1").bind(app.id).execute(&mut *tx).await?;
     sqlx::query("DELETE FROM deploys WHERE repository = (SELECT repository FROM apps WHERE id = $1)")
         .bind(app.id)
         .execute(&mut *tx)
         .await?;
     sqlx::query("DELETE FROM apps WHERE id = $1").bind(app.id).execute(&mut *tx).await?;
-    tokens::forget_scopes(&mut *tx, &hidden_name(app.id)).await?;
-    audit::insert(&mut *tx, &Act::new(by, AuditAction::AppPurge, Some(&app.name), app.name.as_str())).await?;
+    tokens::remove_scopes(&mut *tx, &hidden_name(app.id)).await?;
+    audit::insert(&mut *tx, &AuditEvent::new(by, AuditAction::AppPurge, Some(&app.name), app.name.as_str()))
+        .await?;
     transaction.commit().await?;
     Ok(false)
 }
 
-/// Deletes some rows of an app. What is left then goes with its row.
+/// Deletes a batch of rows of an app. What remains is deleted by cascade.
 async fn purge_some(tx: &mut Connection, app: AppId) -> Result<bool, StoreError> {
-    if collection::has_condemned(tx, app).await? {
-        collection::delete_some_condemned(tx, app).await?;
+    if gc::has_unreachable(tx, app).await? {
+        gc::delete_some_unreachable(tx, app).await?;
         return Ok(true);
     }
     let runs = sqlx::query(
-        "DELETE FROM schedule_runs WHERE app = $1 AND due IN (SELECT due FROM schedule_runs WHERE app = $1 LIMIT $2)",
+        "DELETE FROM schedule_runs WHERE app = $1 AND due_at IN (SELECT due_at FROM schedule_runs WHERE app = $1 LIMIT $2)",
     )
     .bind(app)
-    .bind(i64::from(PURGED_AT_ONCE))
+    .bind(i64::from(PURGE_BATCH))
     .execute(&mut *tx)
     .await?;
     if runs.rows_affected() > 0 {
         return Ok(true);
     }
     for kind in [RecordKind::Executions, RecordKind::Logs] {
-        if retention::delete_of_app(tx, kind, app, PURGED_AT_ONCE).await? {
+        if retention::delete_of_app(tx, kind, app, PURGE_BATCH).await? {
             return Ok(true);
         }
     }

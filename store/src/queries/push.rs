@@ -1,16 +1,16 @@
-//! The one transaction of a push.
+//! The transaction of a push.
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    Connection, Connections, apps, audit, collection, deploys, dialect, domains, objects, refs, revisions,
-    sql, transaction,
+    Connection, Connections, apps, audit, deploys, dialect, domains, gc, objects, refs, revisions, sql,
+    transaction,
 };
+use crate::batch;
 use crate::disk;
 use crate::error::PushError;
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::portion;
-use crate::record::{App, NewDeploy, NewPush, Objects, PushReceipt, RefChange, branch_of};
+use crate::model::{App, NewDeploy, NewPush, Objects, PushReceipt, RefChange, branch_of};
 use crate::secret::Environment;
 
 pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
@@ -20,37 +20,37 @@ pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Resul
             transaction.commit().await?;
             Ok(receipt)
         }
-        Err(refused) => {
-            if refused.is_refusal() {
+        Err(error) => {
+            if error.is_rejection() {
                 transaction.rollback().await;
             }
-            Err(refused)
+            Err(error)
         }
     }
 }
 
 async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
     let created = push.may_create
-        && dialect::insert_app(tx, push.new_app, &push.app, push.at).await.map_err(apps::held)?;
+        && dialect::insert_app(tx, push.new_app, &push.app, push.at).await.map_err(apps::lock_error)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
     let previews = previews(tx, &app, push).await?;
-    if push.collection.is_some_and(|seen| seen != (app.id, app.collection)) {
-        return Err(PushError::Collected);
+    if push.gc_id.is_some_and(|seen| seen != (app.id, app.gc_id)) {
+        return Err(PushError::ConcurrentGc);
     }
-    if let Some(refused) = too_large(&app, push) {
-        return Err(refused);
+    if let Some(error) = exceeds_quota(&app, push) {
+        return Err(error);
     }
     let (mut added, mut replaced) = insert_objects(tx, app.id, push.objects).await?;
     added += refs::insert_shallow(tx, app.id, &push.shallow).await?;
     replaced += refs::delete_shallow(tx, app.id, &push.unshallow).await?;
-    // What goes makes room for what comes: `a` may be replaced by `a/b`.
-    let (gone, moved): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
-    for change in gone.into_iter().chain(moved) {
+    // Deletions first: `a/b` may replace `a`.
+    let (deleted, updated): (Vec<_>, Vec<_>) = push.refs.iter().partition(|change| change.new.is_none());
+    for change in deleted.into_iter().chain(updated) {
         refs::move_ref(tx, app.id, change).await?;
         release_target(tx, app.id, change, push.at).await?;
     }
-    for oid in &push.loose {
-        collection::release(tx, app.id, *oid, push.at).await?;
+    for oid in &push.dangling {
+        gc::release(tx, app.id, *oid, push.at).await?;
     }
     for revision in &push.revisions {
         added += revisions::insert(tx, app.id, revision).await?;
@@ -64,12 +64,12 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     let deploys = insert_deploys(tx, app.id, push).await?;
     app.last_deploy = deploys.last().map_or(app.last_deploy, |number| number.get());
     app.disk_bytes = apps::change_disk_bytes(tx, app.id, added, removed).await?;
-    let more = self::previews(tx, &app, push).await?;
-    if more > previews && more > push.limits.previews {
-        return Err(PushError::TooManyPreviews { there: previews });
+    let after = self::previews(tx, &app, push).await?;
+    if after > previews && after > push.limits.previews {
+        return Err(PushError::TooManyPreviews { previews });
     }
-    for act in push.acts(created, &deploys) {
-        audit::insert(tx, &act).await?;
+    for event in push.events(created, &deploys) {
+        audit::insert(tx, &event).await?;
     }
     let mut pending = match &push.domains {
         Some(domains) => domains::replace_claims(tx, app.id, domains, push.at).await?,
@@ -79,11 +79,11 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
         domains::hold(tx, &app, domain, *proof, push.at, &push.by).await?;
         pending.retain(|pending| pending != domain);
     }
-    app.generation = dialect::raise_generation(tx, app.id, push.node).await?;
+    app.generation = dialect::increment_generation(tx, app.id, push.node).await?;
     Ok(PushReceipt { app, created, deploys, pending })
 }
 
-/// How many previews are live, where the push is about one.
+/// The number of previews, if the push concerns one.
 async fn previews(tx: &mut Connection, app: &App, push: &NewPush<'_>) -> Result<usize, PushError> {
     let is_preview = |deploy: &NewDeploy| deploy.branch != app.production_branch;
     match push.limits.previews < usize::MAX && push.deploys.iter().any(is_preview) {
@@ -92,7 +92,7 @@ async fn previews(tx: &mut Connection, app: &App, push: &NewPush<'_>) -> Result<
     }
 }
 
-/// What a ref pointed to is held by nothing any more, unless it was deployed on its branch.
+/// Releases the old target of a ref, unless a deploy of the branch refers to it.
 async fn release_target(
     tx: &mut Connection,
     app: AppId,
@@ -101,34 +101,34 @@ async fn release_target(
 ) -> Result<(), PushError> {
     let Some(old) = change.old.filter(|_| change.old != change.new) else { return Ok(()) };
     if !deploys::was_deployed(tx, app, branch_of(&change.name), old).await? {
-        collection::release(tx, app, old, at).await?;
+        gc::release(tx, app, old, at).await?;
     }
     Ok(())
 }
 
-/// Nothing is written of a push that does not fit. Objects that came meanwhile count too: it is known which those are only once
-/// all of them are inserted.
-fn too_large(app: &App, push: &NewPush<'_>) -> Option<PushError> {
+/// Rejects a push that exceeds the quota before anything is written. Objects that exist count too: which ones those
+/// are is only known after the insert.
+fn exceeds_quota(app: &App, push: &NewPush<'_>) -> Option<PushError> {
     if push.objects.is_empty() {
         return None;
     }
-    let (used, most) = (app.disk_bytes, push.limits.disk_bytes);
+    let (used, limit) = (app.disk_bytes, push.limits.disk_bytes);
     let needed = push.objects.stream_bytes() + push.objects.len() as u64 * disk::ROW_BYTES;
-    (used.saturating_add(needed) > most).then_some(PushError::TooLarge { used, needed, most })
+    (used.saturating_add(needed) > limit).then_some(PushError::TooLarge { used, needed, limit })
 }
 
-/// Inserts those that are not there. Returns how many bytes of the disk they take, and those took that were replaced.
+/// Inserts the objects that are missing. Returns by how many bytes disk usage grows, and by how many it shrinks.
 async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(u64, u64), PushError> {
     let (mut inserted, mut added, mut replaced) = (0, 0, 0);
-    let has_condemned = !all.is_empty() && collection::has_condemned(tx, app).await?;
+    let has_unreachable = !all.is_empty() && gc::has_unreachable(tx, app).await?;
     while inserted < all.len() {
-        let portion = portion::read(all, inserted).map_err(PushError::Objects)?;
-        if has_condemned {
-            let oids: Vec<Oid> = portion.iter().map(|object| object.oid).collect();
-            replaced += collection::replace_condemned(tx, app, &oids).await?;
+        let batch = batch::read(all, inserted).map_err(PushError::Objects)?;
+        if has_unreachable {
+            let oids: Vec<Oid> = batch.iter().map(|object| object.oid).collect();
+            replaced += gc::replace_unreachable(tx, app, &oids).await?;
         }
-        added += objects::insert(tx, app, &portion).await?;
-        inserted += portion.len();
+        added += objects::insert(tx, app, &batch).await?;
+        inserted += batch.len();
     }
     Ok((added, replaced))
 }
@@ -140,13 +140,13 @@ async fn insert_deploys(
 ) -> Result<Vec<DeployNumber>, PushError> {
     let mut numbers = Vec::with_capacity(push.deploys.len());
     for deploy in &push.deploys {
-        let (made, said) = ((push.at, push.by.name.as_str()), (None, push.message.as_deref()));
-        numbers.push(deploys::insert(tx, app, deploy, made, said).await?);
+        let (origin, text) = ((push.at, push.by.name.as_str()), (None, push.message.as_deref()));
+        numbers.push(deploys::insert(tx, app, deploy, origin, text).await?);
     }
     Ok(numbers)
 }
 
-/// Nobody has unset meanwhile what a revision needs.
+/// Checks that required secrets were not unset meanwhile.
 async fn require_secrets(
     tx: &mut Connection,
     app: AppId,

@@ -2,11 +2,11 @@
 
 use super::dialect::BY_BYTES;
 use super::{Connection, Connections, deploys, sql};
-use crate::column::HexOid;
 use crate::disk;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, Oid};
-use crate::record::{NewDeploy, Ref, RefChange, branch_of};
+use crate::model::{NewDeploy, Ref, RefChange, branch_of};
+use crate::sql_types::HexOid;
 
 pub(crate) async fn refs(connections: &Connections, app: AppId) -> Result<Vec<Ref>, StoreError> {
     let refs = sqlx::query_as(sql!("SELECT name, target FROM refs WHERE app = $1 ORDER BY name {BY_BYTES}"));
@@ -21,7 +21,7 @@ pub(crate) async fn shallow(connections: &Connections, app: AppId) -> Result<Vec
     Ok(oids.into_iter().map(Oid::from).collect())
 }
 
-/// Inserts those that are not there. Returns how many bytes of the disk they take.
+/// Inserts shallow commits that are missing. Returns by how many bytes disk usage grows.
 pub(super) async fn insert_shallow(
     tx: &mut Connection,
     app: AppId,
@@ -39,7 +39,7 @@ pub(super) async fn insert_shallow(
     Ok(inserted * disk::shallow())
 }
 
-/// Deletes those that are there. Returns how many bytes of the disk they took.
+/// Deletes shallow commits. Returns by how many bytes disk usage shrinks.
 pub(super) async fn delete_shallow(
     tx: &mut Connection,
     app: AppId,
@@ -57,7 +57,7 @@ pub(super) async fn delete_shallow(
     Ok(deleted * disk::shallow())
 }
 
-/// Compares and swaps one ref.
+/// Compares and swaps a ref.
 pub(super) async fn move_ref(tx: &mut Connection, app: AppId, change: &RefChange) -> Result<(), PushError> {
     let found: Option<HexOid> = sqlx::query_scalar("SELECT target FROM refs WHERE app = $1 AND name = $2")
         .bind(app)
@@ -79,9 +79,9 @@ pub(super) async fn move_ref(tx: &mut Connection, app: AppId, change: &RefChange
         return Ok(());
     };
     if found.is_none() {
-        refuse_in_the_way(tx, app, &change.name).await?;
+        reject_conflicting_ref(tx, app, &change.name).await?;
     }
-    // Nothing may point to what is not there, whatever was believed before the lock.
+    // The join makes sure that the target exists.
     let placed = sqlx::query(
         "INSERT INTO refs (app, name, target) SELECT apps.id, $2, $3
          FROM apps JOIN objects ON objects.repository = apps.repository AND objects.oid = $4 WHERE apps.id = $1
@@ -99,8 +99,8 @@ pub(super) async fn move_ref(tx: &mut Connection, app: AppId, change: &RefChange
     }
 }
 
-/// Git keeps no ref `a` beside `a/b`; one of them may have come since the pusher looked.
-async fn refuse_in_the_way(tx: &mut Connection, app: AppId, name: &str) -> Result<(), PushError> {
+/// Rejects refs `a` and `a/b` next to each other, as git does.
+async fn reject_conflicting_ref(tx: &mut Connection, app: AppId, name: &str) -> Result<(), PushError> {
     let other: Option<Ref> = sqlx::query_as(
         "SELECT name, target FROM refs
          WHERE app = $1 AND (substr(name, 1, length($2) + 1) = $2 || '/' OR substr($2, 1, length(name) + 1) = name || '/')
@@ -116,7 +116,7 @@ async fn refuse_in_the_way(tx: &mut Connection, app: AppId, name: &str) -> Resul
     Err(PushError::RefMoved { name: name.to_owned(), expected: None, found, last_deploy })
 }
 
-/// Whether the branch is at the commit.
+/// Whether the branch points to the commit.
 pub(super) async fn points_to(
     tx: &mut Connection,
     app: AppId,

@@ -1,13 +1,13 @@
-//! The table `revisions`, and what is live.
+//! The table `revisions`, and live branches.
 
-use super::dialect::{BY_BYTES, DEPLOYS_OF_A_BRANCH, REF_TARGET};
+use super::dialect::{BY_BYTES, DEPLOYS_BY_BRANCH, REF_TARGET};
 use super::{Connection, Connections, sql};
-use crate::column::HexOid;
 use crate::disk;
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::{LiveBranch, NewRevision, Revision};
+use crate::model::{LiveBranch, NewRevision, Revision};
 use crate::secret::Environment;
+use crate::sql_types::HexOid;
 
 pub(crate) async fn revision(
     connections: &Connections,
@@ -21,7 +21,7 @@ pub(crate) async fn revision(
     Ok(revision.bind(app).bind(commit).fetch_optional(connections.reader()).await?)
 }
 
-/// Inserts a revision, unless it is there. Returns how many bytes of the disk it takes then.
+/// Inserts a revision unless it exists. Returns by how many bytes disk usage grows.
 pub(super) async fn insert(
     tx: &mut Connection,
     app: AppId,
@@ -43,7 +43,7 @@ pub(super) async fn insert(
     Ok(inserted.rows_affected() * disk::revision(revision))
 }
 
-/// A branch, with its latest deploy of the commit that it points to. Without one it is not live.
+/// A branch with the latest deploy of its commit, which makes it live.
 #[derive(sqlx::FromRow)]
 struct BranchRow {
     branch: String,
@@ -53,12 +53,15 @@ struct BranchRow {
     reads_production: bool,
 }
 
-pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec<LiveBranch>, StoreError> {
-    // Most often it is the branch's latest deploy, which comes first in the index: the others are not read then.
+pub(crate) async fn live_branches(
+    connections: &Connections,
+    app: AppId,
+) -> Result<Vec<LiveBranch>, StoreError> {
+    // Usually that is the latest deploy of the branch, which is first in the index.
     let rows: Vec<BranchRow> = sqlx::query_as(sql!(
         "SELECT substr(refs.name, 12) AS branch, refs.target, scheduled_since IS NOT NULL AS scheduled,
              (production_secrets OR refs.name = 'refs/heads/' || production_branch) AS reads_production, (
-             SELECT number FROM {DEPLOYS_OF_A_BRANCH}
+             SELECT number FROM {DEPLOYS_BY_BRANCH}
              WHERE repository = apps.repository AND branch = substr(refs.name, 12) AND commit_id = {REF_TARGET}
              ORDER BY number DESC LIMIT 1
          ) AS deploy
@@ -77,12 +80,12 @@ pub(crate) async fn live_of(connections: &Connections, app: AppId) -> Result<Vec
     Ok(live.collect())
 }
 
-/// How many branches are live beside production, within a transaction.
+/// The number of live branches except production.
 pub(super) async fn count_previews(tx: &mut Connection, app: AppId) -> Result<usize, StoreError> {
     let previews: i64 = sqlx::query_scalar(sql!(
         "SELECT count(*) FROM apps JOIN refs ON refs.app = apps.id AND refs.name LIKE 'refs/heads/%'
          WHERE apps.id = $1 AND refs.name <> 'refs/heads/' || production_branch AND EXISTS (
-             SELECT 1 FROM {DEPLOYS_OF_A_BRANCH}
+             SELECT 1 FROM {DEPLOYS_BY_BRANCH}
              WHERE repository = apps.repository AND branch = substr(refs.name, 12) AND commit_id = {REF_TARGET}
          )"
     ))

@@ -4,7 +4,7 @@ use chrono::Utc;
 
 use super::dialect::GREATEST;
 use super::{Connection, Connections, Database, audit, schedules, sql, transaction};
-use crate::audit::Act;
+use crate::audit::AuditEvent;
 use crate::error::StoreError;
 use crate::schedule::{NodeIdentity, ScheduleId, ScheduleState};
 use crate::schedule_hold::{ResumedSchedule, ScheduleHold};
@@ -14,13 +14,13 @@ pub(crate) async fn schedule_hold(connections: &Connections) -> Result<Option<Sc
     Ok(hold.fetch_optional(connections.reader()).await?)
 }
 
-/// Whether there is a hold, within a transaction.
+/// Whether there is a hold.
 pub(super) async fn is_held(tx: &mut Connection) -> Result<bool, StoreError> {
     Ok(sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM schedule_hold)").fetch_one(tx).await?)
 }
 
-/// Sets the hold of a restore, or ends one that is there.
-pub(crate) async fn restored(
+/// Sets or clears the hold after a restore.
+pub(crate) async fn replace(
     tx: &mut <Database as sqlx::Database>::Connection,
     cause: Option<&str>,
 ) -> Result<(), sqlx::Error> {
@@ -43,11 +43,11 @@ struct ClockRow {
     state: ScheduleState,
 }
 
-pub(crate) async fn schedules_by_the_clock(
+pub(crate) async fn active_schedules(
     connections: &Connections,
 ) -> Result<Vec<(ScheduleId, ScheduleState)>, StoreError> {
     let rows: Vec<ClockRow> = sqlx::query_as(
-        "SELECT schedules.app, branch, schedules.name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules
+        "SELECT schedules.app, branch, schedules.name, cron, timezone, evaluated_until, paused_at, paused_by FROM schedules
          JOIN apps ON apps.id = schedules.app
          JOIN refs ON refs.app = schedules.app AND refs.name = 'refs/heads/' || branch
          WHERE paused_at IS NULL AND deleted_at IS NULL AND stopped_at IS NULL
@@ -63,7 +63,7 @@ pub(crate) async fn resume_all_schedules(
     connections: &Connections,
     resumed: &[ResumedSchedule],
     node: &NodeIdentity,
-    act: &Act,
+    event: &AuditEvent,
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let ended = sqlx::query("DELETE FROM schedule_hold").execute(&mut *transaction).await?;
@@ -72,22 +72,22 @@ pub(crate) async fn resume_all_schedules(
         return Ok(false);
     }
     for ResumedSchedule { schedule, skipped } in resumed {
-        // One that was paused meanwhile goes on from where it was when it is resumed itself.
+        // A schedule that was paused meanwhile continues from where it was when it is resumed.
         let went_on = sqlx::query(sql!(
-            "UPDATE schedules SET reckoned_until = {GREATEST}(reckoned_until, $4)
+            "UPDATE schedules SET evaluated_until = {GREATEST}(evaluated_until, $4)
              WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NULL"
         ))
         .bind(schedule.app)
         .bind(&schedule.branch)
         .bind(schedule.name.as_str())
-        .bind(act.at)
+        .bind(event.at)
         .execute(&mut *transaction)
         .await?;
-        if let (1, Some(left)) = (went_on.rows_affected(), skipped) {
-            schedules::leave(&mut transaction, schedule, left, node, act.at).await?;
+        if let (1, Some(unrun)) = (went_on.rows_affected(), skipped) {
+            schedules::insert_unrun(&mut transaction, schedule, unrun, node, event.at).await?;
         }
     }
-    audit::insert(&mut transaction, act).await?;
+    audit::insert(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok(true)
 }

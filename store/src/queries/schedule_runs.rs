@@ -1,4 +1,4 @@
-//! The table `schedule_runs`. Times of claims and leases are those of the database's clock, where it has one: nodes' own can
+//! The table `schedule_runs`. Claims and leases use the database clock, if it has one, because clocks of nodes can
 //! differ.
 
 use std::time::Duration;
@@ -6,17 +6,17 @@ use std::time::Duration;
 use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::dialect::{self, FROM_NOW, GREATEST, LOCKED, NOW, REF_TARGET};
+use super::dialect::{self, FOR_UPDATE, FROM_NOW, GREATEST, NOW, REF_TARGET};
 use super::{Connection, Connections, schedule_hold, sql, transaction};
-use crate::column::{Id, Unsigned, signed_small};
 use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
 use crate::schedule::{
-    AHEAD_MAX, Action, Claim, DueTimes, LEASE_MAX, LOST, LostRun, NewRun, NodeIdentity, PRUNED_AT_ONCE,
-    RunKey, RunOutcome, ScheduleId, ScheduleRun, overlaps,
+    CLOCK_SKEW_MAX, Claim, ClaimAction, DueRange, LEASE_MAX, LOST_DETAIL, LostRun, NewRun, NodeIdentity,
+    RUN_PRUNE_BATCH, RunKey, RunOutcome, ScheduleId, ScheduleRun, overlap_reason,
 };
+use crate::sql_types::{Id, Unsigned, signed_small};
 
-/// Runs are counted within a minute of the clock.
+/// The window of the rate limit.
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
 pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result<Claim, StoreError> {
@@ -29,19 +29,19 @@ pub(crate) async fn claim_run(connections: &Connections, run: &NewRun) -> Result
     Ok(claim)
 }
 
-/// How far a schedule is when it is claimed.
+/// The state of a schedule during a claim.
 #[derive(sqlx::FromRow)]
 struct Schedule {
-    reckoned_until: DateTime<Utc>,
+    evaluated_until: DateTime<Utc>,
     paused: bool,
     now: DateTime<Utc>,
 }
 
-/// The schedule's row is held from here on, so that claims come one after the other.
+/// Locks the row of the schedule, so that claims are serialized.
 async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
     let schedule: Option<Schedule> = sqlx::query_as(sql!(
-        "SELECT reckoned_until, paused_at IS NOT NULL AS paused, {NOW} AS now FROM schedules
-         WHERE app = $2 AND branch = $3 AND name = $4 {LOCKED}"
+        "SELECT evaluated_until, paused_at IS NOT NULL AS paused, {NOW} AS now FROM schedules
+         WHERE app = $2 AND branch = $3 AND name = $4 {FOR_UPDATE}"
     ))
     .bind(run.now)
     .bind(run.schedule.app)
@@ -49,7 +49,7 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
     .bind(run.schedule.name.as_str())
     .fetch_optional(&mut *tx)
     .await?;
-    let Some(Schedule { reckoned_until, paused, now }) = schedule else { return Ok(Claim::NotLive) };
+    let Some(Schedule { evaluated_until, paused, now }) = schedule else { return Ok(Claim::NotLive) };
     if !run.manual {
         if schedule_hold::is_held(&mut *tx).await? {
             return Ok(Claim::Held);
@@ -57,36 +57,36 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
         if paused {
             return Ok(Claim::Paused);
         }
-        if reckoned_until >= run.due.first && reckoned_until <= now + run.reckoned_ahead_max {
-            return Ok(Claim::Reckoned(reckoned_until));
+        if evaluated_until >= run.due.first && evaluated_until <= now + run.evaluated_ahead_max {
+            return Ok(Claim::AlreadyEvaluated(evaluated_until));
         }
-        if run.due.last > now + AHEAD_MAX {
+        if run.due.last > now + CLOCK_SKEW_MAX {
             return Ok(Claim::Early(now));
         }
     }
-    let other = if run.alone { in_progress(tx, run, now).await? } else { None };
+    let other = if run.forbid_overlap { in_progress(tx, run, now).await? } else { None };
     let row = match (&run.action, other) {
-        (Action::Run { execution, lease }, None) => Row {
+        (ClaimAction::Run { execution, lease }, None) => Row {
             execution: Some(*execution),
             lease_until: Some(now + *lease),
             finished_at: None,
-            left: None,
+            unrun: None,
         },
-        (Action::Run { .. }, Some(reason)) => Row::left(RunOutcome::Skipped, reason, now),
-        (Action::Leave { outcome, reason }, _) => Row::left(*outcome, reason.clone(), now),
+        (ClaimAction::Run { .. }, Some(reason)) => Row::unrun(RunOutcome::Skipped, reason, now),
+        (ClaimAction::Skip { outcome, reason }, _) => Row::unrun(*outcome, reason.clone(), now),
     };
-    if row.left.is_none() && !run.manual {
+    if row.unrun.is_none() && !run.manual {
         let minute = now.duration_trunc(MINUTE).unwrap_or(now);
         if !count_run(tx, run, minute).await? {
-            return Ok(Claim::Limited(minute + MINUTE));
+            return Ok(Claim::RateLimited(minute + MINUTE));
         }
     }
     let inserted = insert(tx, run, &row, now).await?;
     if !inserted {
-        return Ok(if exists(tx, run).await? { Claim::Taken } else { Claim::NotLive });
+        return Ok(if row_exists(tx, run).await? { Claim::Duplicate } else { Claim::NotLive });
     }
     if !run.manual {
-        sqlx::query("UPDATE schedules SET reckoned_until = $4 WHERE app = $1 AND branch = $2 AND name = $3")
+        sqlx::query("UPDATE schedules SET evaluated_until = $4 WHERE app = $1 AND branch = $2 AND name = $3")
             .bind(run.schedule.app)
             .bind(&run.schedule.branch)
             .bind(run.schedule.name.as_str())
@@ -94,13 +94,13 @@ async fn claim(tx: &mut Connection, run: &NewRun) -> Result<Claim, StoreError> {
             .execute(&mut *tx)
             .await?;
     }
-    Ok(match (&run.action, row.left) {
-        (Action::Run { .. }, Some((_, reason))) => Claim::Overlaps(reason),
+    Ok(match (&run.action, row.unrun) {
+        (ClaimAction::Run { .. }, Some((_, reason))) => Claim::Overlaps(reason),
         _ => Claim::Granted,
     })
 }
 
-/// Counts a run that begins in that minute. `false`: it is one too many. The row of the app is held from here on.
+/// Counts a run towards the rate limit of this minute. `false`: the limit is reached. Locks the row of the app.
 async fn count_run(tx: &mut Connection, run: &NewRun, minute: DateTime<Utc>) -> Result<bool, StoreError> {
     if run.runs_per_minute == 0 {
         return Ok(false);
@@ -119,21 +119,21 @@ async fn count_run(tx: &mut Connection, run: &NewRun, minute: DateTime<Utc>) -> 
     Ok(counted.rows_affected() == 1)
 }
 
-/// What a claim writes.
+/// The row that a claim inserts.
 struct Row {
     execution: Option<Uuid>,
     lease_until: Option<DateTime<Utc>>,
     finished_at: Option<DateTime<Utc>>,
-    left: Option<(RunOutcome, String)>,
+    unrun: Option<(RunOutcome, String)>,
 }
 
 impl Row {
-    fn left(outcome: RunOutcome, reason: String, now: DateTime<Utc>) -> Self {
-        Self { execution: None, lease_until: None, finished_at: Some(now), left: Some((outcome, reason)) }
+    fn unrun(outcome: RunOutcome, reason: String, now: DateTime<Utc>) -> Self {
+        Self { execution: None, lease_until: None, finished_at: Some(now), unrun: Some((outcome, reason)) }
     }
 }
 
-/// The reason not to run beside another run. One whose lease is over stands in nobody's way.
+/// Why the run is skipped because of another run with a valid lease.
 async fn in_progress(
     tx: &mut Connection,
     run: &NewRun,
@@ -149,7 +149,7 @@ async fn in_progress(
     .bind(now)
     .fetch_optional(tx)
     .await?;
-    Ok(node.map(|node| overlaps(node.as_deref())))
+    Ok(node.map(|node| overlap_reason(node.as_deref())))
 }
 
 async fn insert(
@@ -158,10 +158,10 @@ async fn insert(
     row: &Row,
     now: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
-    // The commit of the claimer's deploy must still be what its branch points to, the branch be on the clock, and the app not
-    // be stopped.
+    // The branch must still point to the commit of the deploy and have schedules enabled, and the app must be
+    // running.
     let inserted = sqlx::query(sql!(
-        "INSERT INTO schedule_runs (app, branch, schedule, due, manual, first_due, due_times, deploy, execution, node, node_name,
+        "INSERT INTO schedule_runs (app, branch, schedule, due_at, manual, first_due_at, due_times, deploy, execution, node, node_name,
              claimed_at, lease_until, finished_at, outcome, detail)
          SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
          FROM apps
@@ -185,17 +185,17 @@ async fn insert(
     .bind(now)
     .bind(row.lease_until)
     .bind(row.finished_at)
-    .bind(row.left.as_ref().map(|(outcome, _)| *outcome))
-    .bind(row.left.as_ref().map(|(_, reason)| reason))
+    .bind(row.unrun.as_ref().map(|(outcome, _)| *outcome))
+    .bind(row.unrun.as_ref().map(|(_, reason)| reason))
     .execute(tx)
     .await?;
     Ok(inserted.rows_affected() == 1)
 }
 
-async fn exists(tx: &mut Connection, run: &NewRun) -> Result<bool, StoreError> {
-    let exists = sqlx::query_scalar(
+async fn row_exists(tx: &mut Connection, run: &NewRun) -> Result<bool, StoreError> {
+    let row_exists = sqlx::query_scalar(
         "SELECT EXISTS (
-             SELECT 1 FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5
+             SELECT 1 FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND due_at = $4 AND manual = $5
          )",
     )
     .bind(run.schedule.app)
@@ -205,7 +205,7 @@ async fn exists(tx: &mut Connection, run: &NewRun) -> Result<bool, StoreError> {
     .bind(run.manual)
     .fetch_one(tx)
     .await?;
-    Ok(exists)
+    Ok(row_exists)
 }
 
 pub(crate) async fn renew_run(
@@ -216,12 +216,12 @@ pub(crate) async fn renew_run(
 ) -> Result<bool, StoreError> {
     let change = sqlx::query(sql!(
         "UPDATE schedule_runs SET lease_until = {FROM_NOW} $7
-         WHERE app = $1 AND branch = $2 AND schedule = $3 AND due = $4 AND manual = $5 AND execution = $6 AND finished_at IS NULL"
+         WHERE app = $1 AND branch = $2 AND schedule = $3 AND due_at = $4 AND manual = $5 AND execution = $6 AND finished_at IS NULL"
     ))
     .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
-    .bind(run.due)
+    .bind(run.due_at)
     .bind(run.manual)
     .bind(Id(run.execution))
     .bind(dialect::from_now(now, lease));
@@ -237,7 +237,7 @@ pub(crate) async fn finish_run(
 ) -> Result<bool, StoreError> {
     let change = sqlx::query(sql!(
         "UPDATE schedule_runs SET finished_at = {NOW}, outcome = $2, detail = $3, lease_until = NULL
-         WHERE app = $4 AND branch = $5 AND schedule = $6 AND due = $7 AND manual = $8 AND execution = $9 AND finished_at IS NULL"
+         WHERE app = $4 AND branch = $5 AND schedule = $6 AND due_at = $7 AND manual = $8 AND execution = $9 AND finished_at IS NULL"
     ))
     .bind(now)
     .bind(outcome)
@@ -245,24 +245,24 @@ pub(crate) async fn finish_run(
     .bind(run.schedule.app)
     .bind(&run.schedule.branch)
     .bind(run.schedule.name.as_str())
-    .bind(run.due)
+    .bind(run.due_at)
     .bind(run.manual)
     .bind(Id(run.execution));
     Ok(transaction::execute_confirmed(connections, change).await? == 1)
 }
 
-pub(crate) async fn lose_runs(
+pub(crate) async fn mark_lost_runs(
     connections: &Connections,
     now: DateTime<Utc>,
 ) -> Result<Vec<LostRun>, StoreError> {
     let change = sqlx::query_as(sql!(
         "UPDATE schedule_runs SET finished_at = {NOW}, outcome = 'lost', detail = $2 || coalesce(node_name, '?') || $3
          WHERE finished_at IS NULL AND (lease_until < {NOW} OR lease_until > {FROM_NOW} $4)
-         RETURNING app, branch, schedule AS name, due, coalesce(node_name, '') AS node_name"
+         RETURNING app, branch, schedule AS name, due_at, coalesce(node_name, '') AS node_name"
     ))
     .bind(now)
-    .bind(LOST[0])
-    .bind(LOST[1])
+    .bind(LOST_DETAIL[0])
+    .bind(LOST_DETAIL[1])
     .bind(dialect::from_now(now, LEASE_MAX));
     transaction::execute_returning(connections, change).await
 }
@@ -284,8 +284,8 @@ pub(crate) async fn next_lease_end(
 
 #[derive(sqlx::FromRow)]
 struct RunRow {
-    due: DateTime<Utc>,
-    first_due: Option<DateTime<Utc>>,
+    due_at: DateTime<Utc>,
+    first_due_at: Option<DateTime<Utc>>,
     #[sqlx(try_from = "Unsigned<u32>")]
     due_times: u32,
     manual: bool,
@@ -303,10 +303,10 @@ struct RunRow {
 
 impl From<RunRow> for ScheduleRun {
     fn from(row: RunRow) -> Self {
-        let first = row.first_due.unwrap_or(row.due);
+        let first = row.first_due_at.unwrap_or(row.due_at);
         let node = row.node.zip(row.node_name);
         Self {
-            due: DueTimes { first, last: row.due, count: row.due_times },
+            due: DueRange { first, last: row.due_at, count: row.due_times },
             manual: row.manual,
             deploy: row.deploy,
             commit: row.commit_id,
@@ -325,21 +325,21 @@ pub(crate) async fn runs(
     connections: &Connections,
     schedule: &ScheduleId,
     up_to: Option<DateTime<Utc>>,
-    most: u32,
+    limit: u32,
 ) -> Result<Vec<ScheduleRun>, StoreError> {
     let rows: Vec<RunRow> = sqlx::query_as(
-        "SELECT due, first_due, due_times, manual, run.deploy, commit_id, execution, node, node_name, claimed_at, lease_until,
+        "SELECT due_at, first_due_at, due_times, manual, run.deploy, commit_id, execution, node, node_name, claimed_at, lease_until,
              finished_at, outcome, detail
          FROM schedule_runs AS run
          LEFT JOIN deploys ON number = run.deploy AND repository = (SELECT repository FROM apps WHERE id = $1)
-         WHERE app = $1 AND run.branch = $2 AND schedule = $3 AND ($4 IS NULL OR due <= $4)
-         ORDER BY due DESC, manual DESC LIMIT $5",
+         WHERE app = $1 AND run.branch = $2 AND schedule = $3 AND ($4 IS NULL OR due_at <= $4)
+         ORDER BY due_at DESC, manual DESC LIMIT $5",
     )
     .bind(schedule.app)
     .bind(&schedule.branch)
     .bind(schedule.name.as_str())
     .bind(up_to)
-    .bind(i64::from(most))
+    .bind(i64::from(limit))
     .fetch_all(connections.reader())
     .await?;
     Ok(rows.into_iter().map(ScheduleRun::from).collect())
@@ -352,12 +352,12 @@ pub(crate) async fn prune_runs(
     before: DateTime<Utc>,
 ) -> Result<u64, StoreError> {
     let change = sqlx::query(sql!(
-        "DELETE FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND (due, manual) IN (
-             SELECT due, manual FROM schedule_runs
-             WHERE app = $1 AND branch = $2 AND schedule = $3 AND finished_at IS NOT NULL AND due <= {GREATEST}($4, coalesce((
-                 SELECT due FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 ORDER BY due DESC LIMIT 1 OFFSET $5
+        "DELETE FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 AND (due_at, manual) IN (
+             SELECT due_at, manual FROM schedule_runs
+             WHERE app = $1 AND branch = $2 AND schedule = $3 AND finished_at IS NOT NULL AND due_at <= {GREATEST}($4, coalesce((
+                 SELECT due_at FROM schedule_runs WHERE app = $1 AND branch = $2 AND schedule = $3 ORDER BY due_at DESC LIMIT 1 OFFSET $5
              ), $4))
-             ORDER BY due LIMIT $6
+             ORDER BY due_at LIMIT $6
          )"
     ))
     .bind(schedule.app)
@@ -365,6 +365,6 @@ pub(crate) async fn prune_runs(
     .bind(schedule.name.as_str())
     .bind(before)
     .bind(i64::from(keep))
-    .bind(i64::from(PRUNED_AT_ONCE));
+    .bind(i64::from(RUN_PRUNE_BATCH));
     transaction::execute(connections, change).await
 }

@@ -5,15 +5,15 @@ use uuid::Uuid;
 
 use super::dialect::{self, GREATEST, NOW, REF_TARGET};
 use super::{Connection, Connections, apps, audit, sql, transaction};
-use crate::audit::{Act, Actor};
-use crate::column::{Id, signed_small};
+use crate::audit::{Actor, AuditEvent};
 use crate::error::{PushError, StoreError};
 use crate::id::{AppId, DeployNumber};
-use crate::record::App;
-use crate::schedule::{DeclaredSchedule, Left, NodeIdentity, ScheduleId, ScheduleState};
+use crate::model::App;
+use crate::schedule::{DeclaredSchedule, NodeIdentity, ScheduleId, ScheduleState, UnrunDueTimes};
+use crate::sql_types::{Id, signed_small};
 
-/// A schedule goes on from where it was when the deploy of the branch before declared it too, in the same words.
-/// Otherwise it begins with the deploy, or with when the branch was put on the clock.
+/// A schedule continues where it was if the previous deploy of the branch declared it alike. Otherwise it starts with
+/// the deploy, or when preview schedules were enabled.
 pub(crate) async fn register_schedules(
     connections: &Connections,
     app: AppId,
@@ -23,7 +23,7 @@ pub(crate) async fn register_schedules(
     let mut transaction = transaction::begin(connections).await?;
     for schedule in declared {
         sqlx::query(sql!(
-            "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, reckoned_until)
+            "INSERT INTO schedules (app, branch, name, cron, timezone, deploy, evaluated_until)
              SELECT $1, branch, $2, $3, $4, $5, {GREATEST}(deployed_at, coalesce(scheduled_since, deployed_at))
              FROM apps
              JOIN deploys ON deploys.repository = apps.repository AND number = $5
@@ -31,14 +31,14 @@ pub(crate) async fn register_schedules(
              WHERE apps.id = $1
              ON CONFLICT (app, branch, name) DO UPDATE SET
                  cron = excluded.cron, timezone = excluded.timezone, deploy = excluded.deploy,
-                 reckoned_until = CASE
+                 evaluated_until = CASE
                      WHEN schedules.cron = excluded.cron AND schedules.timezone = excluded.timezone
                          AND schedules.deploy >= (
                              SELECT max(number) FROM deploys JOIN apps USING (repository)
                              WHERE apps.id = $1 AND branch = excluded.branch AND number < $5
                          )
-                     THEN schedules.reckoned_until
-                     ELSE {GREATEST}(schedules.reckoned_until, excluded.reckoned_until)
+                     THEN schedules.evaluated_until
+                     ELSE {GREATEST}(schedules.evaluated_until, excluded.evaluated_until)
                  END
              WHERE schedules.deploy < excluded.deploy"
         ))
@@ -60,7 +60,7 @@ pub(crate) async fn schedule_states(
     branch: &str,
 ) -> Result<Vec<ScheduleState>, StoreError> {
     let states = sqlx::query_as(
-        "SELECT name, cron, timezone, reckoned_until, paused_at, paused_by FROM schedules WHERE app = $1 AND branch = $2 ORDER BY name",
+        "SELECT name, cron, timezone, evaluated_until, paused_at, paused_by FROM schedules WHERE app = $1 AND branch = $2 ORDER BY name",
     );
     Ok(states.bind(app).bind(branch).fetch_all(connections.reader()).await?)
 }
@@ -73,7 +73,7 @@ pub(crate) async fn all_schedules(connections: &Connections) -> Result<Vec<Sched
 pub(crate) async fn pause_schedule(
     connections: &Connections,
     schedule: &ScheduleId,
-    act: &Act,
+    event: &AuditEvent,
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let paused = sqlx::query(
@@ -82,93 +82,93 @@ pub(crate) async fn pause_schedule(
     .bind(schedule.app)
     .bind(&schedule.branch)
     .bind(schedule.name.as_str())
-    .bind(act.at)
-    .bind(&act.by.name)
+    .bind(event.at)
+    .bind(&event.by.name)
     .execute(&mut *transaction)
     .await?;
     if paused.rows_affected() == 0 {
         transaction.rollback().await;
         return Ok(false);
     }
-    audit::insert(&mut transaction, act).await?;
+    audit::insert(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-/// What was due meanwhile becomes one row.
+/// Records due times of the pause in one row.
 pub(crate) async fn resume_schedule(
     connections: &Connections,
     schedule: &ScheduleId,
-    skipped: Option<&Left>,
+    skipped: Option<&UnrunDueTimes>,
     node: &NodeIdentity,
-    act: &Act,
+    event: &AuditEvent,
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let resumed = sqlx::query(sql!(
-        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, reckoned_until = {GREATEST}(reckoned_until, $4)
+        "UPDATE schedules SET paused_at = NULL, paused_by = NULL, evaluated_until = {GREATEST}(evaluated_until, $4)
          WHERE app = $1 AND branch = $2 AND name = $3 AND paused_at IS NOT NULL"
     ))
     .bind(schedule.app)
     .bind(&schedule.branch)
     .bind(schedule.name.as_str())
-    .bind(act.at)
+    .bind(event.at)
     .execute(&mut *transaction)
     .await?;
     if resumed.rows_affected() == 0 {
         transaction.rollback().await;
         return Ok(false);
     }
-    if let Some(left) = skipped {
-        leave(&mut transaction, schedule, left, node, act.at).await?;
+    if let Some(unrun) = skipped {
+        insert_unrun(&mut transaction, schedule, unrun, node, event.at).await?;
     }
-    audit::insert(&mut transaction, act).await?;
+    audit::insert(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-pub(crate) async fn leave_due_times(
+pub(crate) async fn record_unrun_due_times(
     connections: &Connections,
     schedule: &ScheduleId,
-    left: &Left,
+    unrun: &UnrunDueTimes,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let mut transaction = transaction::begin(connections).await?;
-    leave(&mut transaction, schedule, left, node, now).await?;
+    insert_unrun(&mut transaction, schedule, unrun, node, now).await?;
     transaction.commit().await
 }
 
-/// One row for due times that are not run.
-pub(super) async fn leave(
+/// Inserts one row for due times that are not run.
+pub(super) async fn insert_unrun(
     tx: &mut Connection,
     schedule: &ScheduleId,
-    left: &Left,
+    unrun: &UnrunDueTimes,
     node: &NodeIdentity,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO schedule_runs
-             (app, branch, schedule, due, first_due, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
+             (app, branch, schedule, due_at, first_due_at, due_times, deploy, node, node_name, claimed_at, finished_at, outcome, detail)
          SELECT $1, $2, $3, $4, $5, $6, deploy, $7, $8, $9, $9, $10, $11 FROM schedules WHERE app = $1 AND branch = $2 AND name = $3
          ON CONFLICT DO NOTHING",
     )
     .bind(schedule.app)
     .bind(&schedule.branch)
     .bind(schedule.name.as_str())
-    .bind(left.due.last)
-    .bind(left.due.first_of_several())
-    .bind(signed_small(left.due.count))
+    .bind(unrun.due.last)
+    .bind(unrun.due.first_of_several())
+    .bind(signed_small(unrun.due.count))
     .bind(Id(node.id))
     .bind(&node.name)
     .bind(now)
-    .bind(left.outcome)
-    .bind(&left.reason)
+    .bind(unrun.outcome)
+    .bind(&unrun.reason)
     .execute(tx)
     .await?;
     Ok(())
 }
 
-pub(crate) async fn forget_schedules(connections: &Connections) -> Result<u64, StoreError> {
+pub(crate) async fn delete_stale_schedules(connections: &Connections) -> Result<u64, StoreError> {
     let change = sqlx::query(
         "DELETE FROM schedules WHERE
              NOT EXISTS (SELECT 1 FROM refs WHERE refs.app = schedules.app AND refs.name = 'refs/heads/' || branch)
@@ -180,8 +180,8 @@ pub(crate) async fn forget_schedules(connections: &Connections) -> Result<u64, S
     transaction::execute(connections, change).await
 }
 
-/// What was due before is not run any more.
-pub(crate) async fn schedule_preview(
+/// Skips due times before now.
+pub(crate) async fn set_preview_schedules(
     connections: &Connections,
     app: &App,
     branch: &str,
@@ -189,7 +189,7 @@ pub(crate) async fn schedule_preview(
     node: Option<Uuid>,
     by: &Actor,
 ) -> Result<Option<App>, StoreError> {
-    let act = Act::of_preview_schedules(&app.name, branch, on, by);
+    let event = AuditEvent::preview_schedules_changed(&app.name, branch, on, by);
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
     let locked = apps::lock(&mut *tx, &app.name).await.map_err(PushError::into_store)?;
@@ -200,7 +200,7 @@ pub(crate) async fn schedule_preview(
     let found: Option<(bool, DateTime<Utc>)> = sqlx::query_as(sql!(
         "SELECT scheduled_since IS NOT NULL, {NOW} FROM refs WHERE app = $2 AND name = 'refs/heads/' || $3"
     ))
-    .bind(act.at)
+    .bind(event.at)
     .bind(app.id)
     .bind(branch)
     .fetch_optional(&mut *tx)
@@ -219,15 +219,15 @@ pub(crate) async fn schedule_preview(
         .execute(&mut *tx)
         .await?;
     sqlx::query(sql!(
-        "UPDATE schedules SET reckoned_until = {GREATEST}(reckoned_until, $3) WHERE app = $1 AND branch = $2"
+        "UPDATE schedules SET evaluated_until = {GREATEST}(evaluated_until, $3) WHERE app = $1 AND branch = $2"
     ))
     .bind(app.id)
     .bind(branch)
     .bind(now)
     .execute(&mut *tx)
     .await?;
-    audit::insert(&mut *tx, &act).await?;
-    app.generation = dialect::raise_generation(&mut *tx, app.id, node).await?;
+    audit::insert(&mut *tx, &event).await?;
+    app.generation = dialect::increment_generation(&mut *tx, app.id, node).await?;
     transaction.commit().await?;
     Ok(Some(app))
 }

@@ -3,11 +3,11 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
-use super::dialect::{BY_BYTES, LOCKED};
+use super::dialect::{BY_BYTES, FOR_UPDATE};
 use super::{Connection, Connections, audit, sql, transaction};
-use crate::audit::Act;
-use crate::column::Id;
+use crate::audit::AuditEvent;
 use crate::error::StoreError;
+use crate::sql_types::Id;
 use crate::token::Token;
 
 /// The columns of [`Token`].
@@ -16,7 +16,7 @@ const TOKEN: &str = "id, name, hash, scopes, created_at, created_by, expires_at,
 pub(crate) async fn create_token(
     connections: &Connections,
     token: &Token,
-    act: &Act,
+    event: &AuditEvent,
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let created = sqlx::query(
@@ -36,7 +36,7 @@ pub(crate) async fn create_token(
         transaction.rollback().await;
         return Ok(false);
     }
-    audit::insert(&mut transaction, act).await?;
+    audit::insert(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -46,7 +46,7 @@ pub(crate) async fn token(connections: &Connections, hash: &[u8; 32]) -> Result<
     Ok(token.bind(hash.as_slice()).fetch_optional(connections.reader()).await?)
 }
 
-pub(crate) async fn token_of(connections: &Connections, id: Uuid) -> Result<Option<Token>, StoreError> {
+pub(crate) async fn token_by_id(connections: &Connections, id: Uuid) -> Result<Option<Token>, StoreError> {
     let token = sqlx::query_as(sql!("SELECT {TOKEN} FROM tokens WHERE id = $1"));
     Ok(token.bind(Id(id)).fetch_optional(connections.reader()).await?)
 }
@@ -56,7 +56,11 @@ pub(crate) async fn tokens(connections: &Connections) -> Result<Vec<Token>, Stor
     Ok(tokens.fetch_all(connections.reader()).await?)
 }
 
-pub(crate) async fn revoke_token(connections: &Connections, id: Uuid, act: &Act) -> Result<bool, StoreError> {
+pub(crate) async fn revoke_token(
+    connections: &Connections,
+    id: Uuid,
+    event: &AuditEvent,
+) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let revoked =
         sqlx::query("DELETE FROM tokens WHERE id = $1").bind(Id(id)).execute(&mut *transaction).await?;
@@ -64,12 +68,12 @@ pub(crate) async fn revoke_token(connections: &Connections, id: Uuid, act: &Act)
         transaction.rollback().await;
         return Ok(false);
     }
-    audit::insert(&mut transaction, act).await?;
+    audit::insert(&mut transaction, event).await?;
     transaction.commit().await?;
     Ok(true)
 }
 
-pub(crate) async fn token_used(
+pub(crate) async fn touch_token(
     connections: &Connections,
     id: Uuid,
     now: DateTime<Utc>,
@@ -85,14 +89,14 @@ pub(crate) async fn token_used(
     Ok(())
 }
 
-/// The tokens with a scope of the app of that name, within a transaction.
+/// The names of tokens with a scope for the app.
 pub(super) async fn with_scopes_of(tx: &mut Connection, name: &str) -> Result<Vec<String>, sqlx::Error> {
     let tokens = all_scopes(tx).await?.into_iter();
     let has = |scopes: &str| scopes.split(' ').any(|scope| of(scope, name).is_some());
     Ok(tokens.filter(|token| has(&token.scopes)).map(|token| token.name).collect())
 }
 
-/// Gives the scopes of an app to one of another name.
+/// Renames the scopes of an app.
 pub(super) async fn rename_scopes(tx: &mut Connection, from: &str, to: &str) -> Result<(), sqlx::Error> {
     change_scopes(tx, |scope| match of(scope, from) {
         Some(what) => Some(format!("{to}:{what}")),
@@ -101,12 +105,12 @@ pub(super) async fn rename_scopes(tx: &mut Connection, from: &str, to: &str) -> 
     .await
 }
 
-/// Takes the scopes of an app away.
-pub(super) async fn forget_scopes(tx: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
+/// Removes the scopes of an app.
+pub(super) async fn remove_scopes(tx: &mut Connection, name: &str) -> Result<(), sqlx::Error> {
     change_scopes(tx, |scope| of(scope, name).is_none().then(|| scope.to_owned())).await
 }
 
-/// What a scope grants, if it is one of the app of that name.
+/// The permission of a scope, if it is for the app.
 fn of<'s>(scope: &'s str, name: &str) -> Option<&'s str> {
     scope.strip_prefix(name)?.strip_prefix(':')
 }
@@ -136,6 +140,7 @@ struct ScopesRow {
 }
 
 async fn all_scopes(tx: &mut Connection) -> Result<Vec<ScopesRow>, sqlx::Error> {
-    let all = sqlx::query_as(sql!("SELECT id, name, scopes FROM tokens ORDER BY name {BY_BYTES} {LOCKED}"));
+    let all =
+        sqlx::query_as(sql!("SELECT id, name, scopes FROM tokens ORDER BY name {BY_BYTES} {FOR_UPDATE}"));
     all.fetch_all(tx).await
 }

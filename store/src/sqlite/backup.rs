@@ -1,4 +1,4 @@
-//! The whole database at once.
+//! Backup and restore of the whole database.
 
 #![expect(clippy::disallowed_methods, reason = "its connections are its own, and closed when it is done")]
 
@@ -10,47 +10,47 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
 
 use super::lock::FileLock;
-use super::{connect, schedule_hold, status};
-use crate::backup::file::{Checked, Draft};
+use super::{connect, migration, schedule_hold, status};
+use crate::backup::file::{BackupWriter, VerifiedBackup};
 use crate::backup::tables::TABLES;
-use crate::backup::{BackupError, Contents, RestoreError, Restoring};
+use crate::backup::{BackupError, BackupInfo, RestoreError, RestoreMode};
 use crate::error::{OpenError, is_busy};
 
-/// How long a restore waits for others to leave the file.
-const IN_USE_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a restore waits for other processes that use the file.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Copies the file as it is at one moment; whoever writes meanwhile is not held up. The copy is then brought up to date.
-pub(crate) async fn back_up(path: &Path, draft: Draft) -> Result<Contents, BackupError> {
+/// Copies a consistent snapshot of the file without blocking writers, and migrates the copy.
+pub(crate) async fn back_up(path: &Path, writer: BackupWriter) -> Result<BackupInfo, BackupError> {
     if !path.exists() {
-        return Err(BackupError::Nothing);
+        return Err(BackupError::NoDatabase);
     }
     let options =
-        SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(connect::BUSY_TIME_MAX);
+        SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(connect::BUSY_TIMEOUT);
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let mut source = SqliteConnection::connect_with(&options).await.map_err(unusable)?;
     if count_apps(&mut source).await.map_err(unusable)?.is_none() {
-        return Err(BackupError::Nothing);
+        return Err(BackupError::NoDatabase);
     }
     let version: String = sqlx::query_scalar("SELECT sqlite_version()")
         .fetch_one(&mut source)
         .await
         .map_err(BackupError::Read)?;
-    let Some(target) = draft.path().to_str() else {
+    let Some(target) = writer.path().to_str() else {
         let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "the name is not UTF-8");
-        return Err(BackupError::File { path: draft.path().to_owned(), source });
+        return Err(BackupError::File { path: writer.path().to_owned(), source });
     };
     sqlx::query("VACUUM INTO $1")
         .bind(target.to_owned())
         .execute(&mut source)
         .await
-        .map_err(|error| draft.unwritten(error))?;
+        .map_err(|error| writer.write_error(error))?;
     source.close().await.ok();
-    let mut copy = draft.open().await?;
-    connect::migrate(&mut copy).await?;
-    draft.finish(copy, &format!("SQLite {version}")).await
+    let mut copy = writer.open().await?;
+    migration::migrate(&mut copy).await?;
+    writer.finish(copy, &format!("SQLite {version}")).await
 }
 
-/// Notes in the database that a backup was made.
+/// Records in the database that a backup was made.
 pub(crate) async fn note(path: &Path, made_at: DateTime<Utc>) -> Result<(), sqlx::Error> {
     let options = connect::options(path).create_if_missing(false);
     let mut connection = SqliteConnection::connect_with(&options).await?;
@@ -58,19 +58,22 @@ pub(crate) async fn note(path: &Path, made_at: DateTime<Utc>) -> Result<(), sqlx
     connection.close().await
 }
 
-/// Everything that is there goes and everything from the backup comes, in one transaction.
-pub(crate) async fn restore(backup: &Checked, path: &Path, how: Restoring) -> Result<(), RestoreError> {
+/// Replaces all rows by those of the backup, in one transaction.
+pub(crate) async fn restore(
+    backup: &VerifiedBackup,
+    path: &Path,
+    mode: RestoreMode,
+) -> Result<(), RestoreError> {
     connect::make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-    // No node works with it, nor begins to before everything is there.
+    // No node can use the file until the restore is complete.
     let _lock = FileLock::take(path).await.map_err(|error| match error {
         OpenError::InUse { holder, .. } => RestoreError::InUse { holder: Some(holder) },
         error => error.into(),
     })?;
-    // Other programs that read the file hold a lock of SQLite's on it, which this mode does not share. What refers to what is
-    // looked at once, in the end.
-    let options = connect::making(path)
+    // Exclusive mode excludes other programs that read the file. Foreign keys are checked once at the end.
+    let options = connect::create_options(path)
         .locking_mode(SqliteLockingMode::Exclusive)
-        .busy_timeout(IN_USE_TIME_MAX)
+        .busy_timeout(LOCK_TIMEOUT)
         .foreign_keys(false);
     let unusable = |source| match is_busy(&source) {
         true => RestoreError::InUse { holder: None },
@@ -78,10 +81,10 @@ pub(crate) async fn restore(backup: &Checked, path: &Path, how: Restoring) -> Re
     };
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(unusable)?;
     let apps = count_apps(&mut connection).await.map_err(unusable)?.unwrap_or_default();
-    if apps > 0 && !how.replace {
+    if apps > 0 && !mode.replace {
         return Err(RestoreError::NotEmpty { apps });
     }
-    connect::migrate(&mut connection).await?;
+    migration::migrate(&mut connection).await?;
     sqlx::query("ATTACH $1 AS backup").bind(backup.uri()).execute(&mut connection).await?;
     let mut transaction = connection.begin_with("BEGIN EXCLUSIVE").await?;
     empty(&mut transaction).await?;
@@ -90,18 +93,18 @@ pub(crate) async fn restore(backup: &Checked, path: &Path, how: Restoring) -> Re
         let sql = format!("INSERT INTO main.{name} ({columns}) SELECT {columns} FROM backup.{name}");
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *transaction).await?;
     }
-    schedule_hold::restored(&mut transaction, how.hold(&backup.contents).as_deref()).await?;
+    schedule_hold::replace(&mut transaction, mode.hold(&backup.contents).as_deref()).await?;
     let dangling = sqlx::query("PRAGMA main.foreign_key_check").fetch_optional(&mut *transaction).await?;
     if dangling.is_some() {
         return Err(backup.damaged("a row refers to one that is not there"));
     }
     transaction.commit().await?;
-    // Closing it brings everything from the write-ahead log into the file.
+    // Closing it checkpoints the write-ahead log.
     connection.close().await?;
     Ok(())
 }
 
-/// Removes every row but those of the migrations: no node is there that could miss any.
+/// Deletes all rows except those of migrations.
 async fn empty(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT name FROM main.sqlite_schema
@@ -116,7 +119,7 @@ async fn empty(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// How many apps there are, if there is a table of them.
+/// The number of apps, if the table exists.
 async fn count_apps(connection: &mut SqliteConnection) -> Result<Option<u64>, sqlx::Error> {
     let table = sqlx::query("SELECT 1 FROM main.sqlite_schema WHERE type = 'table' AND name = 'apps'");
     if table.fetch_optional(&mut *connection).await?.is_none() {

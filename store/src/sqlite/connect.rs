@@ -1,4 +1,4 @@
-//! Opening the database and bringing its tables up to date.
+//! Opens the database.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -8,93 +8,92 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::MigrateError;
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions as _, Connection as _, SqliteConnection};
+use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
 use super::Connections;
 use super::lock::FileLock;
+use super::migration;
 use super::transaction::{self, Writer};
-use crate::KnownTime;
-use crate::column::Id;
+use crate::DatabaseTime;
 use crate::error::{OpenError, StoreError};
+use crate::sql_types::Id;
 
-/// The most readers at once.
-const READERS_MAX: u32 = 4;
+/// The maximum number of concurrent readers.
+const READER_CONNECTIONS_MAX: u32 = 4;
 
-/// How much of the file each reader keeps in memory, in KiB, once it has read it: the index of some 250,000 objects. More
-/// makes reading no faster, and the 2 MB that SQLite has by itself make it a fifth slower.
+/// The page cache of each reader in KiB, enough for the index of some 250,000 objects. More does not help; the
+/// default of 2 MB makes reads a fifth slower.
 const CACHE_KIB: u32 = 8 << 10;
 
-/// The write-ahead log grows with a large push, and as long as someone reads; the next write cuts it down to this. It is more
-/// than what the log has anyway between two checkpoints (4 MB), so that it is not cut down and grown again all the time.
+/// The write-ahead log grows with large pushes and long reads; the next write truncates it to this size. It is more
+/// than the log has between two checkpoints (4 MB), so that it is not truncated all the time.
 pub(super) const WAL_BYTES_KEPT: u32 = 8 << 20;
 
-/// How long a query waits for a connection, and a connection for the file.
-pub(crate) const BUSY_TIME_MAX: Duration = Duration::from_secs(10);
+/// The timeout for acquiring a connection, and for locks of the file.
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long cutting the log down waits for those that read. Whoever writes waits meanwhile.
-const TRUNCATE_TIME_MAX: Duration = Duration::from_millis(50);
-
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+/// How long truncating the log waits for readers. Writers wait meanwhile.
+const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(50);
 
 pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let lock = Arc::new(FileLock::take(path).await?);
-    // Looked at before anything is set, since the journal's mode is written into the file.
+    // Check before any pragma is set, because the journal mode is stored in the file.
     let mut first = SqliteConnectOptions::new().filename(path).connect().await.map_err(unusable)?;
-    refuse_foreign(&mut first).await.map_err(|error| match error {
+    migration::reject_foreign(&mut first).await.map_err(|error| match error {
         OpenError::Migrate(MigrateError::Execute(source)) => unusable(source),
         error => error,
     })?;
     first.close().await.map_err(unusable)?;
     let options = options(path);
-    // A connection that is idle is kept: what it has read of the file stays in its cache.
+    // Idle connections are kept for their page cache.
     let pool = |size| {
         SqlitePoolOptions::new()
             .max_connections(size)
-            .acquire_timeout(BUSY_TIME_MAX)
+            .acquire_timeout(BUSY_TIMEOUT)
             .idle_timeout(None)
             .max_lifetime(None)
     };
-    // It is closed last: what it has begun of the write-ahead log is there for those that only read.
-    let mut first = making(path).connect().await.map_err(unusable)?;
-    migrate(&mut first).await?;
-    // What is deleted is overwritten: a secret that was pushed by mistake is to be gone.
+    // Closed last, so that the write-ahead log exists when read-only connections open.
+    let mut first = create_options(path).connect().await.map_err(unusable)?;
+    migration::migrate(&mut first).await?;
+    // Overwrite deleted data: a secret that was pushed by mistake must not remain.
     let write = Writer::new(pool(1), options.clone().pragma("secure_delete", "ON"));
-    // Records are not acknowledged to anybody: in WAL mode this loses the latest with the power, and breaks nothing.
+    // Records are not acknowledged: in WAL mode a power failure only loses the latest ones.
     let recording = options.clone().synchronous(SqliteSynchronous::Normal);
     let records = Writer::new(pool(1), recording);
-    // A negative number is one of KiB, a positive one of pages.
+    // Negative numbers are KiB, positive ones are pages.
     let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
-    let read = pool(READERS_MAX).connect_with(reading).await.map_err(unusable)?;
+    let read = pool(READER_CONNECTIONS_MAX).connect_with(reading).await.map_err(unusable)?;
     first.close().await.map_err(unusable)?;
     Ok(Connections { read, write, records, lock, path: path.to_owned() })
 }
 
-/// How the database is opened to be written.
+/// Options for writing.
 pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
         .journal_mode(SqliteJournalMode::Wal)
-        // What is acknowledged must outlive a power cut.
+        // Acknowledged writes must survive a power failure.
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(BUSY_TIME_MAX)
+        .busy_timeout(BUSY_TIMEOUT)
         .pragma("journal_size_limit", WAL_BYTES_KEPT.to_string())
 }
 
-/// How the database is opened to make its tables. Pages that are free can be given back one by one, if the file is new.
-pub(crate) fn making(path: &Path) -> SqliteConnectOptions {
+/// Options for creating the schema. Incremental vacuum only works in new files.
+pub(crate) fn create_options(path: &Path) -> SqliteConnectOptions {
     options(path).auto_vacuum(SqliteAutoVacuum::Incremental)
 }
 
-/// How a file is opened that is thrown away should it not be finished: no journal is needed, and nothing beside it.
-pub(crate) fn scratch(path: &Path) -> SqliteConnectOptions {
+/// Options for a file that is discarded if it is not finished: no journal is needed.
+pub(crate) fn scratch_options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(false)
@@ -103,59 +102,21 @@ pub(crate) fn scratch(path: &Path) -> SqliteConnectOptions {
         .pragma("cache_size", format!("-{CACHE_KIB}"))
 }
 
-/// Brings the tables up to date.
-pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    refuse_foreign(connection).await?;
-    MIGRATIONS.run(connection).await.map_err(|error| match error {
-        MigrateError::VersionMissing(found) => OpenError::Newer { found },
-        error => OpenError::Migrate(error),
-    })
-}
-
-/// A database without our first migration may have no table at all.
-async fn refuse_foreign(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let mine = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
-    let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
-    let there: Vec<String> = sqlx::query_scalar("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    if there.iter().any(|table| table == "_sqlx_migrations") {
-        let first: Option<(Vec<u8>,)> =
-            sqlx::query_as("SELECT checksum FROM _sqlx_migrations ORDER BY version LIMIT 1")
-                .fetch_optional(&mut *connection)
-                .await
-                .map_err(failed)?;
-        return match first {
-            Some((first,)) if Some(&first) != mine.as_ref() => {
-                Err(OpenError::Foreign { table: "_sqlx_migrations".to_owned() })
-            }
-            _ => Ok(()),
-        };
-    }
-    let foreign = there.into_iter().find(|table| !table.starts_with("sqlite_"));
-    foreign.map_or(Ok(()), |table| Err(OpenError::Foreign { table }))
-}
-
-/// The version of the tables that this program knows.
-pub(crate) fn newest() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
-}
-
-/// Writes the one row of `outcomes`.
+/// Writes the only row of `transaction_outcomes`.
 pub(crate) async fn probe_write(connections: &Connections) -> Result<(), StoreError> {
-    let change = sqlx::query("INSERT OR REPLACE INTO outcomes (id, committed, at) VALUES ($1, true, $2)");
+    let change =
+        sqlx::query("INSERT OR REPLACE INTO transaction_outcomes (id, committed, at) VALUES ($1, true, $2)");
     transaction::execute(connections, change.bind(Id(Uuid::nil())).bind(Utc::now())).await?;
     Ok(())
 }
 
-/// How many free pages the file keeps for what comes next, and how many are given back at once: a few milliseconds.
+/// How many free pages are kept for new data, and how many are released at once, within a few milliseconds.
 const FREE_PAGES_KEPT: i64 = 1024;
-const PAGES_AT_ONCE: i64 = 512;
+const PAGES_RELEASED_MAX: i64 = 512;
 
-/// Pages that are free go from the end of the file, where what is there is moved to free ones before. Only in files that were made
-/// since this is done; in others they are used again.
-pub(crate) async fn give_back_pages(connections: &Connections) -> Result<bool, StoreError> {
+/// Releases free pages at the end of the file, if it was created with incremental vacuum. In older files they are
+/// reused.
+pub(crate) async fn release_free_pages(connections: &Connections) -> Result<bool, StoreError> {
     let pragma = async |name: &str| -> Result<i64, sqlx::Error> {
         let pragma = sqlx::AssertSqlSafe(format!("PRAGMA {name}"));
         sqlx::query_scalar(pragma).fetch_one(&connections.read).await
@@ -163,47 +124,46 @@ pub(crate) async fn give_back_pages(connections: &Connections) -> Result<bool, S
     const INCREMENTAL: i64 = 2;
     let free = pragma("freelist_count").await?;
     if pragma("auto_vacuum").await? == INCREMENTAL && free > FREE_PAGES_KEPT {
-        transaction::give_back(connections, (free - FREE_PAGES_KEPT).min(PAGES_AT_ONCE)).await?;
+        transaction::release_pages(connections, (free - FREE_PAGES_KEPT).min(PAGES_RELEASED_MAX)).await?;
         return Ok(true);
     }
-    // The file gets shorter when the log is written into it.
+    // A checkpoint shortens the file.
     let bytes = pragma("page_count").await? * pragma("page_size").await?;
     let path = &connections.path;
     let is_longer = path.metadata().is_ok_and(|file| file.len() > bytes.unsigned_abs());
-    if is_longer || log_bytes(path) > u64::from(WAL_BYTES_KEPT) {
-        truncate_log(path).await?;
+    if is_longer || wal_bytes(path) > u64::from(WAL_BYTES_KEPT) {
+        truncate_wal(path).await?;
     }
     Ok(false)
 }
 
-/// Writes the write-ahead log into the file and cuts it down: what was deleted is not even there any more.
-pub(crate) async fn forget_deleted(connections: &Connections) -> Result<(), StoreError> {
-    truncate_log(&connections.path).await
+/// Checkpoints and truncates the write-ahead log, which may hold deleted data.
+pub(crate) async fn purge_deleted(connections: &Connections) -> Result<(), StoreError> {
+    truncate_wal(&connections.path).await
 }
 
-/// The length of the write-ahead log.
-fn log_bytes(path: &Path) -> u64 {
+/// The size of the write-ahead log in bytes.
+fn wal_bytes(path: &Path) -> u64 {
     let mut log = path.as_os_str().to_owned();
     log.push("-wal");
     Path::new(&log).metadata().map_or(0, |log| log.len())
 }
 
-/// Writes what is in the write-ahead log into the file, and cuts the log down. A connection of its own does, which does not wait
-/// for those that read: another time will do.
-pub(super) async fn truncate_log(path: &Path) -> Result<(), StoreError> {
-    let mut connection = options(path).busy_timeout(TRUNCATE_TIME_MAX).connect().await?;
+/// Checkpoints and truncates the write-ahead log, on a connection that does not wait for readers.
+pub(super) async fn truncate_wal(path: &Path) -> Result<(), StoreError> {
+    let mut connection = options(path).busy_timeout(TRUNCATE_TIMEOUT).connect().await?;
     sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
     Ok(connection.close().await?)
 }
 
-/// Every act leaves an entry with its time.
-pub(crate) async fn time(connections: &Connections) -> Result<KnownTime, StoreError> {
+/// Every change writes an audit event with its time.
+pub(crate) async fn time(connections: &Connections) -> Result<DatabaseTime, StoreError> {
     let latest: Option<DateTime<Utc>> =
-        sqlx::query_scalar("SELECT max(at) FROM audit").fetch_one(&connections.read).await?;
-    Ok(latest.map_or(KnownTime::Nothing, KnownTime::NotBefore))
+        sqlx::query_scalar("SELECT max(at) FROM audit_events").fetch_one(&connections.read).await?;
+    Ok(latest.map_or(DatabaseTime::Unknown, DatabaseTime::NotBefore))
 }
 
-/// The file holds all the code: nobody else may read it. SQLite gives its side files the same mode.
+/// Creates a file that only its owner can read. SQLite creates its side files with the same mode.
 pub(super) fn make_private_file(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -1,4 +1,4 @@
-//! What SQLite says otherwise than PostgreSQL: each name here has its counterpart in `postgres::dialect`.
+//! SQL of SQLite that differs from PostgreSQL: each item has a counterpart in `postgres::dialect`.
 
 use std::ops::Add;
 
@@ -7,30 +7,30 @@ use manifest_schema::name::AppName;
 use uuid::Uuid;
 
 use super::Connection;
-use crate::column::Id;
 use crate::error::StoreError;
 use crate::id::AppId;
-use crate::record::Generation;
+use crate::model::Generation;
+use crate::sql_types::Id;
 
-/// SQLite sorts by bytes anyway.
+/// SQLite sorts by bytes.
 pub(super) const BY_BYTES: &str = "";
 
-/// The whole file is locked by a transaction.
-pub(super) const LOCKED: &str = "";
+/// A write transaction locks the whole file.
+pub(super) const FOR_UPDATE: &str = "";
 
-/// The largest of its arguments, none of which is NULL.
+/// The maximum of arguments that are not NULL.
 pub(super) const GREATEST: &str = "max";
 
-/// The bytes of the object name that a row of `refs` has in hexadecimal digits.
+/// The bytes of the hexadecimal object name in a row of `refs`.
 pub(super) const REF_TARGET: &str = "unhex(refs.target)";
 
-/// The table `deploys`, read by branch. Left to itself, SQLite would read it backwards, through all deploys of other branches.
-pub(super) const DEPLOYS_OF_A_BRANCH: &str = "deploys INDEXED BY deploys_of_a_branch";
+/// The table `deploys`, read by branch. Without the hint, SQLite would scan all deploys backwards.
+pub(super) const DEPLOYS_BY_BRANCH: &str = "deploys INDEXED BY deploys_branch_idx";
 
-/// The time of the caller's clock, which is bound as `$1`.
+/// The clock of the caller, bound as `$1`.
 pub(super) const NOW: &str = "$1";
 
-/// Stands before what [`from_now`] binds: a time so long after [`NOW`].
+/// Precedes the value of [`from_now`]: a time that long after [`NOW`].
 pub(super) const FROM_NOW: &str = "";
 
 pub(super) fn from_now<T>(now: DateTime<Utc>, time: T) -> DateTime<Utc>
@@ -40,13 +40,13 @@ where
     now + time
 }
 
-/// Follows a column: it is one of those that the query finds.
-pub(super) fn among_few(query: &str) -> String {
+/// A condition for a column to be in the result of a query.
+pub(super) fn in_query(query: &str) -> String {
     format!("IN ({query})")
 }
 
-/// Inserts an app, unless there is one of that name. Nobody else does meanwhile, so that the next number of a repository is
-/// this one's.
+/// Inserts an app unless the name exists. The transaction is the only writer, so that the next repository number is
+/// free.
 pub(super) async fn insert_app(
     tx: &mut Connection,
     id: AppId,
@@ -66,8 +66,8 @@ pub(super) async fn insert_app(
     Ok(inserted.rows_affected() == 1)
 }
 
-/// Raises the generation of an app: what it serves may be another now. There are no other nodes to hear of it.
-pub(super) async fn raise_generation(
+/// Increments the generation of an app. There are no other nodes to notify.
+pub(super) async fn increment_generation(
     tx: &mut Connection,
     app: AppId,
     _node: Option<Uuid>,
@@ -82,17 +82,17 @@ pub(super) async fn raise_generation(
     Ok(raised)
 }
 
-/// SQLite reads in the order of an index where there is one.
-pub(super) async fn read_in_order(_tx: &mut Connection) -> Result<(), sqlx::Error> {
+/// SQLite reads in index order by itself.
+pub(super) async fn prefer_index_order(_tx: &mut Connection) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// There are no other nodes to hear of it.
+/// There are no other nodes to notify.
 pub(super) async fn notify_name(_: &mut Connection, _: &AppName, _: Option<Uuid>) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
-/// The whole file is locked by a transaction.
+/// A write transaction locks the whole file.
 pub(super) async fn lock_domains(_tx: &mut Connection) -> Result<(), sqlx::Error> {
     Ok(())
 }

@@ -1,21 +1,22 @@
-//! The store on the embedded SQLite.
+//! The store on SQLite.
 //!
-//! - `connect`, `lock`: opening and migrating
-//! - `transaction`: everything is written through it
-//! - `dialect`, `objects`, `together`, `records`: what is said otherwise than in PostgreSQL
-//! - `queries`: all the other queries
-//! - `backup`: everything at once
+//! - `connect`, `lock`, `migration`: opening and migrating the database
+//! - `transaction`: all writes
+//! - `dialect`, `objects`, `bulk_read`, `records`: what differs from PostgreSQL
+//! - `queries`: all other queries
+//! - `backup`: backup and restore
 
 pub(crate) mod backup;
+mod bulk_read;
 pub(crate) mod connect;
 mod dialect;
 mod lock;
+pub(crate) mod migration;
 pub(crate) mod objects;
 #[path = "../queries/mod.rs"]
 #[expect(clippy::duplicate_mod, reason = "it is compiled once for each database")]
 mod queries;
 mod records;
-mod together;
 mod transaction;
 
 use std::path::PathBuf;
@@ -27,26 +28,26 @@ pub(crate) use queries::*;
 use sqlx::{Sqlite as Database, SqliteConnection as Connection, SqlitePool};
 use transaction::Writer;
 
-/// The connections to the file: SQLite has many readers and one writer.
+/// The connections to the file: many readers, one writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     read: SqlitePool,
     write: Writer,
-    /// Writes what may be lost with the power, and so need not wait for the disk.
+    /// Writes records without waiting for the disk, which can be lost in a power failure.
     records: Writer,
-    /// The file.
+    /// The path of the file.
     path: PathBuf,
-    /// No other process works with the file.
+    /// Keeps other processes out.
     lock: Arc<FileLock>,
 }
 
 impl Connections {
-    /// What reads on any connection.
+    /// The executor for reads.
     fn reader(&self) -> &SqlitePool {
         &self.read
     }
 
-    /// Closes them all.
+    /// Closes all connections.
     pub(crate) async fn close(&self) {
         self.read.close().await;
         self.records.close().await;

@@ -1,57 +1,57 @@
 //! The table `objects`.
 //!
-//! SQLite binds no arrays, and a variable each would bound how many names may be asked for. So they are bound as one blob,
-//! which `asked` cuts: hardly faster than JSON, and half as long.
+//! SQLite cannot bind arrays, and one variable per name would limit their number. So they are bound as one blob,
+//! which `requested` splits: about as fast as JSON at half the size.
 //!
-//! Names are looked up in the index alone, and the table is read in the order of its rows: what was pushed together lies
-//! together.
+//! Names are looked up in the index only, and the table is read in storage order: objects that were pushed together
+//! are stored together.
 
 use std::fmt::Write as _;
 
-use super::together::{self, COLUMNS};
-use super::{Connection, Connections, object_rows, sql};
+use super::bulk_read::{self, COLUMNS};
+use super::{Connection, Connections, object_decode, sql};
 use crate::OBJECTS_BYTES_MAX;
-use crate::bases;
-use crate::column::signed;
+use crate::delta_bases;
 use crate::disk::{self, ROW_BYTES};
 use crate::error::StoreError;
 use crate::id::{AppId, Oid};
-use crate::record::{Known, Object, Stored};
+use crate::model::{Object, ObjectInfo, ObjectScan};
+use crate::sql_types::signed;
 
-macro_rules! asked {
+macro_rules! requested {
     () => {
-        "WITH RECURSIVE asked (at) AS (SELECT 1 UNION ALL SELECT at + 20 FROM asked WHERE at + 20 < length($2))"
+        "WITH RECURSIVE requested (at) AS (SELECT 1 UNION ALL SELECT at + 20 FROM requested WHERE at + 20 < length($2))"
     };
 }
 
-/// The names that are bound as `$2`, by where each begins …
-const ASKED: &str = asked!();
+/// The names bound as `$2`, by offset …
+const REQUESTED: &str = requested!();
 
-/// … and the rows that have them in the app `$1`.
+/// … and their rows in the app `$1`.
 const FOUND: &str = concat!(
-    asked!(),
+    requested!(),
     ", found (row) AS (
-        SELECT objects.rowid FROM apps CROSS JOIN asked CROSS JOIN objects
+        SELECT objects.rowid FROM apps CROSS JOIN requested CROSS JOIN objects
         ON objects.repository = apps.repository AND objects.oid = substr($2, at, 20)
         WHERE apps.id = $1
     )"
 );
 
-/// Condemned objects are not there: what they name and build on may be gone.
-pub(crate) async fn known(
+/// Unreachable objects count as missing: objects that they refer to may be deleted already.
+pub(crate) async fn object_info(
     connections: &Connections,
     app: AppId,
     oids: &[Oid],
-) -> Result<Vec<(Oid, Known)>, StoreError> {
+) -> Result<Vec<(Oid, ObjectInfo)>, StoreError> {
     let sql = sql!(
         "{FOUND}
          SELECT CAST(group_concat(oid, '') AS BLOB), group_concat(kind), group_concat(depth)
          FROM objects WHERE rowid IN (SELECT row FROM found) AND NOT EXISTS (
-             SELECT 1 FROM condemned WHERE condemned.repository = objects.repository AND condemned.oid = objects.oid
+             SELECT 1 FROM unreachable_objects WHERE unreachable_objects.repository = objects.repository AND unreachable_objects.oid = objects.oid
          )"
     );
     let query = sqlx::query(sql).bind(app).bind(names(oids));
-    together::known(&query.fetch_one(connections.reader()).await?)
+    bulk_read::info(&query.fetch_one(connections.reader()).await?)
 }
 
 pub(crate) async fn objects(
@@ -59,29 +59,30 @@ pub(crate) async fn objects(
     app: AppId,
     oids: &[Oid],
 ) -> Result<Vec<Object>, StoreError> {
-    // So many small ones cannot be too many bytes, which spares adding them up.
+    // Objects below this size cannot exceed the limit together, so they need no running sum.
     let small = OBJECTS_BYTES_MAX / oids.len().max(1) as u64;
     let sql = sql!(
         "{FOUND}
          SELECT {COLUMNS} FROM objects WHERE rowid IN (SELECT row FROM found) AND length(zlib) <= $3"
     );
     let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(small));
-    let mut objects = together::read(connections.reader(), query).await?;
-    let room = OBJECTS_BYTES_MAX.saturating_sub(bases::bytes(&objects));
-    if objects.len() < oids.len() && room > 0 {
-        objects.extend(large(connections, app, &bases::unread(oids, &objects), room).await?);
+    let mut objects = bulk_read::read(connections.reader(), query).await?;
+    let remaining = OBJECTS_BYTES_MAX.saturating_sub(delta_bases::bytes(&objects));
+    if objects.len() < oids.len() && remaining > 0 {
+        objects
+            .extend(large_objects(connections, app, &delta_bases::unread(oids, &objects), remaining).await?);
     }
     Ok(objects)
 }
 
-/// Those of the objects that are there, as many as begin within `room` bytes.
-async fn large(
+/// Those of the objects that exist, as many as start within `remaining` bytes.
+async fn large_objects(
     connections: &Connections,
     app: AppId,
     oids: &[Oid],
-    room: u64,
+    remaining: u64,
 ) -> Result<Vec<Object>, StoreError> {
-    // The length of a stream is read without the stream: what is left out costs next to nothing.
+    // The length of a stream is read without the stream, so that skipped ones cost almost nothing.
     let sql = sql!(
         "{FOUND}
          SELECT {COLUMNS} FROM (
@@ -91,8 +92,8 @@ async fn large(
          CROSS JOIN objects ON objects.rowid = measured.row
          WHERE bytes_ahead < $3"
     );
-    let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(room));
-    together::read(connections.reader(), query).await
+    let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(remaining));
+    bulk_read::read(connections.reader(), query).await
 }
 
 pub(crate) async fn chains(
@@ -101,7 +102,7 @@ pub(crate) async fn chains(
     oids: &[Oid],
     bytes_max: u64,
 ) -> Result<Vec<Object>, StoreError> {
-    // UNION drops what it has reached before, so that not even a circle is endless. However large all of it is, no row is.
+    // UNION drops duplicates, so that even a cycle terminates. The whole result may be large, but no row is.
     let sql = sql!(
         "{FOUND},
          reached (row, repository, base) AS (
@@ -118,7 +119,7 @@ pub(crate) async fn chains(
          WHERE bytes_ahead < $3"
     );
     let query = sqlx::query(sql).bind(app).bind(names(oids)).bind(signed(bytes_max));
-    let found = query.try_map(object_rows::object);
+    let found = query.try_map(object_decode::object);
     Ok(found.fetch_all(connections.reader()).await?)
 }
 
@@ -126,7 +127,7 @@ pub(crate) async fn commits(
     connections: &Connections,
     app: AppId,
     after: Option<Oid>,
-    most: u32,
+    limit: u32,
 ) -> Result<Vec<Object>, StoreError> {
     let sql = sql!(
         "SELECT {COLUMNS} FROM objects WHERE rowid IN (
@@ -140,42 +141,42 @@ pub(crate) async fn commits(
          )"
     );
     let after = after.as_ref().map_or(&[][..], |oid| oid.as_bytes());
-    let query = sqlx::query(sql).bind(app).bind(after).bind(most).bind(signed(OBJECTS_BYTES_MAX));
-    let mut commits = together::read(connections.reader(), query).await?;
+    let query = sqlx::query(sql).bind(app).bind(after).bind(limit).bind(signed(OBJECTS_BYTES_MAX));
+    let mut commits = bulk_read::read(connections.reader(), query).await?;
     commits.sort_unstable_by_key(|commit| commit.oid);
     Ok(commits)
 }
 
-/// How many rows [`stored`] looks at, and how many bytes of a stream are few.
-const ROWS: u64 = 2048;
-const FEW_BYTES: u64 = OBJECTS_BYTES_MAX / ROWS;
+/// How many rows [`scan`] reads, and up to which size of a stream.
+const SCAN_ROWS: u64 = 2048;
+const SMALL_BYTES: u64 = OBJECTS_BYTES_MAX / SCAN_ROWS;
 
-pub(crate) async fn stored(
+pub(crate) async fn scan(
     connections: &Connections,
     app: AppId,
-    mut place: u64,
-) -> Result<Option<Stored>, StoreError> {
-    if place == 0 {
+    mut position: u64,
+) -> Result<Option<ObjectScan>, StoreError> {
+    if position == 0 {
         let first = sqlx::query_scalar(
             "SELECT min(rowid) FROM objects WHERE repository = (SELECT repository FROM apps WHERE id = $1)",
         );
         let first: Option<i64> = first.bind(app).fetch_one(connections.reader()).await?;
-        place = first.and_then(|row| u64::try_from(row).ok()).unwrap_or_default();
+        position = first.and_then(|row| u64::try_from(row).ok()).unwrap_or_default();
     }
-    // The plus keeps SQLite from the index, by which it would go through the whole repository.
+    // The unary plus prevents the index, which would visit the whole repository.
     let sql = sql!(
         "SELECT {COLUMNS} FROM objects
          WHERE rowid >= $2 AND rowid < $3 AND length(zlib) <= $4
              AND +repository = (SELECT repository FROM apps WHERE id = $1)"
     );
-    let next = place.saturating_add(ROWS);
-    let query = sqlx::query(sql).bind(app).bind(signed(place));
-    let query = query.bind(signed(next)).bind(signed(FEW_BYTES));
-    Ok(Some(Stored { objects: together::read(connections.reader(), query).await?, next }))
+    let next = position.saturating_add(SCAN_ROWS);
+    let query = sqlx::query(sql).bind(app).bind(signed(position));
+    let query = query.bind(signed(next)).bind(signed(SMALL_BYTES));
+    Ok(Some(ObjectScan { objects: bulk_read::read(connections.reader(), query).await?, next }))
 }
 
-/// Inserts those that are not there, within a transaction: all by one statement, which takes a quarter of the time that
-/// one each would. Returns how many bytes of the disk they take.
+/// Inserts the objects that are missing with one statement, four times as fast as one statement each. Returns by how
+/// many bytes disk usage grows.
 pub(super) async fn insert(
     connection: &mut Connection,
     app: AppId,
@@ -183,7 +184,7 @@ pub(super) async fn insert(
 ) -> Result<u64, sqlx::Error> {
     let oids: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
     let known = known_bytes(&mut *connection, app, &oids).await?;
-    // The streams lie in one blob behind each other, and each row says where its own is.
+    // All streams are in one blob, and each row has an offset into it.
     let mut rows = String::from("[");
     let mut streams = Vec::with_capacity(objects.iter().map(|object| object.zlib.len()).sum());
     for Object { oid, kind, base, depth, size, zlib } in objects {
@@ -209,12 +210,12 @@ pub(super) async fn insert(
     .await?;
     Ok(match known {
         0 => objects.iter().map(disk::object).sum(),
-        // What was there stays as it was stored, which may be longer or shorter than what came.
+        // Existing objects keep their streams, which may have another size than the pushed ones.
         known => known_bytes(connection, app, &oids).await?.saturating_sub(known),
     })
 }
 
-/// How many bytes those of the objects take that are there. It costs less than to have each of those named that were inserted.
+/// The disk usage of those of the objects that exist. Cheaper than RETURNING for each insert.
 async fn known_bytes(connection: &mut Connection, app: AppId, oids: &[Oid]) -> Result<u64, sqlx::Error> {
     let sql = sql!(
         "{FOUND}
@@ -224,7 +225,7 @@ async fn known_bytes(connection: &mut Connection, app: AppId, oids: &[Oid]) -> R
     Ok(bytes.unsigned_abs())
 }
 
-/// Deletes those that are there, within a transaction. Returns how many those were, and how many bytes of the disk they took.
+/// Deletes objects. Returns how many existed, and by how many bytes disk usage shrinks.
 pub(super) async fn delete(
     connection: &mut Connection,
     app: AppId,
@@ -236,38 +237,38 @@ pub(super) async fn delete(
     Ok((deleted.rows_affected(), bytes))
 }
 
-/// Condemns objects, within a transaction.
-pub(super) async fn condemn(
+/// Marks objects as unreachable.
+pub(super) async fn mark_unreachable(
     connection: &mut Connection,
     app: AppId,
     oids: &[Oid],
 ) -> Result<(), sqlx::Error> {
     let sql = sql!(
-        "{ASKED}
-         INSERT INTO condemned (repository, oid)
-         SELECT apps.repository, substr($2, at, 20) FROM apps CROSS JOIN asked WHERE apps.id = $1
+        "{REQUESTED}
+         INSERT INTO unreachable_objects (repository, oid)
+         SELECT apps.repository, substr($2, at, 20) FROM apps CROSS JOIN requested WHERE apps.id = $1
          ON CONFLICT DO NOTHING"
     );
     sqlx::query(sql).bind(app).bind(names(oids)).execute(connection).await?;
     Ok(())
 }
 
-/// Condemns these objects no longer, within a transaction. Returns those that were.
-pub(super) async fn readmit(
+/// Removes the mark from these objects. Returns those that were marked.
+pub(super) async fn unmark(
     connection: &mut Connection,
     app: AppId,
     oids: &[Oid],
 ) -> Result<Vec<Oid>, sqlx::Error> {
     let sql = sql!(
-        "{ASKED}
-         DELETE FROM condemned
-         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid IN (SELECT substr($2, at, 20) FROM asked)
+        "{REQUESTED}
+         DELETE FROM unreachable_objects
+         WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid IN (SELECT substr($2, at, 20) FROM requested)
          RETURNING oid"
     );
     sqlx::query_scalar(sql).bind(app).bind(names(oids)).fetch_all(connection).await
 }
 
-/// The names behind each other.
+/// The concatenated names.
 fn names(oids: &[Oid]) -> Vec<u8> {
     oids.iter().flat_map(Oid::as_bytes).copied().collect()
 }

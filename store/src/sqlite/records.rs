@@ -1,42 +1,42 @@
-//! Inserting into `executions` and `logs`: some rows by one statement.
+//! Inserts into `executions` and `logs`, several rows with one statement.
 
 use sqlx::QueryBuilder;
 
 use super::Connection;
 use super::executions::EXECUTION;
-use super::logs::LINE;
-use crate::column::{Id, Microseconds, signed, signed_small};
+use super::logs::LOG;
 use crate::error::StoreError;
-use crate::execution::{ExecutionRecord, LineRecord};
+use crate::execution::{ExecutionRecord, LogRecord};
+use crate::sql_types::{Id, Microseconds, signed, signed_small};
 
-/// How many rows are written by one statement. Where there is one processor, requests wait while a statement is carried out,
-/// so it is a short one; and one of full length is prepared once.
-const ROWS_AT_ONCE: usize = 32;
+/// How many rows one statement inserts. On a single CPU, requests wait for a statement, so it is short. Statements of
+/// full length are prepared once.
+const BATCH_ROWS: usize = 32;
 
-/// One that is there already came in before its writer heard so.
+/// An execution that exists was written before its writer received the response.
 pub(super) async fn insert_executions(
     tx: &mut Connection,
     from: i64,
     executions: &[ExecutionRecord],
 ) -> Result<(), StoreError> {
-    for (executions, from) in executions.chunks(ROWS_AT_ONCE).zip((from..).step_by(ROWS_AT_ONCE)) {
-        insert_some_executions(tx, from, executions).await?;
+    for (executions, from) in executions.chunks(BATCH_ROWS).zip((from..).step_by(BATCH_ROWS)) {
+        insert_execution_batch(tx, from, executions).await?;
     }
     Ok(())
 }
 
-async fn insert_some_executions(
+async fn insert_execution_batch(
     tx: &mut Connection,
     from: i64,
     executions: &[ExecutionRecord],
 ) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::new(format!("INSERT INTO executions (number, {EXECUTION}) "));
-    query.push_values(executions.iter().zip(from..), |mut row, (new, number)| {
+    let mut query = QueryBuilder::new(format!("INSERT INTO executions (sequence, {EXECUTION}) "));
+    query.push_values(executions.iter().zip(from..), |mut row, (new, sequence)| {
         let failure = new.failure.as_ref();
-        let place = failure.and_then(|failure| failure.place.as_ref());
-        row.push_bind(number)
+        let location = failure.and_then(|failure| failure.location.as_ref());
+        row.push_bind(sequence)
             .push_bind(Id(new.id))
-            .push_bind(Id(new.request))
+            .push_bind(Id(new.request_id))
             .push_bind(new.app)
             .push_bind(new.deploy)
             .push_bind(new.commit)
@@ -47,36 +47,36 @@ async fn insert_some_executions(
             .push_bind(new.started_at)
             .push_bind(Microseconds::from(new.duration))
             .push_bind(signed(new.operations))
-            .push_bind(signed(new.memory))
+            .push_bind(signed(new.memory_peak_bytes))
             .push_bind(new.status.map(i32::from))
             .push_bind(failure.map(|failure| &failure.kind))
             .push_bind(failure.map(|failure| &failure.message))
-            .push_bind(place.map(|place| &place.script))
-            .push_bind(place.map(|place| signed_small(place.line)))
-            .push_bind(place.map(|place| signed_small(place.column)))
-            .push_bind(signed_small(new.lines))
-            .push_bind(signed(new.lines_dropped));
+            .push_bind(location.map(|location| &location.script))
+            .push_bind(location.map(|location| signed_small(location.line)))
+            .push_bind(location.map(|location| signed_small(location.column)))
+            .push_bind(signed_small(new.log_lines))
+            .push_bind(signed(new.log_lines_dropped));
     });
     query.push(" ON CONFLICT (id) DO NOTHING");
-    query.build().persistent(executions.len() == ROWS_AT_ONCE).execute(tx).await?;
+    query.build().persistent(executions.len() == BATCH_ROWS).execute(tx).await?;
     Ok(())
 }
 
-pub(super) async fn insert_lines(
+pub(super) async fn insert_logs(
     tx: &mut Connection,
     from: i64,
-    lines: &[LineRecord],
+    logs: &[LogRecord],
 ) -> Result<(), StoreError> {
-    for (lines, from) in lines.chunks(ROWS_AT_ONCE).zip((from..).step_by(ROWS_AT_ONCE)) {
-        insert_some_lines(tx, from, lines).await?;
+    for (logs, from) in logs.chunks(BATCH_ROWS).zip((from..).step_by(BATCH_ROWS)) {
+        insert_log_batch(tx, from, logs).await?;
     }
     Ok(())
 }
 
-async fn insert_some_lines(tx: &mut Connection, from: i64, lines: &[LineRecord]) -> Result<(), StoreError> {
-    let mut query = QueryBuilder::new(format!("INSERT INTO logs (number, {LINE}) "));
-    query.push_values(lines.iter().zip(from..), |mut row, (new, number)| {
-        row.push_bind(number)
+async fn insert_log_batch(tx: &mut Connection, from: i64, logs: &[LogRecord]) -> Result<(), StoreError> {
+    let mut query = QueryBuilder::new(format!("INSERT INTO logs (sequence, {LOG}) "));
+    query.push_values(logs.iter().zip(from..), |mut row, (new, sequence)| {
+        row.push_bind(sequence)
             .push_bind(Id(new.execution))
             .push_bind(new.app)
             .push_bind(&new.script)
@@ -87,6 +87,6 @@ async fn insert_some_lines(tx: &mut Connection, from: i64, lines: &[LineRecord])
             .push_bind(new.line.map(signed_small))
             .push_bind(new.failure);
     });
-    query.build().persistent(lines.len() == ROWS_AT_ONCE).execute(tx).await?;
+    query.build().persistent(logs.len() == BATCH_ROWS).execute(tx).await?;
     Ok(())
 }

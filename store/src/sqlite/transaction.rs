@@ -1,4 +1,4 @@
-//! The transactions of SQLite: each of them begins here.
+//! Transactions of SQLite: each one starts here.
 
 #![expect(clippy::disallowed_methods, reason = "it is where transactions begin")]
 
@@ -11,30 +11,29 @@ use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
 use super::Connections;
-use crate::PUSH_WAIT_MAX;
+use crate::PUSH_LOCK_TIMEOUT;
 use crate::error::{PushError, StoreError};
 
 type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
-/// The one connection that writes. It gives out transactions and nothing else, since a write beside them would leave a
-/// connection that failed in its place.
+/// The only writing connection. It only hands out transactions, so that a connection that failed is always closed.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer(SqlitePool);
 
 impl Writer {
-    /// `pool` is one of a single connection.
+    /// `pool` must have a single connection.
     pub(super) fn new(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Self {
         Self(pool.connect_lazy_with(options))
     }
 
-    /// Waits for whoever writes in this process, then for those of other processes.
+    /// Waits for writers in this process, then for those in other processes.
     async fn begin(&self) -> Result<Transaction, StoreError> {
         let mut transaction = Transaction { connection: self.0.acquire().await?, ended: false };
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *transaction).await?;
         Ok(transaction)
     }
 
-    /// Carries out one statement, and says how many rows it has changed.
+    /// Runs one statement and returns the number of changed rows.
     async fn execute(&self, query: Query<'_>) -> Result<u64, StoreError> {
         let mut transaction = self.begin().await?;
         let done = query.execute(&mut *transaction).await?;
@@ -51,25 +50,25 @@ pub(super) async fn begin(connections: &Connections) -> Result<Transaction, Stor
     connections.write.begin().await
 }
 
-/// Begins the transaction of a push, which waits only so long for whoever else writes.
+/// Begins the transaction of a push, which waits for other writers only for a limited time.
 pub(super) async fn begin_push(connections: &Connections) -> Result<Transaction, PushError> {
-    match timeout(PUSH_WAIT_MAX, begin(connections)).await {
+    match timeout(PUSH_LOCK_TIMEOUT, begin(connections)).await {
         Err(_) | Ok(Err(StoreError::Database(sqlx::Error::PoolTimedOut))) => Err(PushError::Busy),
         Ok(begun) => Ok(begun?),
     }
 }
 
-/// Begins one that does not wait for the disk: what it commits may be lost with the power.
+/// Begins a transaction that commits without waiting for the disk: it can be lost in a power failure.
 pub(super) async fn begin_unsynced(connections: &Connections) -> Result<Transaction, StoreError> {
     connections.records.begin().await
 }
 
-/// Carries out one statement, and says how many rows it has changed.
+/// Runs one statement and returns the number of changed rows.
 pub(super) async fn execute(connections: &Connections, query: Query<'_>) -> Result<u64, StoreError> {
     connections.write.execute(query).await
 }
 
-/// The same: SQLite says of every statement what came of it.
+/// Same as [`execute`]: SQLite reports the outcome of every statement.
 pub(super) async fn execute_confirmed(
     connections: &Connections,
     query: Query<'_>,
@@ -77,8 +76,8 @@ pub(super) async fn execute_confirmed(
     execute(connections, query).await
 }
 
-/// Gives free pages at the end of the file back to the disk.
-pub(super) async fn give_back(connections: &Connections, pages: i64) -> Result<(), StoreError> {
+/// Releases free pages at the end of the file.
+pub(super) async fn release_pages(connections: &Connections, pages: i64) -> Result<(), StoreError> {
     let mut transaction = begin(connections).await?;
     sqlx::raw_sql(AssertSqlSafe(format!("PRAGMA incremental_vacuum({pages})")))
         .execute(&mut *transaction)
@@ -86,7 +85,7 @@ pub(super) async fn give_back(connections: &Connections, pages: i64) -> Result<(
     transaction.commit().await
 }
 
-/// Carries out one statement, and gives back what it returns.
+/// Runs one statement and returns its rows.
 pub(super) async fn execute_returning<R>(
     connections: &Connections,
     query: QueryAs<'_, Sqlite, R, SqliteArguments>,
@@ -100,8 +99,8 @@ where
     Ok(rows)
 }
 
-/// A transaction. Unless it is committed or rolled back its connection is closed, which rolls it back: SQLite ends some that
-/// fail by itself (on a full disk, on an I/O error), so nobody can tell what a failed one has left.
+/// A transaction. Unless it is committed or rolled back, its connection is closed, which rolls it back: SQLite rolls
+/// some back itself (disk full, I/O error), so the state of a failed one is unknown.
 pub(crate) struct Transaction {
     connection: PoolConnection<Sqlite>,
     ended: bool,
@@ -114,7 +113,7 @@ impl Transaction {
         Ok(())
     }
 
-    /// Ends one that has nothing to commit, and did not fail.
+    /// Rolls back a transaction that did not fail.
     pub(super) async fn rollback(mut self) {
         self.ended = sqlx::raw_sql("ROLLBACK").execute(&mut *self.connection).await.is_ok();
     }
@@ -149,18 +148,18 @@ mod tests {
 
     use super::*;
     use crate::id::Oid;
-    use crate::record::{NewPush, Object, ObjectKind, Objects, RefChange};
+    use crate::model::{NewPush, Object, ObjectKind, Objects, RefChange};
     use crate::sqlite::{connect, push};
 
     const INSERT: &str =
-        "INSERT INTO audit (id, at, who, action, subject) VALUES ($1, '', '', '', zeroblob($2))";
+        "INSERT INTO audit_events (id, at, actor, action, subject) VALUES ($1, '', '', '', zeroblob($2))";
 
     fn insert(id: i64, bytes: i64) -> Query<'static> {
         sqlx::query(INSERT).bind(id.to_string()).bind(bytes)
     }
 
-    /// From now on the file grows no further, as on a full disk. The bound is the connection's own: a new one has none, as if
-    /// room had been made.
+    /// Limits the size of the file, as a full disk does. The limit belongs to the connection: a new one has none, as
+    /// if space had been freed.
     async fn fill_disk(writer: &Writer) {
         let mut transaction = writer.begin().await.unwrap();
         sqlx::query("PRAGMA max_page_count = 40").execute(&mut *transaction).await.unwrap();
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_disk_that_was_full_for_a_moment_fails_one_write_and_not_the_next() {
+    async fn temporarily_full_disk_fails_one_write_only() {
         let folder = tempfile::tempdir().unwrap();
         let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
         for (id, writer) in [(1, &connections.write), (2, &connections.records)] {
@@ -189,7 +188,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_transaction_that_is_left_is_rolled_back_and_its_connection_is_not_used_again() {
+    async fn dropped_transaction_is_rolled_back_and_its_connection_closed() {
         let folder = tempfile::tempdir().unwrap();
         let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
         let mut left = connections.write.begin().await.unwrap();
@@ -199,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_write_ahead_log_is_cut_down_after_it_has_grown() {
+    async fn write_ahead_log_is_truncated_after_growth() {
         let folder = tempfile::tempdir().unwrap();
         let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
         let log = || folder.path().join("picloud.db-wal").metadata().unwrap().len();
@@ -211,7 +210,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_that_is_free_is_given_back_to_the_disk() {
+    async fn free_pages_are_released() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picloud.db");
         let connections = connect::open(&path).await.unwrap();
@@ -219,31 +218,31 @@ mod tests {
         for id in 0..20 {
             connections.write.execute(insert(id, 1_000_000)).await.unwrap();
         }
-        while connect::give_back_pages(&connections).await.unwrap() {}
+        while connect::release_free_pages(&connections).await.unwrap() {}
         let full = bytes();
         assert!(full > 20_000_000, "{full}");
-        connections.write.execute(sqlx::query("DELETE FROM audit WHERE rowid <= 16")).await.unwrap();
+        connections.write.execute(sqlx::query("DELETE FROM audit_events WHERE rowid <= 16")).await.unwrap();
         let mut steps = 0;
-        while connect::give_back_pages(&connections).await.unwrap() {
+        while connect::release_free_pages(&connections).await.unwrap() {
             steps += 1;
             connections.write.execute(insert(100 + steps, 1)).await.unwrap();
         }
-        assert!(steps > 1, "it is done some pages at a time");
+        assert!(steps > 1, "pages are released in batches");
         connections.close().await;
         let left = bytes();
         assert!(left < full / 2, "{left} of {full}");
     }
 
     #[tokio::test]
-    async fn what_is_deleted_cannot_be_found_in_the_file() {
+    async fn deleted_data_is_not_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("picloud.db");
         let connections = connect::open(&path).await.unwrap();
         let secret = "s3cret".repeat(4000);
-        let query = "INSERT INTO audit (id, at, who, action, subject) VALUES ('1', '', '', '', $1)";
+        let query = "INSERT INTO audit_events (id, at, actor, action, subject) VALUES ('1', '', '', '', $1)";
         connections.write.execute(sqlx::query(query).bind(secret)).await.unwrap();
-        connections.write.execute(sqlx::query("DELETE FROM audit")).await.unwrap();
-        connect::truncate_log(&path).await.unwrap();
+        connections.write.execute(sqlx::query("DELETE FROM audit_events")).await.unwrap();
+        connect::truncate_wal(&path).await.unwrap();
         let files = std::fs::read_dir(folder.path()).unwrap();
         for file in files.map(|file| std::fs::read(file.unwrap().path()).unwrap()) {
             assert!(!file.windows(12).any(|bytes| bytes == b"s3crets3cret"));
@@ -265,8 +264,8 @@ mod tests {
                 new: Some(oid(digit)),
             }],
             objects,
-            collection: None,
-            loose: Vec::new(),
+            gc_id: None,
+            dangling: Vec::new(),
             shallow: Vec::new(),
             unshallow: Vec::new(),
             revisions: Vec::new(),
@@ -285,13 +284,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_fails_one_push_and_not_the_next() {
+    async fn full_disk_fails_one_push_only() {
         let folder = tempfile::tempdir().unwrap();
         let connections = connect::open(&folder.path().join("picloud.db")).await.unwrap();
         push::push(&connections, &push_of(1, None, &blob(1, 10))).await.unwrap();
         fill_disk(&connections.write).await;
-        let refused = push::push(&connections, &push_of(2, Some(1), &blob(2, 1_000_000))).await;
-        assert!(matches!(refused, Err(PushError::Store(StoreError::DiskFull))), "{refused:?}");
+        let result = push::push(&connections, &push_of(2, Some(1), &blob(2, 1_000_000))).await;
+        assert!(matches!(result, Err(PushError::Store(StoreError::DiskFull))), "{result:?}");
         push::push(&connections, &push_of(3, Some(1), &blob(3, 10))).await.unwrap();
     }
 }

@@ -1,9 +1,9 @@
-//! Certificates of previews: so many new names in a span, and those that were granted stay.
+//! Certificate grants for previews: rate limited for new names, unlimited for known ones.
 
 use chrono::TimeDelta;
 use store::{AppId, CertificateGrant, CertificateLimits, Location, Store};
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(new_names_are_bounded_by_app_and_in_sum, names_are_granted_one_after_the_other);
 
@@ -21,7 +21,7 @@ async fn new_names_are_bounded_by_app_and_in_sum(location: Location) {
     assert_eq!(at(one, "c", noon()).await, CertificateGrant::TooManyOfApp(2));
     assert_eq!(at(two, "d", noon()).await, granted);
     assert_eq!(at(two, "e", noon()).await, CertificateGrant::TooMany(3));
-    // Those that were granted are renewed, and others have their turn when a week is over.
+    // Known names are renewed; new ones are granted after a week.
     assert_eq!(at(one, "a", noon()).await, granted);
     let later = noon() + week + TimeDelta::seconds(1);
     assert_eq!((at(one, "a", later).await, at(two, "e", later).await), (granted, granted));
@@ -40,7 +40,7 @@ async fn names_are_granted_one_after_the_other(location: Location) {
     assert_eq!(granted, 2);
 }
 
-/// All of them at once.
+/// Concurrent grants.
 async fn futures<F: Future<Output = Result<CertificateGrant, store::StoreError>>>(
     all: Vec<F>,
 ) -> Vec<CertificateGrant> {

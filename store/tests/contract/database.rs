@@ -1,4 +1,4 @@
-//! A database of its own for each test, and another program at it.
+//! A database for each test, and a second client of it.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,7 +36,7 @@ pub(crate) async fn connect(url: &str) -> PgConnection {
     PgConnection::connect(url).await.unwrap()
 }
 
-/// Another program at the same database. What it holds, it holds until it is dropped.
+/// A second client. Its locks are released on drop.
 pub(crate) enum Other {
     Postgres(PgConnection),
     Sqlite(sqlx::SqliteConnection),
@@ -62,7 +62,7 @@ impl Other {
         }
     }
 
-    /// How many rows a table has.
+    /// The number of rows of a table.
     pub(crate) async fn rows(&mut self, table: &str) -> i64 {
         let sql = sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}"));
         match self {

@@ -1,28 +1,28 @@
-//! Apps that are stopped, renamed, deleted, brought back, and gone.
+//! Stopping, renaming, deleting, undeleting and purging apps.
 
 use chrono::{TimeDelta, Utc};
 use manifest_schema::execution::LogLevel;
 use manifest_schema::name::{AppName, DomainName};
 use store::{
-    Actor, App, AppId, AuditAction, Claim, Environment, ExecutionFilter, Location, NameAppError, NewDeploy,
-    NewPush, NewRun, PushError, RecordKind, SealedSecret, SecretChange, Store, Token,
+    Actor, App, AppId, AuditAction, Claim, EncryptedSecret, Environment, ExecutionFilter, Location,
+    NewDeploy, NewPush, NewRun, PushError, RecordKind, RenameAppError, SecretChange, Store, Token,
 };
 use uuid::Uuid;
 
 use crate::disk::read;
-use crate::recording::{execution, line, record};
-use crate::values::*;
+use crate::fixtures::*;
+use crate::records::{execution, line, record};
 
 on_both_databases!(
-    stopped_app_is_known_as_such_until_it_is_started,
-    no_schedule_of_a_stopped_or_deleted_app_is_claimed,
-    renamed_app_keeps_what_is_its_own,
-    name_that_is_taken_is_refused,
-    deleted_app_is_gone_and_its_name_is_free,
-    scopes_of_a_deleted_app_do_not_pass_to_a_new_one_of_its_name,
-    deleted_app_is_brought_back_as_it_was,
-    domain_that_another_app_has_by_now_keeps_an_app_deleted,
-    purged_app_leaves_nothing,
+    app_is_stopped_until_started,
+    schedules_of_stopped_or_deleted_app_cannot_be_claimed,
+    renamed_app_keeps_its_data,
+    rename_to_taken_name_is_rejected,
+    deleted_app_is_hidden_and_its_name_is_free,
+    scopes_of_deleted_app_do_not_apply_to_new_app,
+    undelete_restores_app,
+    undelete_fails_if_domain_is_taken,
+    purge_deletes_all_rows,
 );
 
 fn named(name: &str) -> AppName {
@@ -36,20 +36,27 @@ fn ada() -> Actor {
 async fn with_secret(store: &Store) -> App {
     store.push(&push(None, 1)).await.unwrap();
     let app = read(store).await;
-    let (name, key, set_by) = ("KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
+    let (name, key_id, set_by) = ("KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
     let environment = Environment::Production;
-    let sealed =
-        SealedSecret { app: app.id, environment, name, key, sealed: vec![1; 60], set_at: noon(), set_by };
-    let act = store::Act::new(&ada(), AuditAction::SecretSet, Some(&app.name), "KEY");
+    let secret = EncryptedSecret {
+        app: app.id,
+        environment,
+        name,
+        key_id,
+        ciphertext: vec![1; 60],
+        set_at: noon(),
+        set_by,
+    };
+    let event = store::AuditEvent::new(&ada(), AuditAction::SecretSet, Some(&app.name), "KEY");
     let change = SecretChange {
         app: &app,
         creates: false,
         name: "KEY",
         environment,
-        sealed: Some(&sealed),
+        secret: Some(&secret),
         deploys: &[],
         node: None,
-        act: &act,
+        event: &event,
     };
     store.change_secret(&change).await.unwrap();
     read(store).await
@@ -67,8 +74,8 @@ async fn token(store: &Store, name: &str, scopes: &str) {
         expires_at: None,
         last_used_at: None,
     };
-    let act = store::Act::new(&ada(), AuditAction::TokenCreate, None, name);
-    assert!(store.create_token(&token, &act).await.unwrap());
+    let event = store::AuditEvent::new(&ada(), AuditAction::TokenCreate, None, name);
+    assert!(store.create_token(&token, &event).await.unwrap());
 }
 
 async fn scopes(store: &Store) -> Vec<String> {
@@ -76,11 +83,11 @@ async fn scopes(store: &Store) -> Vec<String> {
 }
 
 async fn latest_acts(store: &Store, count: u32) -> Vec<(AuditAction, String)> {
-    let rows = store.audit(None, None, count).await.unwrap().into_iter();
-    rows.map(|row| (row.act.action, row.act.app.map(|app| app.to_string()).unwrap_or_default())).collect()
+    let rows = store.audit_events(None, None, count).await.unwrap().into_iter();
+    rows.map(|row| (row.event.action, row.event.app.map(|app| app.to_string()).unwrap_or_default())).collect()
 }
 
-async fn stopped_app_is_known_as_such_until_it_is_started(location: Location) {
+async fn app_is_stopped_until_started(location: Location) {
     let store = Store::open(&location).await.unwrap();
     store.push(&push(None, 1)).await.unwrap();
     let before = read(&store).await;
@@ -89,7 +96,7 @@ async fn stopped_app_is_known_as_such_until_it_is_started(location: Location) {
     assert_eq!(stopped.generation.number, before.generation.number + 1);
     let found = read(&store).await;
     assert_eq!((found.generation, &found.stopped_by), (stopped.generation, &stopped.stopped_by));
-    // Once more changes nothing, and pushes are taken.
+    // Stopping again changes nothing, and pushes are accepted.
     assert_eq!(store.stop_app(&before, true, None, &Actor::named("bob")).await.unwrap(), found);
     store.push(&push(Some(1), 2)).await.unwrap();
     let started = store.stop_app(&found, false, None, &ada()).await.unwrap();
@@ -98,11 +105,11 @@ async fn stopped_app_is_known_as_such_until_it_is_started(location: Location) {
     assert_eq!(latest_acts(&store, 2).await, acts);
 }
 
-async fn no_schedule_of_a_stopped_or_deleted_app_is_claimed(location: Location) {
+async fn schedules_of_stopped_or_deleted_app_cannot_be_claimed(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     store.register_schedules(id, number(1), &[declared("* * * * *")]).await.unwrap();
-    let until = store.schedule_states(id, "main").await.unwrap()[0].reckoned_until;
+    let until = store.schedule_states(id, "main").await.unwrap()[0].evaluated_until;
     let app = store.stop_app(&read(&store).await, true, None, &ada()).await.unwrap();
     let due = noon() + TimeDelta::minutes(1);
     let by_the_clock = async |due| store.claim_run(&run(id, 1, due)).await.unwrap();
@@ -113,16 +120,16 @@ async fn no_schedule_of_a_stopped_or_deleted_app_is_claimed(location: Location) 
     assert!(!matches!(by_the_clock(due).await, Claim::Granted));
     assert!(!matches!(by_hand().await, Claim::Granted));
     let app = store.stop_app(&app, false, None, &ada()).await.unwrap();
-    // What was due meanwhile is not run later either.
-    let started = store.schedule_states(id, "main").await.unwrap()[0].reckoned_until;
+    // Due times of the pause are skipped.
+    let started = store.schedule_states(id, "main").await.unwrap()[0].evaluated_until;
     assert!(started > until, "{started}");
-    assert!(matches!(by_the_clock(due).await, Claim::Reckoned(_)));
+    assert!(matches!(by_the_clock(due).await, Claim::AlreadyEvaluated(_)));
     assert!(matches!(by_hand().await, Claim::Granted));
     store.delete_app(&app, None, &ada()).await.unwrap();
     assert!(!matches!(by_hand().await, Claim::Granted));
 }
 
-async fn renamed_app_keeps_what_is_its_own(location: Location) {
+async fn renamed_app_keeps_its_data(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = with_secret(&store).await;
     token(&store, "ci", "hello:deploy hello:read other:read").await;
@@ -130,7 +137,7 @@ async fn renamed_app_keeps_what_is_its_own(location: Location) {
     token(&store, "before", "greeter:read").await;
     let renamed = store.rename_app(&before, &named("greeter"), None, &ada()).await.unwrap();
     assert_eq!((renamed.app.id, renamed.app.name.as_str()), (before.id, "greeter"));
-    // Somebody should know who can reach it now.
+    // Reports tokens that can access the app now.
     assert_eq!(renamed.tokens, ["before"]);
     assert_eq!(store.app(&app()).await.unwrap(), None);
     assert_eq!(store.app(&named("greeter")).await.unwrap(), Some(renamed.app.clone()));
@@ -142,30 +149,30 @@ async fn renamed_app_keeps_what_is_its_own(location: Location) {
     );
     let acts = [(AuditAction::AppRename, "greeter".to_owned()), (AuditAction::AppRename, "hello".to_owned())];
     assert_eq!(latest_acts(&store, 2).await, acts);
-    // The old name is free, and a new app of it is another one.
+    // The old name is free for a new app.
     assert!(store.create_app(&app(), &ada()).await.unwrap());
     assert!(store.secrets(read(&store).await.id).await.unwrap().is_empty());
     let gone = store.rename_app(&before, &named("third"), None, &ada()).await;
-    assert!(matches!(gone, Err(NameAppError::NotThere)), "{gone:?}");
+    assert!(matches!(gone, Err(RenameAppError::NotFound)), "{gone:?}");
 }
 
-async fn name_that_is_taken_is_refused(location: Location) {
+async fn rename_to_taken_name_is_rejected(location: Location) {
     let store = Store::open(&location).await.unwrap();
     store.push(&push(None, 1)).await.unwrap();
     store.create_app(&named("other"), &ada()).await.unwrap();
     let hello = read(&store).await;
     for name in ["other", "hello"] {
-        let refused = store.rename_app(&hello, &named(name), None, &ada()).await;
-        assert!(matches!(&refused, Err(NameAppError::Taken(taken)) if taken.as_str() == name), "{refused:?}");
+        let result = store.rename_app(&hello, &named(name), None, &ada()).await;
+        assert!(matches!(&result, Err(RenameAppError::Taken(taken)) if taken.as_str() == name), "{result:?}");
     }
     let deleted = store.delete_app(&hello, None, &ada()).await.unwrap();
     store.create_app(&app(), &ada()).await.unwrap();
-    let refused = store.undelete_app(deleted.id, &app(), &[], None, &ada()).await;
-    assert!(matches!(refused, Err(NameAppError::Taken(_))), "{refused:?}");
+    let result = store.undelete_app(deleted.id, &app(), &[], None, &ada()).await;
+    assert!(matches!(result, Err(RenameAppError::Taken(_))), "{result:?}");
     assert_eq!(store.deleted_apps().await.unwrap(), [deleted]);
 }
 
-async fn deleted_app_is_gone_and_its_name_is_free(location: Location) {
+async fn deleted_app_is_hidden_and_its_name_is_free(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = with_secret(&store).await;
     let domain = DomainName::new("hello.example.com").unwrap();
@@ -178,14 +185,14 @@ async fn deleted_app_is_gone_and_its_name_is_free(location: Location) {
     assert!(store.apps().await.unwrap().is_empty());
     assert_eq!(store.deleted_apps().await.unwrap(), std::slice::from_ref(&deleted));
     assert_eq!(latest_acts(&store, 1).await, [(AuditAction::AppDelete, "hello".to_owned())]);
-    // Its domain is free, and a new app of its name has nothing of it.
+    // The domain is free, and a new app with the name has nothing of the old one.
     let new = NewPush { domains: Some(vec![domain]), proven, ..push(None, 1) };
     let new = store.push(&new).await.unwrap().app;
     assert_ne!(new.id, before.id);
-    // Nor does a push go to it that builds on what the old one had.
-    let late = NewPush { collection: Some((before.id, before.collection)), ..push(Some(1), 2) };
-    let refused = store.push(&late).await;
-    assert!(matches!(refused, Err(PushError::Collected)), "{refused:?}");
+    // A push that depends on objects of the old app is rejected.
+    let late = NewPush { gc_id: Some((before.id, before.gc_id)), ..push(Some(1), 2) };
+    let result = store.push(&late).await;
+    assert!(matches!(result, Err(PushError::ConcurrentGc)), "{result:?}");
     assert!(store.secrets(new.id).await.unwrap().is_empty());
     assert_eq!(store.deploys(new.id).await.unwrap()[0].number, number(1));
     assert_eq!(store.apps().await.unwrap(), [new]);
@@ -195,7 +202,7 @@ async fn deleted_app_is_gone_and_its_name_is_free(location: Location) {
     assert!(matches!(pushed, Err(PushError::UnknownApp)), "{pushed:?}");
 }
 
-async fn scopes_of_a_deleted_app_do_not_pass_to_a_new_one_of_its_name(location: Location) {
+async fn scopes_of_deleted_app_do_not_apply_to_new_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
     store.push(&push(None, 1)).await.unwrap();
     token(&store, "ci", "hello:deploy other:read").await;
@@ -204,12 +211,12 @@ async fn scopes_of_a_deleted_app_do_not_pass_to_a_new_one_of_its_name(location: 
     assert_eq!(scopes(&store).await, std::slice::from_ref(&hidden));
     store.create_app(&app(), &ada()).await.unwrap();
     assert_eq!(scopes(&store).await, [hidden]);
-    // They come back with the app, under whatever name.
+    // Scopes return with the app under any name.
     store.undelete_app(deleted.id, &named("old"), &[], None, &ada()).await.unwrap();
     assert_eq!(scopes(&store).await, ["old:deploy other:read"]);
 }
 
-async fn deleted_app_is_brought_back_as_it_was(location: Location) {
+async fn undelete_restores_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = with_secret(&store).await;
     store.register_schedules(before.id, number(1), &[declared("* * * * *")]).await.unwrap();
@@ -226,33 +233,33 @@ async fn deleted_app_is_brought_back_as_it_was(location: Location) {
         (before.id, before.disk_bytes, before.created_at)
     );
     assert_ne!(back.generation, before.generation);
-    assert_eq!(store.live_of(back.id).await.unwrap()[0].deploy, number(2));
+    assert_eq!(store.live_branches(back.id).await.unwrap()[0].deploy, number(2));
     assert_eq!(store.secrets(back.id).await.unwrap().len(), 1);
     assert_eq!(store.domains(back.id).await.unwrap(), held);
     assert!(held[0].is_served());
     assert!(store.deleted_apps().await.unwrap().is_empty());
-    let started = store.schedule_states(back.id, "main").await.unwrap()[0].reckoned_until;
-    assert!(started > noon() + TimeDelta::days(1), "what was due meanwhile is skipped: {started}");
-    // Who has found it deleted before does not purge it, not even where it is deleted once more.
+    let started = store.schedule_states(back.id, "main").await.unwrap()[0].evaluated_until;
+    assert!(started > noon() + TimeDelta::days(1), "due times of the pause are skipped: {started}");
+    // A purge of an earlier deletion does nothing after another deletion.
     assert!(!store.purge_app(&deleted, &ada()).await.unwrap());
     let second = store.delete_app(&back, None, &ada()).await.unwrap();
     assert!(!store.purge_app(&deleted, &ada()).await.unwrap());
     assert_eq!(store.deleted_apps().await.unwrap(), [second]);
     store.undelete_app(deleted.id, &app(), domains, None, &ada()).await.unwrap();
     let again = store.undelete_app(deleted.id, &named("other"), &[], None, &ada()).await;
-    assert!(matches!(again, Err(NameAppError::NotThere)), "{again:?}");
+    assert!(matches!(again, Err(RenameAppError::NotFound)), "{again:?}");
     store.push(&push(Some(1), 2)).await.unwrap();
 }
 
-async fn domain_that_another_app_has_by_now_keeps_an_app_deleted(location: Location) {
+async fn undelete_fails_if_domain_is_taken(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let domain = DomainName::new("hello.example.com").unwrap();
     let (mine, proven) = (Some(vec![domain.clone()]), vec![(domain.clone(), store::DomainProof::Dns)]);
     store.push(&NewPush { domains: mine.clone(), proven: proven.clone(), ..push(None, 1) }).await.unwrap();
     let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
     store.push(&NewPush { app: named("other"), domains: mine, proven, ..push(None, 1) }).await.unwrap();
-    let refused = store.undelete_app(deleted.id, &app(), std::slice::from_ref(&domain), None, &ada()).await;
-    assert!(matches!(&refused, Err(NameAppError::DomainTaken(taken)) if *taken == domain), "{refused:?}");
+    let result = store.undelete_app(deleted.id, &app(), std::slice::from_ref(&domain), None, &ada()).await;
+    assert!(matches!(&result, Err(RenameAppError::DomainTaken(taken)) if *taken == domain), "{result:?}");
     assert_eq!(store.deleted_apps().await.unwrap(), std::slice::from_ref(&deleted));
     assert_eq!(store.app(&app()).await.unwrap(), None);
     let other = store.app(&named("other")).await.unwrap().unwrap();
@@ -261,7 +268,7 @@ async fn domain_that_another_app_has_by_now_keeps_an_app_deleted(location: Locat
     assert_eq!(store.domains(back.id).await.unwrap()[0].proof, Some(store::DomainProof::Dns));
 }
 
-async fn purged_app_leaves_nothing(location: Location) {
+async fn purge_deletes_all_rows(location: Location) {
     let store = Store::open(&location).await.unwrap();
     with_secret(&store).await;
     token(&store, "ci", "hello:deploy other:read").await;
@@ -281,10 +288,10 @@ async fn purged_app_leaves_nothing(location: Location) {
     let deleted = store.delete_app(&read(&store).await, None, &ada()).await.unwrap();
     let picloud = Actor::named("picloud");
     assert!(store.purge_app(&deleted, &picloud).await.unwrap());
-    // From here on it is not brought back, since some of it is missing.
+    // A partly purged app cannot be undeleted.
     assert!(store.deleted_apps().await.unwrap()[0].purging);
-    let refused = store.undelete_app(id, &app(), &[], None, &ada()).await;
-    assert!(matches!(refused, Err(NameAppError::NotThere)), "{refused:?}");
+    let result = store.undelete_app(id, &app(), &[], None, &ada()).await;
+    assert!(matches!(result, Err(RenameAppError::NotFound)), "{result:?}");
     let mut steps = 1;
     while store.purge_app(&deleted, &picloud).await.unwrap() {
         steps += 1;
@@ -292,9 +299,9 @@ async fn purged_app_leaves_nothing(location: Location) {
     assert!((5..20).contains(&steps), "{steps}");
     let executions = async |app| store.executions(app, &ExecutionFilter::default(), 10).await.unwrap().len();
     assert_eq!((executions(id).await, executions(other).await), (0, 1));
-    // It is not counted any more as the one that keeps most.
+    // It no longer counts as the largest app.
     for kind in [RecordKind::Executions, RecordKind::Logs] {
-        assert_eq!(store.delete_surplus_records(kind, 0).await.unwrap(), 1);
+        assert_eq!(store.delete_excess_records(kind, 0).await.unwrap(), 1);
     }
     assert!(store.deleted_apps().await.unwrap().is_empty());
     assert!(store.all_secrets().await.unwrap().is_empty());

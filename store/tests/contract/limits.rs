@@ -1,16 +1,16 @@
-//! What an app is granted of its own.
+//! Limits of single apps.
 
 use store::{
     Actor, App, AppLimit, AppLimits, AuditAction, Location, NewDeploy, NewPush, PushError, PushLimits, Store,
 };
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_limit_is_read_with_the_app_until_it_is_taken_away,
-    every_limit_is_kept_in_its_own_place,
-    a_limit_that_is_so_already_changes_nothing,
-    no_push_makes_a_preview_too_many,
+    limit_is_read_with_app_until_unset,
+    limits_are_stored_in_separate_columns,
+    unchanged_limit_changes_nothing,
+    push_over_preview_limit_is_rejected,
 );
 
 async fn pushed(store: &Store) -> App {
@@ -22,7 +22,7 @@ async fn read(store: &Store) -> App {
     store.app(&app()).await.unwrap().unwrap()
 }
 
-async fn a_limit_is_read_with_the_app_until_it_is_taken_away(location: Location) {
+async fn limit_is_read_with_app_until_unset(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = pushed(&store).await;
     assert_eq!(before.limits, AppLimits::default());
@@ -31,15 +31,15 @@ async fn a_limit_is_read_with_the_app_until_it_is_taken_away(location: Location)
     let limits = AppLimits { disk: Some(2 << 30), timeout_ms: Some(120_000), ..AppLimits::default() };
     assert_eq!((changed.limits, read(&store).await), (limits, changed.clone()));
     assert_eq!(store.apps().await.unwrap(), std::slice::from_ref(&changed));
-    // Nodes take up what the app is granted as they take up a push.
+    // Nodes apply changed limits like a push.
     assert_eq!(changed.generation.number, before.generation.number + 1);
     assert_ne!(changed.generation.id, before.generation.id);
     let back = [(AppLimit::Disk, None)];
     let changed = store.change_limits(&changed, &back, None, &Actor::named("bob")).await.unwrap();
     assert_eq!(changed.limits, AppLimits { timeout_ms: Some(120_000), ..AppLimits::default() });
-    let acts = store.audit(Some(&app()), None, 3).await.unwrap();
+    let acts = store.audit_events(Some(&app()), None, 3).await.unwrap();
     let shown = acts.iter().map(|row| {
-        let act = &row.act;
+        let act = &row.event;
         assert_eq!(act.action, AuditAction::AppSetting);
         (act.by.name.as_str(), act.subject.as_str(), act.old.as_deref().unwrap(), act.new.as_deref().unwrap())
     });
@@ -53,7 +53,7 @@ async fn a_limit_is_read_with_the_app_until_it_is_taken_away(location: Location)
     );
 }
 
-async fn every_limit_is_kept_in_its_own_place(location: Location) {
+async fn limits_are_stored_in_separate_columns(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let mut found = pushed(&store).await;
     let changes: Vec<_> = (1..).zip(AppLimit::ALL).map(|(value, limit)| (limit, Some(value))).collect();
@@ -69,16 +69,16 @@ async fn every_limit_is_kept_in_its_own_place(location: Location) {
     }
 }
 
-async fn a_limit_that_is_so_already_changes_nothing(location: Location) {
+async fn unchanged_limit_changes_nothing(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let found = pushed(&store).await;
-    let acts = store.audit(None, None, 100).await.unwrap().len();
+    let acts = store.audit_events(None, None, 100).await.unwrap().len();
     let set = [(AppLimit::Disk, None)];
     assert_eq!(store.change_limits(&found, &set, None, &Actor::named("ada")).await.unwrap(), found);
-    assert_eq!((read(&store).await, store.audit(None, None, 100).await.unwrap().len()), (found, acts));
+    assert_eq!((read(&store).await, store.audit_events(None, None, 100).await.unwrap().len()), (found, acts));
 }
 
-/// A push that makes the commit 1 a preview on these branches, where the app can have so many.
+/// A push of commit 1 to preview branches with a limit of previews.
 fn previews(branches: &[&str], most: usize) -> NewPush<'static> {
     let refs = branches.iter().map(|branch| creating(&format!("refs/heads/{branch}"), 1)).collect();
     let deploys = branches.iter().map(|branch| NewDeploy { branch: (*branch).to_owned(), commit: oid(1) });
@@ -89,17 +89,17 @@ fn previews(branches: &[&str], most: usize) -> NewPush<'static> {
     }
 }
 
-async fn no_push_makes_a_preview_too_many(location: Location) {
+async fn push_over_preview_limit_is_rejected(location: Location) {
     let store = Store::open(&location).await.unwrap();
     pushed(&store).await;
     store.push(&previews(&["a", "b"], 2)).await.unwrap();
-    let refused = store.push(&previews(&["c"], 2)).await;
-    assert!(matches!(refused, Err(PushError::TooManyPreviews { there: 2 })), "{refused:?}");
-    assert_eq!(store.live_of(read(&store).await.id).await.unwrap().len(), 3);
-    // What is there can be pushed to, also where fewer are granted by now.
+    let result = store.push(&previews(&["c"], 2)).await;
+    assert!(matches!(result, Err(PushError::TooManyPreviews { previews: 2 })), "{result:?}");
+    assert_eq!(store.live_branches(read(&store).await.id).await.unwrap().len(), 3);
+    // Existing previews can be updated over the limit.
     let refs = vec![store::RefChange { old: Some(oid(1)), ..creating("refs/heads/a", 1) }];
     store.push(&NewPush { refs, ..previews(&["a"], 1) }).await.unwrap();
-    // What goes makes room.
+    // Deleting one allows another.
     let gone = store::RefChange { name: "refs/heads/b".to_owned(), old: Some(oid(1)), new: None };
     let mut swap = previews(&["c"], 2);
     swap.refs.push(gone);

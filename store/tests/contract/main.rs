@@ -1,26 +1,27 @@
-//! What both databases must do alike. Each behaviour is written once and run on both.
+//! Contract tests of the store. Each test runs on both databases unless it concerns only one.
 //!
-//! - `database`, `values`: what the tests are made of
-//! - `pushing`, `moving`, `at_once`: the one transaction of a push
-//! - `domains`: whose a domain is
-//! - `collection`: what nothing holds any more is deleted
-//! - `disk`: how much of it an app takes
-//! - `lifecycle`: apps that are stopped, renamed, deleted
-//! - `limits`: what an app is granted
-//! - `objects`: git objects, and the deltas among them
-//! - `reading`, `running`: everything else
-//! - `reading_little`: by indexes
-//! - `recording`: executions and what they logged
-//! - `sharing`: what nodes on one PostgreSQL tell each other
-//! - `silence`: a PostgreSQL that does not answer, or is held up by others
-//! - `status`: what an operator has to look at
-//! - `certificates`: for which previews there are any
-//! - `backing_up`: everything in one file, from and to either database
-//! - `opening`, `migrating`: which databases are taken, and how those of earlier versions are
+//! - `database`, `fixtures`: databases and sample data of the tests
+//! - `push`, `ref_updates`, `concurrency`: the transaction of a push
+//! - `domains`: custom domains
+//! - `gc`: garbage collection
+//! - `disk`: disk usage and quotas
+//! - `lifecycle`: stopping, renaming and deleting apps
+//! - `limits`: limits of apps
+//! - `objects`: git objects and deltas
+//! - `schedules`: schedules, claims and leases
+//! - `records`: executions and logs
+//! - `access`, `secrets`: tokens, the audit log, secrets
+//! - `read_order`, `query_plans`: order of results, use of indexes
+//! - `nodes`: heartbeats, notifications and applied generations
+//! - `unresponsive_server`: timeouts, locks and conflicts in PostgreSQL
+//! - `status`: what needs attention of the operator
+//! - `certificates`: certificate grants for previews
+//! - `backup`: backup and restore
+//! - `open`, `migration`: which databases are accepted, and the migration of earlier schemas
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
-/// Makes each function two tests, `postgres::` and `sqlite::`, with an empty database of its own.
+/// Turns each function into two tests, `postgres::` and `sqlite::`, each with an empty database.
 macro_rules! on_both_databases {
     ($($name:ident),* $(,)?) => {
         mod postgres {
@@ -36,27 +37,27 @@ macro_rules! on_both_databases {
     };
 }
 
-mod at_once;
-mod backing_up;
+mod access;
+mod backup;
 mod certificates;
-mod collection;
+mod concurrency;
 mod database;
 mod disk;
 mod domains;
-mod keeping_secrets;
+mod fixtures;
+mod gc;
 mod lifecycle;
 mod limits;
-mod migrating;
-mod moving;
+mod migration;
+mod nodes;
 mod objects;
-mod opening;
-mod people;
-mod pushing;
-mod reading;
-mod reading_little;
-mod recording;
-mod running;
-mod sharing;
-mod silence;
+mod open;
+mod push;
+mod query_plans;
+mod read_order;
+mod records;
+mod ref_updates;
+mod schedules;
+mod secrets;
 mod status;
-mod values;
+mod unresponsive_server;

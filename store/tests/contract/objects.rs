@@ -1,27 +1,27 @@
-//! Git objects: as they were received, deltas among them, however many and however large.
+//! Git objects and deltas of any number and size.
 
 use std::collections::HashSet;
 use std::io;
 
 use manifest_schema::name::AppName;
 use store::{
-    Known, Location, NewPush, OBJECTS_BYTES_MAX, Object, ObjectKind, Objects, Oid, PushError, Store,
+    Location, NewPush, OBJECTS_BYTES_MAX, Object, ObjectInfo, ObjectKind, Objects, Oid, PushError, Store,
 };
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_delta_is_read_back_as_it_was_received,
-    an_object_is_read_with_all_that_it_builds_on,
-    deltas_in_a_circle_end,
-    an_app_sees_its_own_objects_only,
-    streams_of_any_bytes_are_read_back,
-    small_objects_are_all_found_however_many,
-    a_large_answer_is_cut_and_asked_for_again,
-    commits_are_read_in_pages,
-    pages_of_large_commits_are_short,
-    stored_objects_are_read_in_their_order,
-    an_object_that_cannot_be_read_fails_the_push,
+    delta_is_stored_as_received,
+    object_is_read_with_its_delta_chain,
+    delta_cycle_terminates,
+    objects_belong_to_one_app,
+    streams_keep_arbitrary_bytes,
+    many_small_objects_are_all_found,
+    large_result_is_truncated,
+    commits_are_paged,
+    pages_of_large_commits_are_limited_by_bytes,
+    scan_reads_objects_in_storage_order,
+    unreadable_object_fails_push,
 );
 
 fn sorted(mut objects: Vec<Object>) -> Vec<Object> {
@@ -29,7 +29,7 @@ fn sorted(mut objects: Vec<Object>) -> Vec<Object> {
     objects
 }
 
-/// A whole blob, a delta on it, a delta on that, and two heads on the last: what builds on others comes first.
+/// A full blob, a delta, a delta on that, and two deltas on the last; deltas come before their bases.
 fn chain() -> [Object; 5] {
     let blobs: Vec<Object> = (0..5).map(|number| blob(number, 3)).collect();
     let first = delta(blobs[1].clone(), &blobs[0]);
@@ -39,40 +39,40 @@ fn chain() -> [Object; 5] {
     [right, left, second, first, blobs[0].clone()]
 }
 
-async fn a_delta_is_read_back_as_it_was_received(location: Location) {
+async fn delta_is_stored_as_received(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let whole = commit(1);
     let changed = delta(Object { size: 1 << 40, ..commit(2) }, &whole);
     let both = NewPush { objects: kept(vec![changed.clone(), whole.clone()]), ..push(None, 1) };
     let id = store.push(&both).await.unwrap().app.id;
     assert_eq!(store.objects(id, &[oid(2), oid(3)]).await.unwrap(), [changed]);
-    let mut known = store.known(id, &[oid(1), oid(2), oid(3)]).await.unwrap();
+    let mut known = store.object_info(id, &[oid(1), oid(2), oid(3)]).await.unwrap();
     known.sort_by_key(|(oid, _)| *oid);
-    let commit = |depth| Known { kind: ObjectKind::Commit, depth };
+    let commit = |depth| ObjectInfo { kind: ObjectKind::Commit, depth };
     assert_eq!(known, [(oid(1), commit(0)), (oid(2), commit(1))]);
 }
 
-async fn an_object_is_read_with_all_that_it_builds_on(location: Location) {
+async fn object_is_read_with_its_delta_chain(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let chain = chain();
     let [right, left, second, first, whole] = &chain;
     let objects = chain.iter().cloned().chain([commit(1), blob(9, 3)]).collect();
     let id = store.push(&NewPush { objects: kept(objects), ..push(None, 1) }).await.unwrap().app.id;
     let ask = async |oids: &[Oid]| sorted(store.objects_and_bases(id, oids, u64::MAX).await.unwrap());
-    assert_eq!(ask(&[right.oid, left.oid]).await, sorted(chain.to_vec()), "what both build on is there once");
+    assert_eq!(ask(&[right.oid, left.oid]).await, sorted(chain.to_vec()), "the common base is returned once");
     let asked_for_twice = [second.oid, whole.oid, second.oid, oid(77)];
     assert_eq!(ask(&asked_for_twice).await, sorted(vec![second.clone(), first.clone(), whole.clone()]));
     assert!(ask(&[]).await.is_empty());
 }
 
-async fn deltas_in_a_circle_end(location: Location) {
+async fn delta_cycle_terminates(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let circle = vec![commit(1), delta(commit(2), &commit(3)), delta(commit(3), &commit(2))];
     let id = store.push(&NewPush { objects: kept(circle), ..push(None, 1) }).await.unwrap().app.id;
     assert_eq!(store.objects_and_bases(id, &[oid(2)], u64::MAX).await.unwrap().len(), 2);
 }
 
-async fn an_app_sees_its_own_objects_only(location: Location) {
+async fn objects_belong_to_one_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let other = NewPush { app: AppName::new("other").unwrap(), ..push(None, 2) };
@@ -82,11 +82,11 @@ async fn an_app_sees_its_own_objects_only(location: Location) {
         assert_eq!(store.objects(app, &both).await.unwrap(), std::slice::from_ref(&own));
         assert_eq!(store.objects_and_bases(app, &both, u64::MAX).await.unwrap(), std::slice::from_ref(&own));
         assert_eq!(store.commits(app, None, 10).await.unwrap(), std::slice::from_ref(&own));
-        assert_eq!(store.known(app, &both).await.unwrap().len(), 1);
+        assert_eq!(store.object_info(app, &both).await.unwrap().len(), 1);
     }
 }
 
-/// Bytes without an order, the same in each run: all of them occur, NULs among them, and hardly any run of them is UTF-8.
+/// Reproducible random bytes: all values including NUL, mostly invalid UTF-8.
 fn noise(seed: u32, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2) + 1;
     let mut byte = || {
@@ -96,12 +96,12 @@ fn noise(seed: u32, length: usize) -> Vec<u8> {
     (0..length).map(|_| byte()).collect()
 }
 
-async fn streams_of_any_bytes_are_read_back(location: Location) {
+async fn streams_keep_arbitrary_bytes(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let kinds = [ObjectKind::Commit, ObjectKind::Tree, ObjectKind::Blob, ObjectKind::Tag];
     let mut objects: Vec<Object> = Vec::new();
     for number in 0..2_000_u32 {
-        // NULs first and last, a surrogate, a byte order mark, commas, nothing at all, and what is not cut off in time.
+        // NULs at both ends, a surrogate, a byte order mark, commas, an empty stream, and a truncated character.
         let zlib = match number % 10 {
             0 => vec![0; 5],
             1 => [vec![0], noise(number, 40), vec![0, 0]].concat(),
@@ -129,28 +129,29 @@ async fn streams_of_any_bytes_are_read_back(location: Location) {
     let chains = store.objects_and_bases(id, &heads, u64::MAX).await.unwrap();
     assert!(chains.iter().all(|object| objects.contains(object)) && chains.len() > heads.len());
     let names: HashSet<Oid> = chains.iter().map(|object| object.oid).collect();
-    assert_eq!(names.len(), chains.len(), "each is there once");
+    assert_eq!(names.len(), chains.len(), "each is returned once");
     assert!(store.commits(id, None, 1_000).await.unwrap() == commits);
 }
 
-async fn small_objects_are_all_found_however_many(location: Location) {
+async fn many_small_objects_are_all_found(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let mut objects: Vec<Object> = (0..30_000).map(|number| blob(number, 20)).collect();
     objects.push(commit(0xff));
     let large = NewPush { objects: kept(objects.clone()), ..push(None, 0xff) };
     let id = store.push(&large).await.unwrap().app.id;
     let asked: Vec<Oid> = (0..50_000).map(numbered).collect();
-    assert_eq!(store.known(id, &asked).await.unwrap().len(), 30_000);
-    assert!(sorted(store.objects(id, &asked).await.unwrap()) == objects[..30_000], "each is what was sent");
+    assert_eq!(store.object_info(id, &asked).await.unwrap().len(), 30_000);
+    assert!(sorted(store.objects(id, &asked).await.unwrap()) == objects[..30_000], "objects are unchanged");
     assert!(sorted(store.objects_and_bases(id, &asked, u64::MAX).await.unwrap()) == objects[..30_000]);
     assert!(
-        store.objects(id, &[]).await.unwrap().is_empty() && store.known(id, &[]).await.unwrap().is_empty()
+        store.objects(id, &[]).await.unwrap().is_empty()
+            && store.object_info(id, &[]).await.unwrap().is_empty()
     );
 }
 
-async fn a_large_answer_is_cut_and_asked_for_again(location: Location) {
+async fn large_result_is_truncated(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    // Small ones, some of a mebibyte, and one that is larger than an answer.
+    // Small ones, some of a mebibyte, and one above the limit of a result.
     let sizes = (0..20).map(|number| if number % 2 == 0 { 10 } else { 1 << 20 }).chain([5 << 20]);
     let mut objects: Vec<Object> = (0..).zip(sizes).map(|(number, bytes)| blob(number, bytes)).collect();
     objects.push(commit(0xff));
@@ -171,16 +172,16 @@ async fn a_large_answer_is_cut_and_asked_for_again(location: Location) {
     let asked: Vec<Oid> = objects.iter().map(|object| object.oid).collect();
     assert!(
         sorted(store.objects_and_bases(id, &asked, u64::MAX).await.unwrap()) == objects,
-        "without a bound"
+        "without a limit"
     );
     let bounded = store.objects_and_bases(id, &asked, 3 << 20).await.unwrap();
     let bytes: usize = bounded.iter().map(|object| object.zlib.len()).sum();
     assert!((3 << 20..8 << 20).contains(&bytes), "{bytes} bytes show that some are left out");
     let one = store.objects_and_bases(id, &asked, 1).await.unwrap();
-    assert_eq!(one.len(), 1, "the first always comes");
+    assert_eq!(one.len(), 1, "the first is always returned");
 }
 
-async fn pages_of_large_commits_are_short(location: Location) {
+async fn pages_of_large_commits_are_limited_by_bytes(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let large = |digit| Object { zlib: vec![digit; 1 << 20], ..commit(digit) };
     let objects: Vec<Object> = (1..=6).map(large).collect();
@@ -196,7 +197,7 @@ async fn pages_of_large_commits_are_short(location: Location) {
     assert!(found == sorted(objects) && pages == 3, "{pages} pages");
 }
 
-async fn commits_are_read_in_pages(location: Location) {
+async fn commits_are_paged(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let mut objects: Vec<Object> = [5, 3, 1, 4, 2].map(commit).into();
     objects[1] = delta(objects[1].clone(), &commit(1));
@@ -210,29 +211,29 @@ async fn commits_are_read_in_pages(location: Location) {
     assert!(store.commits(id, Some(oid(5)), 2).await.unwrap().is_empty());
 }
 
-async fn stored_objects_are_read_in_their_order(location: Location) {
+async fn scan_reads_objects_in_storage_order(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let other = NewPush { app: AppName::new("other").unwrap(), ..push(None, 2) };
     store.push(&other).await.unwrap();
-    // The highest number first, so that no index has this order; the large one is left out.
+    // Descending names, so that no index has this order; the large object is left out.
     let mut objects: Vec<Object> = (0..5000).rev().map(|number| blob(number, 3)).collect();
     objects[4321] = blob(678, 10_000);
     objects.push(commit(1));
     let id = store.push(&NewPush { objects: kept(objects.clone()), ..push(None, 1) }).await.unwrap().app.id;
     let (mut place, mut found) = (0, Vec::new());
     while let Some(stored) =
-        store.stored(id, place).await.unwrap().filter(|stored| !stored.objects.is_empty())
+        store.scan_objects(id, place).await.unwrap().filter(|stored| !stored.objects.is_empty())
     {
         found.extend(stored.objects);
         place = stored.next;
     }
     objects.remove(4321);
-    // PostgreSQL has no order to read in.
+    // PostgreSQL has no storage order.
     let in_order = matches!(location, Location::Sqlite(_));
     assert!(found == if in_order { objects } else { Vec::new() });
 }
 
-/// Objects that lie in a file which ends too early.
+/// Objects in a truncated file.
 #[derive(Debug)]
 struct CutShort(Vec<Object>);
 
@@ -250,16 +251,16 @@ impl Objects for CutShort {
     }
 }
 
-async fn an_object_that_cannot_be_read_fails_the_push(location: Location) {
+async fn unreadable_object_fails_push(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
-    // More than are inserted at once, so that some are when the end is found.
+    // More than one batch, so that some are inserted before the end is reached.
     let cut = CutShort((0..12_000).map(|number| blob(number, 3)).chain([commit(2)]).collect());
     match store.push(&NewPush { objects: &cut, ..push(Some(1), 2) }).await {
         Err(PushError::Objects(error)) => assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof),
         other => panic!("{other:?}"),
     }
-    assert!(store.known(id, &[numbered(0), oid(2)]).await.unwrap().is_empty());
+    assert!(store.object_info(id, &[numbered(0), oid(2)]).await.unwrap().is_empty());
     assert_eq!(store.refs(id).await.unwrap()[0].target, oid(1));
     assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)]);
 }

@@ -139,7 +139,7 @@ fn rejected_restore_changes_nothing(database: Database) {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     run(&server, "backup", &path("all"), &[]).succeeded();
-    run(&server, "backup", &path("all"), &[]).refused().says("is there already");
+    run(&server, "backup", &path("all"), &[]).refused().says("already exists");
     let whole = fs::read(path("all")).unwrap();
     fs::write(path("cut"), &whole[..whole.len() / 2]).unwrap();
     let mut flipped = whole.clone();
@@ -154,7 +154,7 @@ fn rejected_restore_changes_nothing(database: Database) {
     for name in ["cut", "flipped"] {
         run(&server, "restore", &path(name), &["--replace"]).refused().says("is damaged");
     }
-    run(&server, "restore", &path("letter"), &["--replace"]).refused().says("is no backup of PiCloud");
+    run(&server, "restore", &path("letter"), &["--replace"]).refused().says("is not a PiCloud backup");
     run(&server, "restore", &path("nowhere"), &["--replace"]).refused().says("cannot read");
     server.kill();
     server.restart();

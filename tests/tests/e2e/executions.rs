@@ -281,8 +281,10 @@ fn executions_during_database_outage_are_recorded_or_counted_as_dropped() {
     let database = &server.database;
     let (kept, lost) = until("all executions are recorded or counted", || {
         let kept: u32 = database.query("SELECT count(*) FROM executions").parse().expect("a number");
-        let lost: u32 =
-            database.query("SELECT coalesce(sum(executions), 0) FROM losses").parse().expect("a number");
+        let lost: u32 = database
+            .query("SELECT coalesce(sum(executions), 0) FROM dropped_records")
+            .parse()
+            .expect("a number");
         (kept + lost == failing + 2).then_some((kept, lost))
     });
     let (code, problems) = crate::status::problems(&server.address);

@@ -367,7 +367,7 @@ fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     repository.push(&url, &["main"]).succeeded();
     let empty = disk_bytes(&server);
     server.database.query(
-        "INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
+        "INSERT INTO nodes (id, name, role, version, address, started_at, seen_at)
          VALUES (gen_random_uuid(), 'old', 'all', '0.0.9', '127.0.0.1:1', now(), now() + interval '1 hour')",
     );
     orphan(&repository, "b", &[("b", incompressible(2000, 1))]);

@@ -25,7 +25,7 @@ const MANIFEST: &str = r#"
 
 /// Tables that change without a request: heartbeats, outcomes of transactions, and the
 /// minute of a token's last use.
-const VOLATILE: &[&str] = &["nodes", "served", "outcomes"];
+const VOLATILE: &[&str] = &["nodes", "node_generations", "transaction_outcomes"];
 
 /// A path and method of the OpenAPI document.
 struct Endpoint {

@@ -139,7 +139,7 @@ fn run_of_killed_node_is_lost_and_not_retried(database: Database) {
     assert_eq!(lost["outcome"], "lost");
     assert_eq!((&lost["node"], &lost["execution"]), (&killed["node"], &killed["execution"]));
     let why = format!(
-        "node {} was not heard of any more while it ran",
+        "the lease of node {} expired during the run",
         killed["node"]["name"].as_str().expect("a name")
     );
     assert_eq!(lost["detail"], why.as_str());
@@ -245,8 +245,8 @@ fn thousand_due_times_run_once_on_three_nodes_that_are_killed() {
     });
 
     // Each due time is in one row: they follow each other without a gap.
-    let gaps = "count(*) FROM (SELECT coalesce(first_due, due) - lag(due) OVER (PARTITION BY schedule ORDER BY due) AS step,
-        due_times, due - coalesce(first_due, due) AS range FROM schedule_runs) AS rows
+    let gaps = "count(*) FROM (SELECT coalesce(first_due_at, due_at) - lag(due_at) OVER (PARTITION BY schedule ORDER BY due_at) AS step,
+        due_times, due_at - coalesce(first_due_at, due_at) AS range FROM schedule_runs) AS rows
         WHERE step <> interval '1 second' OR extract(epoch FROM range) <> due_times - 1";
     assert_eq!(database.query(&format!("SELECT {gaps}")), "0");
     let outcomes =

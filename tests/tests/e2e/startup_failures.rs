@@ -51,7 +51,7 @@ fn newer_database_is_rejected_and_unchanged(database: Database) {
     let later = format!("INSERT INTO _sqlx_migrations VALUES (999, 'later', {now}, true, {bytes}, 0)");
     server.execute_sql(&[&later]);
     let (code, output) = server.fails_to_start(&[]);
-    let expected = "error: the database is that of a newer PiCloud (schema 999); install that version, or restore a backup";
+    let expected = "error: the database belongs to a newer PiCloud (schema 999); install that version, or restore a backup";
     assert!(code == Some(1) && output.trim_end().ends_with(expected), "{output}");
     server.execute_sql(&["DELETE FROM _sqlx_migrations WHERE version = 999"]);
     server.restart();
@@ -97,14 +97,14 @@ fn embedded_database_of_another_program_is_unchanged() {
         tests::sqlite::run(&file(data.path()), &[&format!("CREATE TABLE {table} (what text)")]);
         let output = refused(data.path());
         let expected = format!(
-            "error: the database belongs to another program, which has a table {table} in it; give PiCloud a database of its own"
+            "error: the database belongs to another program: it has a table {table}; give PiCloud a database of its own"
         );
         assert_eq!(output.trim_end(), expected);
     }
     let data = tempfile::tempdir().unwrap();
     fs::write(file(data.path()), HELLO_MANIFEST.repeat(100)).unwrap();
     let output = refused(data.path());
-    assert!(output.contains("is it one of PiCloud, and can its folder be written?"), "{output}");
+    assert!(output.contains("is it a PiCloud database, and is its directory writable?"), "{output}");
 }
 
 #[test]

@@ -180,5 +180,5 @@ fn running_nodes_continue_while_a_newer_one_migrates() {
 
     // A node of this version is rejected from now on, with the reason.
     let (code, output) = nodes[0].fails_to_start(&[]);
-    assert!(code == Some(1) && output.contains("is that of a newer PiCloud (schema 999)"), "{output}");
+    assert!(code == Some(1) && output.contains("belongs to a newer PiCloud (schema 999)"), "{output}");
 }

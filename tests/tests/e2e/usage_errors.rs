@@ -115,22 +115,22 @@ fn invalid_database_url_is_a_usage_error() {
         &[
             (
                 "DATABASE_URL=mysql://ada:hunter2@127.0.0.1/x picloud serve --listen 127.0.0.1:0",
-                "error: DATABASE_URL begins with mysql:, and PiCloud works with PostgreSQL, or with an SQLite of its own\n\
+                "error: DATABASE_URL begins with mysql:, but must begin with postgres://; without it PiCloud uses an SQLite file in --data-dir\n\
                  hint: write postgres://USER:PASSWORD@HOST/DATABASE\n[1]",
             ),
             (
                 "DATABASE_URL=127.0.0.1/picloud picloud backup b",
-                "error: DATABASE_URL begins with no scheme, and PiCloud works with PostgreSQL, or with an SQLite of its own\n\
+                "error: DATABASE_URL begins with no scheme, but must begin with postgres://; without it PiCloud uses an SQLite file in --data-dir\n\
                  hint: write postgres://USER:PASSWORD@HOST/DATABASE\n[1]",
             ),
             (
                 "DATABASE_URL=sqlite:picloud.db picloud serve --listen 127.0.0.1:0",
-                "error: DATABASE_URL is for PostgreSQL, and names a file\n\
+                "error: DATABASE_URL names a file, but must be a postgres:// URL\n\
                  hint: leave it out; --data-dir names the folder of the embedded database\n[1]",
             ),
             (
                 "DATABASE_URL=/var/lib/picloud/picloud.db picloud serve --listen 127.0.0.1:0",
-                "error: DATABASE_URL is for PostgreSQL, and names a file\n\
+                "error: DATABASE_URL names a file, but must be a postgres:// URL\n\
                  hint: leave it out; --data-dir names the folder of the embedded database\n[1]",
             ),
             (

@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use manifest_schema::name::AppName;
-use platform::audit::{Act, Actor, AuditRow};
+use platform::audit::{Actor, AuditEvent, AuditRow};
 use serde::Deserialize;
 use utoipa::IntoParams;
 use uuid::Uuid;
@@ -62,8 +62,17 @@ pub(super) async fn list(
     }))
 }
 
-fn to_api(AuditRow { id, act }: AuditRow) -> api_types::AuditEvent {
-    let Act { by: Actor { name, token, address, request }, at, action, app, subject, old, new, deploy } = act;
+fn to_api(AuditRow { id, event }: AuditRow) -> api_types::AuditEvent {
+    let AuditEvent {
+        by: Actor { name, token, address, request },
+        at,
+        action,
+        app,
+        subject,
+        old,
+        new,
+        deploy,
+    } = event;
     api_types::AuditEvent {
         id,
         at,

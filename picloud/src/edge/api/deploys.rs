@@ -75,7 +75,7 @@ fn to_api(DeployState { deploy: listed, live }: DeployState) -> api_types::Deplo
         author: listed.author,
         deployed_at: listed.deploy.at,
         deployed_by: listed.deploy.by,
-        cause: listed.deploy.because,
+        cause: listed.deploy.cause,
         message: listed.deploy.message,
     }
 }

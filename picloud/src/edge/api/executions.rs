@@ -119,7 +119,7 @@ pub(super) async fn show(
 fn to_api(record: ExecutionRecord) -> api_types::Execution {
     api_types::Execution {
         id: record.id,
-        request_id: record.request,
+        request_id: record.request_id,
         deploy: record.deploy.get(),
         commit: record.commit.to_string(),
         script: record.script,
@@ -129,19 +129,19 @@ fn to_api(record: ExecutionRecord) -> api_types::Execution {
         started_at: record.started_at,
         duration_us: u64::try_from(record.duration.as_micros()).unwrap_or(u64::MAX),
         operations: record.operations,
-        memory_peak_bytes: record.memory,
+        memory_peak_bytes: record.memory_peak_bytes,
         status: record.status,
         failure: record.failure.map(|failure| api_types::Failure {
             kind: failure.kind,
             message: failure.message,
-            location: failure.place.map(|place| api_types::SourceLocation {
+            location: failure.location.map(|place| api_types::SourceLocation {
                 script: place.script,
                 line: place.line,
                 column: place.column,
                 source: None,
             }),
         }),
-        log_lines: record.lines,
-        log_lines_dropped: record.lines_dropped,
+        log_lines: record.log_lines,
+        log_lines_dropped: record.log_lines_dropped,
     }
 }

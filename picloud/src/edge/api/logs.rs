@@ -17,7 +17,7 @@ use platform::apps::{App, Apps};
 use platform::executor::Holder;
 use platform::recording::FollowError;
 use platform::recording::tail::{Tail, TailEvent};
-use platform::records::{LineFilter, LineRecord, TailStart};
+use platform::records::{LogFilter, LogRecord, TailStart};
 use platform::tokens::{Caller, Right, Tokens};
 use serde::Deserialize;
 use tokio::time::Instant;
@@ -125,7 +125,7 @@ pub(super) async fn list(
     StrictQuery(params): StrictQuery<ListParams>,
 ) -> Result<Json<api_types::Logs>, ApiError> {
     let ListParams { script, level, execution, since, limit, cursor } = params;
-    let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
+    let filter = LogFilter { script, level: level.map(LogLevel::from), execution, since };
     let is_first = cursor.is_none();
     let found = api.records.lines(&app, &filter, page(limit, cursor, PAGE)).await?;
     if let Some(script) = filter.script.as_deref().filter(|_| is_first && found.items.is_empty()) {
@@ -169,7 +169,7 @@ pub(super) async fn follow(
     if let Some(script) = &script {
         lookup::require_live_script(&api, &app.name, script)?;
     }
-    let filter = LineFilter { script, level: level.map(LogLevel::from), execution, since };
+    let filter = LogFilter { script, level: level.map(LogLevel::from), execution, since };
     let from = last.map_or(TailStart::LastLines(before.min(PAGE_MAX)), TailStart::Record);
     let client =
         caller.actor.address.as_ref().and_then(|address| address.parse().ok()).map(client_ip::network);
@@ -244,18 +244,18 @@ fn event(tail_event: TailEvent) -> Option<Event> {
     };
     let event = match tail_event {
         TailEvent::Line(line) => {
-            let event = Event::default().event("line").id(line.number.to_string());
+            let event = Event::default().event("line").id(line.sequence.to_string());
             event.json_data(to_api(line.record))
         }
         TailEvent::Dropped(lost) => {
-            let event = Event::default().event("dropped").id(lost.number.to_string());
+            let event = Event::default().event("dropped").id(lost.sequence.to_string());
             let loss = lost.record;
             event.json_data(api_types::DroppedRecords {
                 node: Some(loss.node),
                 since: Some(loss.since),
                 until: Some(loss.until),
                 executions: loss.executions,
-                log_lines: loss.lines,
+                log_lines: loss.log_lines,
                 ..dropped("lost")
             })
         }
@@ -268,7 +268,7 @@ fn event(tail_event: TailEvent) -> Option<Event> {
     event.inspect_err(|error| tracing::error!(%error, "cannot serialize a log line")).ok()
 }
 
-pub(super) fn to_api(record: LineRecord) -> api_types::LogLine {
+pub(super) fn to_api(record: LogRecord) -> api_types::LogLine {
     api_types::LogLine {
         at: record.at,
         level: record.level.as_str().to_owned(),

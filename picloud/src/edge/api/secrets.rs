@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use manifest_schema::name::{AppName, SettingName};
 use platform::deploy::Pusher;
-use platform::secrets::{Changed, Environment, ListedSecret, SealedSecret};
+use platform::secrets::{Changed, EncryptedSecret, Environment, ListedSecret};
 use platform::tokens::{Caller, Right};
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -40,8 +40,8 @@ pub(super) async fn list(
 ) -> Result<Json<api_types::Secrets>, ApiError> {
     let secrets = api.vault.list(app.id).await?.into_iter();
     let secret = |ListedSecret { secret, lost }| {
-        let SealedSecret { name, environment, set_at, set_by, key, .. } = secret;
-        api_types::Secret { name, environment: environment.into(), set_at, set_by, key, lost }
+        let EncryptedSecret { name, environment, set_at, set_by, key_id, .. } = secret;
+        api_types::Secret { name, environment: environment.into(), set_at, set_by, key: key_id, lost }
     };
     Ok(Json(api_types::Secrets { secrets: secrets.map(secret).collect() }))
 }

@@ -85,7 +85,7 @@ impl GitError {
 
 /// A failure of the database, or while it is unavailable. The cause is logged.
 fn unavailable(error: &(dyn std::error::Error + 'static)) -> Rejection {
-    match StoreError::among(error) {
+    match StoreError::find_in(error) {
         Some(cause) if cause.is_unavailable() => {
             tracing::warn!(%error, "push failed in the database");
             Rejection::Unavailable { reason: cause.public_reason() }

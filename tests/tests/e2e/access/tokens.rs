@@ -94,7 +94,7 @@ fn valid_tokens_get_503_during_database_outage() {
     Repository::hello()
         .try_git(&["ls-remote", &url(&server, &right, "hello")])
         .refused()
-        .says("the database did not answer within");
+        .says("the database did not respond within");
 }
 
 #[test]

@@ -55,9 +55,9 @@ fn list_blocked_by_a_lock_fails_within_seconds() {
     let response = deploys(&server);
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     assert_eq!((response.status, response.header("retry-after")), (503, Some("5")), "{}", response.body);
-    assert!(response.body.contains("another session holds a lock"), "{}", response.body);
+    assert!(response.body.contains("another session holds a required lock"), "{}", response.body);
     repository.commit("second");
-    let pushed = repository.push(&url, &["main"]).refused().says("another session holds a lock");
+    let pushed = repository.push(&url, &["main"]).refused().says("another session holds a required lock");
     assert!(!pushed.text.contains("other pushes"), "{}", pushed.text);
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     drop(somebody);
@@ -100,7 +100,7 @@ fn start_blocked_by_a_lock_names_its_holder_and_continues() {
     let folder = tempfile::tempdir().unwrap();
     let somebody = Psql::locking(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
     let starting = StartingNode::spawn(&database, folder.path());
-    starting.says("the start waits for a lock in the database, which is held by somebody (process ");
+    starting.says("migration waits for a lock held by somebody (process ");
     drop(somebody);
     let since = Instant::now();
     starting.says("listening on");
@@ -115,7 +115,7 @@ fn start_fails_if_postgresql_becomes_unresponsive() {
     let folder = tempfile::tempdir().unwrap();
     let _somebody = Psql::locking(&database, "LOCK TABLE _sqlx_migrations IN ACCESS EXCLUSIVE MODE");
     let mut starting = StartingNode::spawn(&database, folder.path());
-    starting.says("the start waits for a lock in the database");
+    starting.says("migration waits for a lock");
     let frozen = postgres.freeze();
     let since = Instant::now();
     let ended = until("the process exits", || starting.0.try_wait().unwrap());
@@ -154,7 +154,7 @@ fn conflicting_transactions_are_retried_and_applied_once() {
             assert_eq!(server.database.query("SELECT last_value FROM tried"), "3");
         }
     }
-    let once = "SELECT count(*) FROM deploys; SELECT count(*) FROM audit WHERE deploy = 5";
+    let once = "SELECT count(*) FROM deploys; SELECT count(*) FROM audit_events WHERE deploy = 5";
     assert_eq!(server.database.query(once), "5\n1");
     // The retries are limited.
     fail_with(&server.database, "40001", 1000, "");

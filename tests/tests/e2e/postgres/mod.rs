@@ -130,7 +130,7 @@ fn database_of_another_program_is_unchanged() {
     let database = Database::postgres();
     database.query("CREATE TABLE deploys (what text)");
     let output = fails_to_start(&database.url().unwrap());
-    assert!(output.contains("belongs to another program, which has a table deploys in it"), "{output}");
+    assert!(output.contains("belongs to another program: it has a table deploys"), "{output}");
     let tables =
         "SELECT string_agg(table_name, ' ') FROM information_schema.tables WHERE table_schema = 'public'";
     assert_eq!(database.query(tables), "deploys");

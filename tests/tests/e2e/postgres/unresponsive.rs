@@ -117,7 +117,7 @@ fn push_to_unresponsive_database_reports_the_cause() {
     repository.push(&url, &["main"]).refused().says("503");
     let response = get(&server, "/-/api/v1/apps/hello/deploys");
     assert_eq!(response.status, 503, "{}", response.body);
-    assert!(response.body.contains("the database did not answer within"), "{}", response.body);
+    assert!(response.body.contains("the database did not respond within"), "{}", response.body);
     drop(frozen);
     let since = Instant::now();
     until("the push goes live", || repository.push(&url, &["main"]).accepted.then_some(()));

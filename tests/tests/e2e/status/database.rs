@@ -97,7 +97,7 @@ fn locked_database_is_reported(database: Database) {
     let mut holder = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let mut input = holder.stdin.take().unwrap();
     if server.database.url().is_some() {
-        writeln!(input, "BEGIN; LOCK TABLE outcomes IN ACCESS EXCLUSIVE MODE;").unwrap();
+        writeln!(input, "BEGIN; LOCK TABLE transaction_outcomes IN ACCESS EXCLUSIVE MODE;").unwrap();
     }
     assert_reported(&server.address, " ");
     drop(input);

@@ -1,22 +1,26 @@
-//! A PostgreSQL that says nothing: connections stay open, and no answer comes.
+//! A PostgreSQL that does not respond while connections stay open.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::AssertSqlSafe;
-use store::{Location, Pool, PushError, Store, StoreError};
+use store::{Location, PoolConfig, PushError, Store, StoreError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::database::*;
-use crate::values::*;
+use crate::fixtures::*;
 
-/// Few connections with short bounds: a silent statement is given up after six seconds.
-const POOL: Pool = Pool { connections: 4, wait: Duration::from_secs(1), statement: Duration::from_secs(1) };
+/// A small pool with short timeouts: a statement times out after six seconds.
+const POOL: PoolConfig = PoolConfig {
+    max_connections: 4,
+    acquire_timeout: Duration::from_secs(1),
+    statement_timeout: Duration::from_secs(1),
+};
 
-/// The way to a server, on which everything stops that was there before it was cut.
+/// A proxy that can stop forwarding.
 struct Way {
     address: String,
     cuts: Arc<AtomicU64>,
@@ -54,13 +58,13 @@ impl Way {
         (way, through)
     }
 
-    /// Nothing passes any more, on old connections and new ones.
+    /// Stops forwarding on all connections.
     fn cut(&self) {
         let was = self.cuts.fetch_add(1, Ordering::Relaxed);
         assert_eq!(was % 2, 0, "{} is cut", self.address);
     }
 
-    /// New connections pass. Those of before stay silent, as behind a router that has forgotten them.
+    /// Forwards new connections only, like a router that lost its connection table.
     fn mend(&self) {
         let was = self.cuts.fetch_add(1, Ordering::Relaxed);
         assert_eq!(was % 2, 1, "{} is not cut", self.address);
@@ -81,13 +85,13 @@ async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, cuts: &AtomicU64,
     }
 }
 
-/// Takes what comes, and says nothing.
+/// Discards everything it receives.
 async fn silence(mut from: OwnedReadHalf) {
     let mut buffer = vec![0; 64 << 10];
     while from.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
 }
 
-/// A connection goes back to the pool in a task of its own.
+/// Waits for the task that returns a connection to the pool.
 async fn until_idle(store: &Store) {
     while store.connections().is_none_or(|(open, idle)| open == 0 || idle < open) {
         tokio::task::yield_now().await;
@@ -100,12 +104,12 @@ fn at(location: &Location) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn silence_ends_what_waits_and_holds_no_connection() {
+async fn unresponsive_server_times_out_and_frees_connections() {
     on_postgres(async |location: Location| {
         let (way, through) = Way::to(at(&location)).await;
         let store = Store::open_with(&through, &POOL).await.unwrap();
         let id = store.push(&push(None, 1)).await.unwrap().app.id;
-        // One that waits for a lock keeps its connection in the middle of a statement.
+        // A statement that waits for a lock keeps its connection.
         let mut other = Other::at(&location).await;
         other.run("BEGIN; LOCK TABLE deploys IN ACCESS EXCLUSIVE MODE").await;
         let waiting: Vec<_> = (0..3)
@@ -120,28 +124,30 @@ async fn silence_ends_what_waits_and_holds_no_connection() {
         way.cut();
         let since = Instant::now();
         for waited in waiting {
-            let told = waited.await.unwrap();
-            assert!(matches!(told, Err(StoreError::Silent(_))), "{told:?}");
+            let found = waited.await.unwrap();
+            assert!(matches!(found, Err(StoreError::Unresponsive(_))), "{found:?}");
         }
         assert!(since.elapsed() < Duration::from_secs(20), "{:?}", since.elapsed());
-        assert_eq!(store.connections(), Some((0, 0)), "their places are free");
-        let told = store.time().await;
-        assert!(matches!(told, Err(StoreError::Silent(_))), "{told:?}");
+        assert_eq!(store.connections(), Some((0, 0)), "slots of the pool are free");
+        let found = store.time().await;
+        assert!(matches!(found, Err(StoreError::Unresponsive(_))), "{found:?}");
         other.run("ROLLBACK").await;
         way.mend();
-        assert_eq!(store.deploys(id).await.unwrap().len(), 1, "at once, and on a new connection");
+        assert_eq!(store.deploys(id).await.unwrap().len(), 1, "at once on a new connection");
     })
     .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn idle_connections_that_have_died_cost_one_wait_and_not_one_each() {
+async fn dead_idle_connections_cost_one_timeout() {
     on_postgres(async |location: Location| {
         let (way, through) = Way::to(at(&location)).await;
-        let store =
-            Store::open_with(&through, &Pool { connections: 12, wait: Duration::from_secs(5), ..POOL })
-                .await
-                .unwrap();
+        let store = Store::open_with(
+            &through,
+            &PoolConfig { max_connections: 12, acquire_timeout: Duration::from_secs(5), ..POOL },
+        )
+        .await
+        .unwrap();
         let many: Vec<_> = (0..11)
             .map(|_| {
                 let store = store.clone();
@@ -164,10 +170,13 @@ async fn idle_connections_that_have_died_cost_one_wait_and_not_one_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_statement_that_nobody_waits_for_holds_no_connection() {
+async fn dropped_statement_frees_connection() {
     on_postgres(async |location: Location| {
         let (way, through) = Way::to(at(&location)).await;
-        let store = Store::open_with(&through, &Pool { wait: Duration::from_secs(5), ..POOL }).await.unwrap();
+        let store =
+            Store::open_with(&through, &PoolConfig { acquire_timeout: Duration::from_secs(5), ..POOL })
+                .await
+                .unwrap();
         store.time().await.unwrap();
         until_idle(&store).await;
         way.cut();
@@ -182,7 +191,7 @@ async fn a_statement_that_nobody_waits_for_holds_no_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_is_closed_while_the_server_says_nothing() {
+async fn store_closes_while_server_is_unresponsive() {
     on_postgres(async |location: Location| {
         let (way, through) = Way::to(at(&location)).await;
         let store = Store::open_with(&through, &POOL).await.unwrap();
@@ -207,20 +216,20 @@ async fn a_store_is_closed_while_the_server_says_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lock_of_somebody_else_is_told_as_one() {
+async fn lock_timeout_is_reported_as_locked() {
     on_postgres(async |location: Location| {
         let store = Store::open(&location).await.unwrap();
         let id = store.push(&push(None, 1)).await.unwrap().app.id;
         let mut other = Other::at(&location).await;
         other.run("BEGIN; LOCK TABLE deploys IN ACCESS EXCLUSIVE MODE").await;
-        let told = store.deploys(id).await;
-        assert!(matches!(told, Err(StoreError::Locked)), "{told:?}");
-        let told = store.push(&push(Some(1), 2)).await;
-        assert!(matches!(told, Err(PushError::Store(StoreError::Locked))), "{told:?}");
-        // The app's row is what a push holds.
+        let found = store.deploys(id).await;
+        assert!(matches!(found, Err(StoreError::Locked)), "{found:?}");
+        let found = store.push(&push(Some(1), 2)).await;
+        assert!(matches!(found, Err(PushError::Store(StoreError::Locked))), "{found:?}");
+        // Locks the row of the app, like a push.
         other.run("ROLLBACK; BEGIN; SELECT 1 FROM apps FOR UPDATE").await;
-        let told = store.push(&push(Some(1), 2)).await;
-        assert!(matches!(told, Err(PushError::Busy)), "{told:?}");
+        let found = store.push(&push(Some(1), 2)).await;
+        assert!(matches!(found, Err(PushError::Busy)), "{found:?}");
         other.run("ROLLBACK").await;
         store.push(&push(Some(1), 2)).await.unwrap();
     })
@@ -228,7 +237,7 @@ async fn a_lock_of_somebody_else_is_told_as_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_met_another_transaction_is_done_again_and_once() {
+async fn conflicting_transaction_is_retried_once() {
     on_postgres(async |location: Location| {
         let store = Store::open(&location).await.unwrap();
         let mut other = connect(at(&location)).await;
@@ -251,9 +260,9 @@ async fn what_met_another_transaction_is_done_again_and_once() {
                 assert_eq!(tried, 3);
             }
         }
-        let counted = "SELECT (SELECT count(*) FROM deploys) + (SELECT count(*) FROM audit WHERE deploy IS NOT NULL)";
+        let counted = "SELECT (SELECT count(*) FROM deploys) + (SELECT count(*) FROM audit_events WHERE deploy IS NOT NULL)";
         let counted: i64 = sqlx::query_scalar(counted).fetch_one(&mut other).await.unwrap();
-        assert_eq!(counted, 8, "each is there once");
+        assert_eq!(counted, 8, "each is stored once");
     })
     .await;
 }

@@ -1,4 +1,4 @@
-//! What is read and written.
+//! Apps, refs, objects, revisions, deploys and pushes.
 
 use std::io;
 
@@ -6,54 +6,54 @@ use chrono::{DateTime, Utc};
 use manifest_schema::name::{AppName, DomainName};
 use uuid::Uuid;
 
-use crate::audit::{Act, Actor, AuditAction};
-use crate::collection::CollectionState;
-use crate::column::{HexOid, Id, Named, Unsigned};
+use crate::audit::{Actor, AuditAction, AuditEvent};
 use crate::domain::DomainProof;
+use crate::gc::GcState;
 use crate::id::{AppId, DeployNumber, Oid};
 use crate::limits::AppLimits;
 use crate::secret::Environment;
+use crate::sql_types::{HexOid, Id, Named, Unsigned};
 
-/// A named repository and what it serves.
+/// An app: a named git repository whose branches are deployed.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct App {
-    /// What it is known by inside.
+    /// Its id, which never changes.
     pub id: AppId,
-    /// What it is known by outside.
+    /// Its name.
     #[sqlx(try_from = "Named<AppName>")]
     pub name: AppName,
-    /// The branch that is served as the app itself.
+    /// The branch that is deployed to production.
     pub production_branch: String,
-    /// When its first push came.
+    /// When it was created.
     pub created_at: DateTime<Utc>,
-    /// Another one after every push: who has taken up this one serves what is to be served.
+    /// Changes with every push: a node that applied this generation is up to date.
     #[sqlx(flatten)]
     pub generation: Generation,
-    /// The production branch only goes forward, but for those who have the right to set it back.
+    /// Whether the production branch rejects non-fast-forward pushes without a special scope.
     pub protected: bool,
-    /// Raised whenever a secret is set or unset.
+    /// Incremented when a secret is set or unset.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub secrets_generation: u64,
-    /// What it is granted of its own.
+    /// Its own limits, which override the defaults of the server.
     #[sqlx(flatten)]
     pub limits: AppLimits,
-    /// The number of its latest deploy, which may be deleted by now; 0: it had none.
+    /// The number of its latest deploy, which may be deleted; 0: none yet.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub last_deploy: u64,
-    /// How many bytes of the disk it takes, by what pushes have left ([`crate::disk`]).
+    /// Its disk usage in bytes ([`crate::disk`]).
     #[sqlx(try_from = "Unsigned<u64>")]
     pub disk_bytes: u64,
-    /// Since when it is stopped: nothing of it answers or runs.
+    /// When it was stopped; `None`: it is running.
     pub stopped_at: Option<DateTime<Utc>>,
     /// Who stopped it.
     pub stopped_by: Option<String>,
-    /// Another one whenever objects of it were deleted.
-    #[sqlx(rename = "collection_id", try_from = "Id")]
-    pub collection: Uuid,
+    /// Changes when garbage collection makes objects unreachable.
+    #[sqlx(try_from = "Id")]
+    pub gc_id: Uuid,
 }
 
 impl App {
-    /// One that is not there yet.
+    /// An app that does not exist yet.
     pub fn new(name: AppName, production_branch: &str) -> Self {
         Self {
             id: AppId::random(),
@@ -68,24 +68,24 @@ impl App {
             disk_bytes: 0,
             stopped_at: None,
             stopped_by: None,
-            collection: Uuid::nil(),
+            gc_id: Uuid::nil(),
         }
     }
 
-    /// The state that it was read in.
-    pub fn collection_state(&self) -> CollectionState {
-        CollectionState { generation: self.generation, collection: self.collection }
+    /// The state that garbage collection compares.
+    pub fn gc_state(&self) -> GcState {
+        GcState { generation: self.generation, gc_id: self.gc_id }
     }
 }
 
-/// The state of an app after a push. Numbers grow, but a database that was set back gives them a second time: only the same
-/// number with the same id is the same generation.
+/// The state of an app after a push. A restored database assigns numbers a second time: generations are equal only if
+/// both number and id are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Generation {
-    /// Raised by every push.
+    /// Incremented by every push.
     #[sqlx(rename = "generation", try_from = "Unsigned<u64>")]
     pub number: u64,
-    /// Random, another one with every push.
+    /// Random, changes with every push.
     #[sqlx(rename = "generation_id", try_from = "Id")]
     pub id: Uuid,
 }
@@ -95,12 +95,12 @@ pub struct Generation {
 pub struct Ref {
     /// The full name, such as `refs/heads/main`.
     pub name: String,
-    /// What it points to.
+    /// Its target.
     #[sqlx(try_from = "HexOid")]
     pub target: Oid,
 }
 
-/// The four kinds of git objects.
+/// The type of a git object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectKind {
     /// A commit.
@@ -114,7 +114,7 @@ pub enum ObjectKind {
 }
 
 impl ObjectKind {
-    /// The kind as rows and git have it.
+    /// The name in rows and in git.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Commit => "commit",
@@ -124,26 +124,26 @@ impl ObjectKind {
         }
     }
 
-    /// The kind of that name.
+    /// Parses a name.
     pub fn parse(name: &str) -> Option<Self> {
         [Self::Commit, Self::Tree, Self::Blob, Self::Tag].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
-/// A git object as it was received: whole, or as a delta on another one.
+/// A git object as it was received: full, or a delta.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Object {
     /// Its name.
     pub oid: Oid,
-    /// Its kind, which is that of its base too.
+    /// Its type, which is also that of its delta base.
     pub kind: ObjectKind,
-    /// The object that the stream is a delta on; `None`: the stream is the whole content.
+    /// The delta base; `None`: the stream is the full object.
     pub base: Option<Oid>,
-    /// How many deltas lie under it: 0 for a whole one, 1 for a delta on a whole one.
+    /// The delta chain depth: 0 for a full object, 1 for a delta against one.
     pub depth: u32,
-    /// The bytes of what the stream inflates to: of the content, or of the delta.
+    /// The inflated size of the stream in bytes: of the object or of the delta.
     pub size: u64,
-    /// The zlib stream, as a pack carries it.
+    /// The zlib stream, as in a pack.
     pub zlib: Vec<u8>,
 }
 
@@ -154,20 +154,19 @@ impl std::fmt::Debug for Object {
     }
 }
 
-/// What is known of a stored object without reading it.
+/// Type and delta depth of a stored object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Known {
-    /// Its kind.
+pub struct ObjectInfo {
+    /// Its type.
     pub kind: ObjectKind,
-    /// How many deltas lie under it.
+    /// The delta chain depth.
     pub depth: u32,
 }
 
-/// The objects of a push, wherever they lie: a pack may be larger than memory.
-///
-/// A base may come after what builds on it.
+/// The objects of a push, on disk or in memory: a pack may be larger than memory. A delta base can come after its
+/// deltas.
 pub trait Objects: Send + Sync + std::fmt::Debug {
-    /// How many there are.
+    /// The number of objects.
     fn len(&self) -> usize;
 
     /// Whether there are none.
@@ -175,13 +174,13 @@ pub trait Objects: Send + Sync + std::fmt::Debug {
         self.len() == 0
     }
 
-    /// One of them, counted from 0. It is read while the push holds the app, so it should not have to be waited for.
+    /// Reads the object with this index. The push holds the lock of the app meanwhile, so it should be fast.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// The object cannot be read.
     fn object(&self, index: usize) -> io::Result<Object>;
 
-    /// The bytes of all their streams.
+    /// The total size of the streams in bytes.
     fn stream_bytes(&self) -> u64;
 }
 
@@ -199,26 +198,26 @@ impl Objects for Vec<Object> {
     }
 }
 
-/// Some objects that were stored one after the other.
+/// Objects in storage order.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Stored {
-    /// The objects, without those that are large.
+pub struct ObjectScan {
+    /// The objects, without large ones.
     pub objects: Vec<Object>,
-    /// The place behind them.
+    /// The position after them.
     pub next: u64,
 }
 
-/// A validated commit: immutable.
+/// A validated commit. Immutable.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct NewRevision {
     /// The commit.
     #[sqlx(rename = "commit_id")]
     pub commit: Oid,
-    /// The SDK contract it was validated against.
+    /// The SDK version it was validated against.
     pub sdk: String,
-    /// The first line of the commit's message.
+    /// The first line of the commit message.
     pub subject: String,
-    /// Who wrote the commit.
+    /// The author of the commit.
     pub author: String,
     /// When it was validated.
     pub validated_at: DateTime<Utc>,
@@ -227,46 +226,46 @@ pub struct NewRevision {
 /// A stored revision.
 pub type Revision = NewRevision;
 
-/// The act of making a revision live on a branch.
+/// A deploy: a revision that went live on a branch.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct Deploy {
     /// Its number in the app.
     pub number: DeployNumber,
     /// The branch.
     pub branch: String,
-    /// The revision's commit.
+    /// The commit of the revision.
     #[sqlx(rename = "commit_id")]
     pub commit: Oid,
-    /// When.
+    /// When it was created.
     #[sqlx(rename = "deployed_at")]
     pub at: DateTime<Utc>,
-    /// By whom.
+    /// Who created it.
     #[sqlx(rename = "deployed_by")]
     pub by: String,
-    /// What made it, where that was no push.
-    pub because: Option<String>,
-    /// What whoever made it said about it, where that was no push.
+    /// What created it, if not a push.
+    pub cause: Option<String>,
+    /// The message given with a rollback.
     pub message: Option<String>,
 }
 
-/// A deploy as it is listed to people.
+/// A deploy with the commit message and author of its revision.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct ListedDeploy {
     /// The deploy.
     #[sqlx(flatten)]
     pub deploy: Deploy,
-    /// The first line of the commit's message.
+    /// The first line of the commit message.
     pub subject: String,
-    /// Who wrote the commit.
+    /// The author of the commit.
     pub author: String,
 }
 
-/// Which deploys are asked for.
+/// Filters deploys.
 #[derive(Clone, Debug, Default)]
 pub struct DeployFilter {
-    /// Those of this branch.
+    /// Only those of this branch.
     pub branch: Option<String>,
-    /// Those with a lower number.
+    /// Only those with a lower number.
     pub before: Option<DeployNumber>,
 }
 
@@ -279,24 +278,24 @@ pub struct LiveBranch {
     pub commit: Oid,
     /// The deploy that made it live.
     pub deploy: DeployNumber,
-    /// Whether its schedules were put on the clock; those of production are on it without that.
+    /// Whether schedules of a preview are enabled. Those of production always are.
     pub scheduled: bool,
-    /// Whose secrets it reads. A preview that was pushed before there were any of previews reads those of production.
+    /// Whose secrets it reads. A preview that was pushed before preview secrets existed reads those of production.
     pub environment: Environment,
 }
 
-/// A ref to be moved.
+/// A ref update.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RefChange {
     /// The full name.
     pub name: String,
-    /// Where it must point for the change to be made; `None`: it must not be there.
+    /// The expected old target; `None`: the ref must not exist.
     pub old: Option<Oid>,
-    /// Where it will point; `None`: it will be gone.
+    /// The new target; `None`: the ref is deleted.
     pub new: Option<Oid>,
 }
 
-/// A deploy to be made.
+/// A deploy to be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDeploy {
     /// The branch.
@@ -305,56 +304,56 @@ pub struct NewDeploy {
     pub commit: Oid,
 }
 
-/// All that a push changes.
+/// Everything that a push changes.
 #[derive(Clone, Debug)]
 pub struct NewPush<'a> {
-    /// The app's name.
+    /// The name of the app.
     pub app: AppName,
-    /// Whether it is created where it is unknown.
+    /// Whether the app is created if it does not exist.
     pub may_create: bool,
-    /// The id that it has then.
+    /// The id of the app if it is created.
     pub new_app: AppId,
     /// Who pushes.
     pub by: Actor,
     /// When.
     pub at: DateTime<Utc>,
-    /// The node that it is pushed to, which need not hear of it from others.
+    /// The receiving node, which needs no notification.
     pub node: Option<Uuid>,
-    /// The refs to be moved.
+    /// The ref updates.
     pub refs: Vec<RefChange>,
-    /// The objects that came with it; those that are there already are left as they are.
+    /// The pushed objects. Those that are already stored are not replaced.
     pub objects: &'a dyn Objects,
-    /// The app, and its [`App::collection`] for which it was found that everything is there that the push builds on; `None`: it
-    /// builds on nothing.
-    pub collection: Option<(AppId, Uuid)>,
-    /// Objects of it that nothing names, neither its refs nor its other objects: they and what only they reach are deleted later.
-    pub loose: Vec<Oid>,
-    /// The commits of it whose parents neither the client nor the app has.
+    /// The app and its [`App::gc_id`] when the objects that the push depends on were found to exist; `None`: it
+    /// depends on none.
+    pub gc_id: Option<(AppId, Uuid)>,
+    /// Pushed objects that no ref and no other object refers to. Garbage collection deletes them later.
+    pub dangling: Vec<Oid>,
+    /// New shallow commits: neither the client nor the app has their parents.
     pub shallow: Vec<Oid>,
-    /// The commits of the app that were such, and whose parents are all there with the push.
+    /// Shallow commits whose parents arrived with this push.
     pub unshallow: Vec<Oid>,
-    /// The revisions that were validated; those that are there already are left as they are.
+    /// The validated revisions. Those that are already stored are not replaced.
     pub revisions: Vec<NewRevision>,
-    /// The deploys, in the order in which they are numbered.
+    /// The deploys in the order of their numbers.
     pub deploys: Vec<NewDeploy>,
-    /// The domains that the app claims from now on, of what goes live in production; `None`: those that it claims.
+    /// The domains in the manifest of production; `None`: claims do not change.
     pub domains: Option<Vec<DomainName>>,
-    /// Those of them that were proven to be its own, and how.
+    /// Those domains that were verified, and how.
     pub proven: Vec<(DomainName, DomainProof)>,
-    /// The secrets that have to be set for them, and for whom.
+    /// The secrets that must be set, with their environments.
     pub requires: Vec<(Environment, String)>,
-    /// What is said about its deploys.
+    /// The message of the deploys.
     pub message: Option<String>,
-    /// What it must not leave the app with more of.
+    /// The limits that the push must not exceed.
     pub limits: PushLimits,
 }
 
-/// The most that a push can leave an app with. Exact, whoever else pushes meanwhile.
+/// The limits of an app, enforced within the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PushLimits {
-    /// How many previews can be live, where the push makes a new one.
+    /// The maximum number of previews, checked when the push creates one.
     pub previews: usize,
-    /// How many bytes of the disk it can take, where the push brings objects.
+    /// The disk quota in bytes, checked when the push has objects.
     pub disk_bytes: u64,
 }
 
@@ -364,37 +363,37 @@ impl PushLimits {
 }
 
 impl NewPush<'_> {
-    /// What it has done, once its deploys got these numbers, in the order of its refs.
-    pub(crate) fn acts(&self, created: bool, numbers: &[DeployNumber]) -> Vec<Act> {
-        let act = |action, subject: &str| {
-            let act = Act::new(&self.by, action, Some(&self.app), subject);
-            Act { at: self.at, ..act }
+    /// The audit events of the push, in the order of its refs. `numbers` are those of its deploys.
+    pub(crate) fn events(&self, created: bool, numbers: &[DeployNumber]) -> Vec<AuditEvent> {
+        let event = |action, subject: &str| {
+            let event = AuditEvent::new(&self.by, action, Some(&self.app), subject);
+            AuditEvent { at: self.at, ..event }
         };
         let named = |oid: Option<Oid>| oid.map(|oid| oid.to_string());
         let moved = self.refs.iter().map(|change| {
             let made = self.deploys.iter().position(|deploy| deploy.branch == branch_of(&change.name));
             let deploy = made.and_then(|at| numbers.get(at).copied());
-            let act = act(AuditAction::Push, &change.name).changing(named(change.old), named(change.new));
-            Act { deploy, ..act }
+            let event = event(AuditAction::Push, &change.name).changing(named(change.old), named(change.new));
+            AuditEvent { deploy, ..event }
         });
-        created.then(|| act(AuditAction::AppCreate, self.app.as_str())).into_iter().chain(moved).collect()
+        created.then(|| event(AuditAction::AppCreate, self.app.as_str())).into_iter().chain(moved).collect()
     }
 }
 
-/// The branch that a ref is, as deploys have it; no deploy has the one of a tag.
+/// The branch of a ref; empty for a tag.
 pub(crate) fn branch_of(name: &str) -> &str {
     name.strip_prefix("refs/heads/").unwrap_or_default()
 }
 
-/// What a committed push has made.
+/// The result of a committed push.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PushReceipt {
     /// The app.
     pub app: App,
-    /// Whether this push created it.
+    /// Whether the push created the app.
     pub created: bool,
     /// The numbers of the deploys, in the order of the push.
     pub deploys: Vec<DeployNumber>,
-    /// The domains that it claims and does not hold.
+    /// Claimed domains that are not verified.
     pub pending: Vec<DomainName>,
 }

@@ -1,4 +1,4 @@
-//! Several at once: who waits for whom, and for how long.
+//! Concurrent transactions: locks and their timeouts.
 
 use chrono::TimeDelta;
 use sqlx::{Connection as _, PgConnection};
@@ -6,15 +6,15 @@ use store::{Claim, Location, PushError, PushReceipt, Store, StoreError};
 use tokio::task::JoinHandle;
 
 use crate::database::*;
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    two_pushes_at_once_are_one_after_the_other,
-    two_creators_at_once_make_one_app,
-    a_push_that_waits_too_long_is_told_so,
+    concurrent_pushes_are_serialized,
+    concurrent_creations_make_one_app,
+    push_times_out_waiting_for_lock,
 );
 
-async fn two_pushes_at_once_are_one_after_the_other(location: Location) {
+async fn concurrent_pushes_are_serialized(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let tasks: Vec<_> = (2..10u8)
@@ -27,12 +27,12 @@ async fn two_pushes_at_once_are_one_after_the_other(location: Location) {
     for task in tasks {
         winners.extend(task.await.unwrap());
     }
-    assert_eq!(winners.len(), 1, "the others find the ref moved");
+    assert_eq!(winners.len(), 1, "the other pushes find the ref updated");
     assert_eq!(store.refs(id).await.unwrap()[0].target, oid(winners[0]));
     assert_eq!(store.deploys(id).await.unwrap().len(), 2);
 }
 
-async fn two_creators_at_once_make_one_app(location: Location) {
+async fn concurrent_creations_make_one_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let tasks: Vec<_> = (1..7u8)
         .map(|digit| {
@@ -47,21 +47,21 @@ async fn two_creators_at_once_make_one_app(location: Location) {
     assert_eq!((created, store.apps().await.unwrap().len()), (1, 1));
 }
 
-async fn a_push_that_waits_too_long_is_told_so(location: Location) {
+async fn push_times_out_waiting_for_lock(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let mut other = Other::at(&location).await;
     other.hold_everything().await;
     let (first, second) = (push(None, 1), push(None, 2));
     let (first, second) = tokio::join!(store.push(&first), store.push(&second));
-    for told in [first, second] {
-        let locked = matches!(told, Err(PushError::Busy | PushError::Store(StoreError::Locked)));
-        assert!(locked, "{told:?}");
+    for found in [first, second] {
+        let locked = matches!(found, Err(PushError::Busy | PushError::Store(StoreError::Locked)));
+        assert!(locked, "{found:?}");
     }
     other.run("ROLLBACK").await;
     assert!(store.push(&push(None, 1)).await.unwrap().created);
 }
 
-/// A push that has done everything but to number its deploy, and the connection that lets it do no more.
+/// A push that is blocked before its deploy gets a number, and the connection that blocks it.
 async fn stuck_push(store: &Store, url: &str) -> (JoinHandle<Result<PushReceipt, PushError>>, PgConnection) {
     let mut other = connect(url).await;
     sqlx::raw_sql("BEGIN; LOCK TABLE deploys IN SHARE MODE").execute(&mut other).await.unwrap();
@@ -70,13 +70,13 @@ async fn stuck_push(store: &Store, url: &str) -> (JoinHandle<Result<PushReceipt,
     let waiting = "SELECT count(*) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name = 'picloud' AND wait_event_type = 'Lock'";
     while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut other).await.unwrap() == 0 {
-        assert!(!pushed.is_finished(), "it does not wait");
+        assert!(!pushed.is_finished(), "the push waits");
     }
     (pushed, other)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_push_whose_connection_is_killed_leaves_nothing() {
+async fn push_with_killed_connection_is_rolled_back() {
     on_postgres(async |location: Location| {
         let Location::Postgres(url) = &location else { unreachable!() };
         let store = Store::open(&location).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_push_whose_connection_is_killed_leaves_nothing() {
         }
         other.close().await.unwrap();
         assert_eq!(store.refs(id).await.unwrap()[0].target, oid(1));
-        assert!(store.known(id, &[oid(2)]).await.unwrap().is_empty());
+        assert!(store.object_info(id, &[oid(2)]).await.unwrap().is_empty());
         assert_eq!(store.revision(id, oid(2)).await.unwrap(), None);
         assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)]);
     })
@@ -99,7 +99,7 @@ async fn a_push_whose_connection_is_killed_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_schedule_waits_for_a_push() {
+async fn push_does_not_block_schedules() {
     on_postgres(async |location: Location| {
         let Location::Postgres(url) = &location else { unreachable!() };
         let store = Store::open(&location).await.unwrap();

@@ -1,6 +1,7 @@
-//! Our types as columns have them, in both databases alike but for ids: `uuid` in PostgreSQL, text in SQLite.
+//! Encoding and decoding of column values. Both databases use the same types, except for ids: `uuid` in PostgreSQL,
+//! text in SQLite.
 //!
-//! What a column holds that this program never writes is an error of the column, and so [`StoreError::Corrupt`].
+//! An invalid value in a column is a decode error, which becomes [`StoreError::Corrupt`].
 //!
 //! [`StoreError::Corrupt`]: crate::StoreError::Corrupt
 
@@ -18,23 +19,23 @@ use uuid::fmt::Hyphenated;
 use crate::audit::AuditAction;
 use crate::domain::DomainProof;
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::ObjectKind;
+use crate::model::ObjectKind;
 use crate::schedule::RunOutcome;
 use crate::secret::Environment;
 
-/// A UUID, which sqlx itself would write as bytes in SQLite.
+/// A UUID. sqlx itself would store bytes in SQLite.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Id(pub(crate) Uuid);
 
-/// The name of an object as hexadecimal digits. [`Oid`] itself is written as its bytes.
+/// An object name as hexadecimal digits. [`Oid`] itself is stored as bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HexOid(pub(crate) Oid);
 
-/// A name that has rules, as text.
+/// A validated name as text.
 #[derive(Debug)]
 pub(crate) struct Named<T>(pub(crate) T);
 
-/// A number that is never negative. Both databases have signed ones only.
+/// An unsigned number. Both databases only have signed ones.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Unsigned<T>(pub(crate) T);
 
@@ -42,17 +43,17 @@ pub(crate) struct Unsigned<T>(pub(crate) T);
 #[derive(Debug)]
 pub(crate) struct TokenHash([u8; 32]);
 
-/// A span of time in microseconds.
+/// A duration in microseconds.
 #[derive(Debug, sqlx::Type)]
 #[sqlx(transparent)]
 pub(crate) struct Microseconds(i64);
 
-/// A column that can be NULL, on its way to an `Option` of another type.
+/// A nullable column, to be converted to an `Option` of another type.
 #[derive(Debug, sqlx::Type)]
 #[sqlx(transparent, no_pg_array)]
 pub(crate) struct Maybe<T>(Option<T>);
 
-/// Has a type written to columns as another one, and read from what a row lends.
+/// Implements encoding and decoding by way of another type.
 macro_rules! stored_as {
     ($type:ty as $stored:ty, from $lent:ty, in $($database:ty),+; $write:expr; $read:expr) => {$(
         impl Type<$database> for $type {
@@ -126,7 +127,7 @@ stored_as!(
     }
 );
 
-/// Has names written and read as text.
+/// Implements encoding and decoding of validated names as text.
 macro_rules! stored_as_text {
     ($($type:ty),+) => {$(
         stored_as!(
@@ -145,7 +146,7 @@ macro_rules! stored_as_text {
 
 stored_as_text!(AppName, DomainName, JobName);
 
-/// Has enumerations written and read by their names.
+/// Implements encoding and decoding of enums by name.
 macro_rules! stored_by_name {
     ($($type:ty),+) => {$(
         stored_as!(
@@ -158,7 +159,7 @@ macro_rules! stored_by_name {
 
 stored_by_name!(AuditAction, DomainProof, Environment, ObjectKind, RunOutcome);
 
-/// The same for enumerations of another crate.
+/// Like `stored_by_name`, for enums of another crate.
 macro_rules! named_elsewhere {
     ($($type:ty),+) => {$(
         stored_as!(
@@ -177,7 +178,7 @@ macro_rules! named_elsewhere {
 
 named_elsewhere!(LogLevel, TriggerKind);
 
-/// The object that is named by these bytes.
+/// Parses the bytes of an object name.
 pub(crate) fn oid(bytes: &[u8]) -> Result<Oid, BoxDynError> {
     let named = bytes.try_into().map(Oid::new);
     named.map_err(|_| format!("object name of {} bytes", bytes.len()).into())
@@ -232,7 +233,7 @@ impl From<Microseconds> for Duration {
     }
 }
 
-/// Has numbers read that are never negative.
+/// Implements conversion of unsigned numbers.
 macro_rules! unsigned {
     ($($type:ty),+) => {$(
         impl From<Unsigned<$type>> for $type {
@@ -251,12 +252,12 @@ macro_rules! unsigned {
 
 unsigned!(u16, u32, u64);
 
-/// A number as rows have it: both databases have signed ones only.
+/// Converts to the signed type of both databases.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The same of a small one.
+/// Converts to the signed type of both databases.
 pub(crate) fn signed_small(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

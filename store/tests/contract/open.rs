@@ -1,19 +1,19 @@
-//! Opening a database, and words for those that cannot be opened.
+//! Opening databases, and the errors of those that cannot be opened.
 
 use store::{Location, OpenError, Store};
 
 use crate::database::*;
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_reopened_database_holds_the_same,
-    a_newer_database_is_refused,
-    a_foreign_database_is_refused,
-    a_database_with_any_table_is_refused,
-    a_database_that_another_program_migrates_is_refused,
+    reopened_database_keeps_data,
+    newer_schema_is_rejected,
+    foreign_database_is_rejected,
+    database_with_other_table_is_rejected,
+    database_with_other_migrations_is_rejected,
 );
 
-async fn a_reopened_database_holds_the_same(location: Location) {
+async fn reopened_database_keeps_data(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     store.close().await;
@@ -21,7 +21,7 @@ async fn a_reopened_database_holds_the_same(location: Location) {
     assert_eq!(store.revision(id, oid(1)).await.unwrap(), Some(revision(1)));
 }
 
-async fn a_newer_database_is_refused(location: Location) {
+async fn newer_schema_is_rejected(location: Location) {
     Store::open(&location).await.unwrap().close().await;
     let later = "INSERT INTO _sqlx_migrations VALUES (999, 'later', now(), true, '', 0)";
     match &mut Other::at(&location).await {
@@ -33,25 +33,25 @@ async fn a_newer_database_is_refused(location: Location) {
     assert!(matches!(Store::open(&location).await, Err(OpenError::Newer { found: 999 })));
 }
 
-async fn a_foreign_database_is_refused(location: Location) {
+async fn foreign_database_is_rejected(location: Location) {
     let mut other = Other::at(&location).await;
     other.run("CREATE TABLE deploys (something TEXT)").await;
-    let refused = Store::open(&location).await.unwrap_err();
-    assert!(matches!(&refused, OpenError::Foreign { table } if table == "deploys"), "{refused:?}");
-    // Nothing of ours is among its tables.
+    let error = Store::open(&location).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Foreign { table } if table == "deploys"), "{error:?}");
+    // No table of ours was created.
     other.run("CREATE TABLE apps (something TEXT); INSERT INTO deploys VALUES ('')").await;
 }
 
-async fn a_database_with_any_table_is_refused(location: Location) {
+async fn database_with_other_table_is_rejected(location: Location) {
     let mut other = Other::at(&location).await;
     other.run("CREATE TABLE photos (something TEXT)").await;
-    let refused = Store::open(&location).await.unwrap_err();
-    assert!(matches!(&refused, OpenError::Foreign { table } if table == "photos"), "{refused:?}");
+    let error = Store::open(&location).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Foreign { table } if table == "photos"), "{error:?}");
     other.run("CREATE TABLE apps (something TEXT); DROP TABLE photos; DROP TABLE apps").await;
     Store::open(&location).await.unwrap();
 }
 
-async fn a_database_that_another_program_migrates_is_refused(location: Location) {
+async fn database_with_other_migrations_is_rejected(location: Location) {
     let mut other = Other::at(&location).await;
     let (bytes, now) = match &other {
         Other::Postgres(_) => ("bytea '\\x00'", "timestamptz"),
@@ -65,13 +65,13 @@ async fn a_database_that_another_program_migrates_is_refused(location: Location)
             if bytes.starts_with("bytea") { "bytea" } else { "blob" }
         ))
         .await;
-    let refused = Store::open(&location).await.unwrap_err();
-    assert!(matches!(&refused, OpenError::Foreign { table } if table == "_sqlx_migrations"), "{refused:?}");
+    let error = Store::open(&location).await.unwrap_err();
+    assert!(matches!(&error, OpenError::Foreign { table } if table == "_sqlx_migrations"), "{error:?}");
     other.run("CREATE TABLE apps (something TEXT)").await;
 }
 
 #[tokio::test]
-async fn a_database_that_cannot_be_used_is_told_in_words() {
+async fn unreachable_server_error_is_descriptive() {
     let nowhere = Store::open(&Location::Sqlite("/nonexistent/picloud.db".into())).await.unwrap_err();
     assert!(matches!(nowhere, OpenError::File { .. }) && nowhere.to_string().contains("/nonexistent"));
     let closed = Store::open(&Location::Postgres("postgres://a@127.0.0.1:1/x".to_owned())).await.unwrap_err();
@@ -79,23 +79,23 @@ async fn a_database_that_cannot_be_used_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_is_told_in_words() {
+async fn unusable_file_error_is_descriptive() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picloud.db");
     std::fs::write(&path, "something else, longer than the hundred bytes of a header. ".repeat(20)).unwrap();
-    let refused = Store::open(&Location::Sqlite(path.clone())).await.unwrap_err();
-    assert!(matches!(refused, OpenError::Unusable { .. }), "{refused:?}");
-    assert!(refused.to_string().contains(path.to_str().unwrap()));
+    let error = Store::open(&Location::Sqlite(path.clone())).await.unwrap_err();
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error:?}");
+    assert!(error.to_string().contains(path.to_str().unwrap()));
 }
 
 #[test]
-fn a_location_shows_no_password() {
+fn location_debug_output_hides_password() {
     let location = Location::Postgres("postgres://ada:hunter2@127.0.0.1/picloud".to_owned());
     assert!(!format!("{location:?}").contains("hunter2"));
 }
 
 #[tokio::test]
-async fn the_embedded_database_is_for_its_owner_alone() {
+async fn sqlite_file_is_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("picloud.db");

@@ -1,20 +1,20 @@
-//! How refs move, and what is live where they point to.
+//! Ref updates, and which branches are live.
 
 use store::{Location, NewDeploy, NewPush, PushError, RefChange, Store, StoreError};
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_ref_that_was_moved_fails_the_whole_push,
-    a_ref_cannot_point_to_what_is_not_there,
-    a_ref_in_the_way_of_another_fails_the_push,
-    a_folder_of_refs_may_replace_a_ref,
-    a_branch_is_live_by_its_latest_deploy_of_the_commit,
-    a_deleted_branch_is_not_live,
-    a_branch_that_points_to_no_revision_is_not_live,
+    stale_ref_fails_whole_push,
+    ref_to_missing_object_is_rejected,
+    directory_conflict_of_refs_is_rejected,
+    directory_of_refs_can_replace_ref,
+    live_branch_has_latest_deploy_of_its_commit,
+    deleted_branch_is_not_live,
+    branch_without_revision_is_not_live,
 );
 
-async fn a_ref_that_was_moved_fails_the_whole_push(location: Location) {
+async fn stale_ref_fails_whole_push(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     store.push(&push(Some(1), 2)).await.unwrap();
@@ -30,12 +30,12 @@ async fn a_ref_that_was_moved_fails_the_whole_push(location: Location) {
         }
         other => panic!("{other:?}"),
     }
-    assert!(store.known(id, &[oid(3)]).await.unwrap().is_empty());
+    assert!(store.object_info(id, &[oid(3)]).await.unwrap().is_empty());
     assert_eq!(store.refs(id).await.unwrap().len(), 1);
     assert_eq!(store.deploys(id).await.unwrap().len(), 2);
 }
 
-async fn a_ref_cannot_point_to_what_is_not_there(location: Location) {
+async fn ref_to_missing_object_is_rejected(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let dangling = NewPush { objects: kept(Vec::new()), ..push(None, 1) };
     match store.push(&dangling).await {
@@ -45,7 +45,7 @@ async fn a_ref_cannot_point_to_what_is_not_there(location: Location) {
     assert!(store.apps().await.unwrap().is_empty());
 }
 
-async fn a_ref_in_the_way_of_another_fails_the_push(location: Location) {
+async fn directory_conflict_of_refs_is_rejected(location: Location) {
     let store = Store::open(&location).await.unwrap();
     store.push(&refs_only(vec![creating("refs/heads/a/b", 1), creating("refs/heads/a-b", 1)])).await.unwrap();
     for blocked in ["refs/heads/a", "refs/heads/a/b/c"] {
@@ -60,7 +60,7 @@ async fn a_ref_in_the_way_of_another_fails_the_push(location: Location) {
     store.push(&refs_only(beside.iter().map(|name| creating(name, 1)).collect())).await.unwrap();
 }
 
-async fn a_folder_of_refs_may_replace_a_ref(location: Location) {
+async fn directory_of_refs_can_replace_ref(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&refs_only(vec![creating("refs/heads/a", 1)])).await.unwrap().app.id;
     let gone = RefChange { name: "refs/heads/a".to_owned(), old: Some(oid(1)), new: None };
@@ -68,7 +68,7 @@ async fn a_folder_of_refs_may_replace_a_ref(location: Location) {
     assert_eq!(store.refs(id).await.unwrap()[0].name, "refs/heads/a/b");
 }
 
-async fn a_branch_is_live_by_its_latest_deploy_of_the_commit(location: Location) {
+async fn live_branch_has_latest_deploy_of_its_commit(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     store.push(&push(Some(1), 2)).await.unwrap();
@@ -76,25 +76,25 @@ async fn a_branch_is_live_by_its_latest_deploy_of_the_commit(location: Location)
     back.refs.push(creating("refs/heads/next", 2));
     back.deploys.extend([2, 1].map(|digit| NewDeploy { branch: "next".to_owned(), commit: oid(digit) }));
     store.push(&back).await.unwrap();
-    let live = store.live_of(id).await.unwrap();
+    let live = store.live_branches(id).await.unwrap();
     let live: Vec<_> = live.iter().map(|live| (live.branch.as_str(), live.commit, live.deploy)).collect();
     assert_eq!(live, [("main", oid(1), number(3)), ("next", oid(2), number(4))]);
 }
 
-async fn a_deleted_branch_is_not_live(location: Location) {
+async fn deleted_branch_is_not_live(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let mut deletion = push(Some(1), 1);
     (deletion.refs[0].new, deletion.deploys, deletion.objects) = (None, Vec::new(), kept(Vec::new()));
     store.push(&deletion).await.unwrap();
-    assert!(store.live_of(id).await.unwrap().is_empty() && store.refs(id).await.unwrap().is_empty());
-    assert_eq!(store.deploys(id).await.unwrap().len(), 1, "history stays");
+    assert!(store.live_branches(id).await.unwrap().is_empty() && store.refs(id).await.unwrap().is_empty());
+    assert_eq!(store.deploys(id).await.unwrap().len(), 1, "deploys are kept");
 }
 
-async fn a_branch_that_points_to_no_revision_is_not_live(location: Location) {
+async fn branch_without_revision_is_not_live(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let bare = NewPush { revisions: Vec::new(), deploys: Vec::new(), ..push(Some(1), 2) };
     store.push(&bare).await.unwrap();
-    assert!(store.live_of(id).await.unwrap().is_empty());
+    assert!(store.live_branches(id).await.unwrap().is_empty());
 }

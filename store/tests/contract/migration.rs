@@ -1,25 +1,30 @@
-//! Databases that earlier versions made.
+//! Migration of databases of earlier versions, and the check for nodes of earlier versions.
 
 use std::path::Path;
+use std::time::Duration;
 
 use manifest_schema::name::AppName;
+use sqlx::Connection as _;
 use sqlx::migrate::Migrator;
 use store::{
-    Deploy, Environment, Location, NewDeploy, NewPush, Object, ObjectKind, RefChange, RunOutcome, Store,
+    AppId, AuditAction, Deploy, Environment, ExecutionFilter, Location, LogFilter, LogRange, NewDeploy,
+    NewPush, Object, ObjectKind, OpenError, RefChange, RunOutcome, Store,
 };
+use uuid::Uuid;
 
 use crate::database::*;
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_database_of_the_first_version_keeps_what_it_holds,
-    a_database_of_every_earlier_version_keeps_its_rows,
-    domain_of_an_app_stays_its_own_without_a_proof,
-    previews_of_an_earlier_version_read_secrets_of_production_until_they_are_pushed_to,
+    first_schema_keeps_its_data,
+    every_earlier_schema_keeps_its_rows,
+    renamed_columns_keep_their_values,
+    unverified_domain_of_earlier_version_is_kept,
+    preview_of_earlier_version_reads_production_secrets_until_next_push,
 );
 
-/// Two apps that have an object in common, as the first version wrote them. `@a` is the id of an app, `@1` the name of an
-/// object and `@noon` a time; each database has its own way to write bytes.
+/// Two apps that share an object, in the first schema. `@a` is the id of an app, `@1` an object name and `@noon` a time; each
+/// database has its own syntax for bytes.
 const ROWS: &str = "
     INSERT INTO apps (id, name, production_branch, last_deploy, created_at)
     VALUES ('@b', 'other', 'next', 1, '@noon'), ('@a', 'hello', 'main', 2, '@noon');
@@ -50,17 +55,17 @@ fn deploy(as_number: u64, branch: &str, digit: u8, by: &str) -> Deploy {
         commit: oid(digit),
         at: noon(),
         by,
-        because: None,
+        cause: None,
         message: None,
     }
 }
 
-/// Rows of the tables that later versions have brought, each under the version and behind the names of the tables.
+/// Rows of tables that later schemas added: the schema version, the tables, the rows.
 const LATER_ROWS: [(i64, &[&str], &str); 4] = [
     (7, &["executions", "logs", "losses", "record_count", "record_portions"], "
     INSERT INTO executions (number, id, request, app, deploy, commit_id, script, trigger, target, node, started_at,
         duration_us, operations, memory, status, lines, lines_dropped)
-    VALUES (1, '@c', '@c', '@a', 2, bytes'@2', 'a.rhai', 'http', 'GET /', 'pi', '@noon', 1, 1, 1, 200, 1, 0);
+    VALUES (1, '@c', '@c', '@a', 2, bytes'@2', 'a.rhai', 'http', 'GET /', 'pi', '@noon', 1, 1, 7, 200, 1, 5);
     INSERT INTO logs (number, execution, app, script, at, level, message, failure)
     VALUES (2, '@c', '@a', 'a.rhai', '@noon', 'info', 'hello', false);
     INSERT INTO losses (number, node, since, until, executions, lines) VALUES (3, 'pi', '@noon', '@noon', 1, 1);
@@ -71,16 +76,30 @@ const LATER_ROWS: [(i64, &[&str], &str); 4] = [
     VALUES ('@c', 'ci', bytes'@1', 'hello:deploy', '@noon', 'ada');
     INSERT INTO audit (id, at, who, action, subject) VALUES ('@c', '@noon', 'ada', 'token.create', 'ci');"),
     (9, &["secrets"], "
+    UPDATE deploys SET because = 'secret.set API_KEY' WHERE number = 2;
     INSERT INTO secrets (app, name, key, sealed, set_at, set_by)
     VALUES ('@a', 'API_KEY', 'k', bytes'@1', '@noon', 'ada');"),
     (10, &["domains"], "INSERT INTO domains (name, app) VALUES ('shop.example.com', '@a');"),
 ];
 
-/// The tables of the first version that are still there.
+/// The tables of the first schema that still exist.
 const FIRST_TABLES: [&str; 7] =
     ["apps", "refs", "shallow", "revisions", "deploys", "schedule_runs", "objects"];
 
-/// The versions of the tables, the first one first.
+/// The tables that schema 33 renamed.
+const RENAMED_TABLES: [(&str, &str); 4] = [
+    ("audit", "audit_events"),
+    ("losses", "dropped_records"),
+    ("record_count", "record_sequence"),
+    ("record_portions", "retention_buckets"),
+];
+
+/// The current name of a table.
+fn current_name<'t>(table: &'t str) -> &'t str {
+    RENAMED_TABLES.iter().find(|(old, _)| *old == table).map_or(table, |(_, new)| new)
+}
+
+/// The schema versions in order.
 fn versions() -> Vec<i64> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/sqlite");
     let names =
@@ -90,8 +109,8 @@ fn versions() -> Vec<i64> {
     versions
 }
 
-/// Brings the tables forward to a version as PiCloud had them then, and writes rows.
-async fn bring_to(other: &mut Other, version: i64, rows: &str) {
+/// Migrates to a version and inserts rows.
+async fn migrate_to(other: &mut Other, version: i64, rows: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
     let rows = ["@1", "@2", "@3"]
         .iter()
@@ -113,43 +132,84 @@ async fn bring_to(other: &mut Other, version: i64, rows: &str) {
     }
 }
 
-pub(crate) async fn make_first_version(location: &Location) {
-    bring_to(&mut Other::at(location).await, 1, ROWS).await;
+/// Creates the first schema with rows.
+pub(crate) async fn create_first_schema(location: &Location) {
+    migrate_to(&mut Other::at(location).await, 1, ROWS).await;
 }
 
-/// A database of one version after the other, with rows in all of its tables: those of the first, and those that were added.
-async fn a_database_of_every_earlier_version_keeps_its_rows(location: Location) {
-    let versions = versions();
-    for version in &versions {
-        let location = empty(&location, *version).await;
-        let mut other = Other::at(&location).await;
-        bring_to(&mut other, 1, ROWS).await;
-        let mut tables = FIRST_TABLES.to_vec();
-        for step in versions.iter().filter(|step| *step <= version) {
-            let added = LATER_ROWS.iter().find(|(since, ..)| since == step);
-            bring_to(&mut other, *step, added.map_or("", |(.., rows)| rows)).await;
-            tables.extend(added.iter().flat_map(|(_, tables, _)| *tables));
-        }
-        let mut before = Vec::new();
-        for table in &tables {
-            let rows = other.rows(table).await;
-            assert!(rows > 0, "{table} has no rows in version {version}");
-            before.push((*table, rows));
-        }
-        drop(other);
+/// Creates a database at a version, with rows in all tables; returns how many rows each table has.
+pub(crate) async fn create_schema(location: &Location, version: i64) -> Vec<(&'static str, i64)> {
+    let mut other = Other::at(location).await;
+    migrate_to(&mut other, 1, ROWS).await;
+    let mut tables = FIRST_TABLES.to_vec();
+    for step in versions().into_iter().filter(|step| *step <= version) {
+        let added = LATER_ROWS.iter().find(|(since, ..)| *since == step);
+        migrate_to(&mut other, step, added.map_or("", |(.., rows)| rows)).await;
+        tables.extend(added.iter().flat_map(|(_, tables, _)| *tables));
+    }
+    let mut counts = Vec::new();
+    for table in tables {
+        let name = if version > BEFORE_RENAMES { current_name(table) } else { table };
+        let rows = other.rows(name).await;
+        assert!(rows > 0, "{name} has no rows in version {version}");
+        counts.push((table, rows));
+    }
+    if let Other::Sqlite(connection) = other {
+        connection.close().await.unwrap();
+    }
+    counts
+}
+
+/// Each schema version in turn, with rows in all of its tables.
+async fn every_earlier_schema_keeps_its_rows(location: Location) {
+    for version in versions() {
+        let location = empty(&location, version).await;
+        let before = create_schema(&location, version).await;
         Store::open(&location).await.unwrap().close().await;
         let mut other = Other::at(&location).await;
         for (table, rows) in before {
-            assert_eq!(other.rows(table).await, rows, "{table}, which was of version {version}");
+            assert_eq!(other.rows(current_name(table)).await, rows, "{table} of version {version}");
         }
     }
 }
 
+/// The last schema before the renames of schema 33.
+pub(crate) const BEFORE_RENAMES: i64 = 32;
+
+async fn renamed_columns_keep_their_values(location: Location) {
+    create_schema(&location, BEFORE_RENAMES).await;
+    let store = Store::open(&location).await.unwrap();
+    check_renamed(&store).await;
+}
+
+/// Compares rows of [`create_schema`] whose columns were renamed.
+pub(crate) async fn check_renamed(store: &Store) {
+    let (app, other) = (AppId::from_uuid(Uuid::from_u128(0xa)), Uuid::from_u128(0xc));
+    let execution = &store.executions(app, &ExecutionFilter::default(), 9).await.unwrap()[0];
+    assert_eq!((execution.sequence, execution.record.request_id), (1, other));
+    let record = &execution.record;
+    assert_eq!((record.memory_peak_bytes, record.log_lines, record.log_lines_dropped), (7, 1, 5));
+    let logs = store.logs(app, &LogFilter::default(), LogRange::Latest, 9, u64::MAX).await.unwrap();
+    assert_eq!((logs.len(), logs[0].sequence), (1, 2));
+    let dropped = store.dropped_records(app, 0, 9).await.unwrap();
+    assert_eq!((dropped[0].sequence, dropped[0].record.log_lines), (3, 1));
+    assert_eq!(store.last_record_sequence().await.unwrap(), 3);
+    let audit = store.audit_events(None, None, 9).await.unwrap();
+    let created = audit.iter().find(|row| row.event.action == AuditAction::TokenCreate).unwrap();
+    assert_eq!(created.event.by.name, "ada");
+    let secret = &store.secrets(app).await.unwrap()[0];
+    assert_eq!((secret.key_id.as_str(), &secret.ciphertext[..]), ("k", &oid(1).as_bytes()[..]));
+    let run = &store.runs(&of(app), None, 9).await.unwrap()[0];
+    assert_eq!(run.due.last, noon());
+    assert_eq!(store.schedule_states(app, "main").await.unwrap()[0].evaluated_until, noon());
+    assert_eq!(store.deploys(app).await.unwrap()[1].cause.as_deref(), Some("secret.set API_KEY"));
+}
+
 /// Domains were served before proofs were asked for, and still are.
-async fn domain_of_an_app_stays_its_own_without_a_proof(location: Location) {
+async fn unverified_domain_of_earlier_version_is_kept(location: Location) {
     let mut other = Other::at(&location).await;
-    bring_to(&mut other, 1, ROWS).await;
-    bring_to(&mut other, 28, LATER_ROWS[3].2).await;
+    migrate_to(&mut other, 1, ROWS).await;
+    migrate_to(&mut other, 28, LATER_ROWS[3].2).await;
     drop(other);
     let store = Store::open(&location).await.unwrap();
     let hello = store.app(&AppName::new("hello").unwrap()).await.unwrap().unwrap();
@@ -157,16 +217,14 @@ async fn domain_of_an_app_stays_its_own_without_a_proof(location: Location) {
     assert_eq!((domains.len(), domains[0].name.as_str()), (1, "shop.example.com"));
     assert!(domains[0].is_served());
     assert_eq!(domains[0].proof, Some(store::DomainProof::Earlier));
-    assert!(domains[0].proven_at.is_some(), "the time that a migration writes can be read");
+    assert!(domains[0].proven_at.is_some(), "the time written by the migration is valid");
 }
 
-async fn previews_of_an_earlier_version_read_secrets_of_production_until_they_are_pushed_to(
-    location: Location,
-) {
+async fn preview_of_earlier_version_reads_production_secrets_until_next_push(location: Location) {
     // The last version in which there was one set of secrets.
     const ONE_SET: i64 = 28;
     let mut other = Other::at(&location).await;
-    bring_to(&mut other, 1, ROWS).await;
+    migrate_to(&mut other, 1, ROWS).await;
     let rows = "INSERT INTO refs (app, name, target) VALUES ('@a', 'refs/heads/try', '@1'), ('@b', 'refs/heads/try', '@2');
         INSERT INTO deploys (repository, number, branch, commit_id, deployed_at, deployed_by)
         SELECT repository, 3, 'try', bytes'@1', '@noon', 'ada' FROM apps WHERE id = '@a';
@@ -175,12 +233,12 @@ async fn previews_of_an_earlier_version_read_secrets_of_production_until_they_ar
         UPDATE apps SET last_deploy = 3;
         INSERT INTO secrets (app, name, key, sealed, set_at, set_by)
         VALUES ('@a', 'API_KEY', 'k', bytes'@1', '@noon', 'ada');";
-    bring_to(&mut other, ONE_SET, rows).await;
+    migrate_to(&mut other, ONE_SET, rows).await;
     drop(other);
     let store = Store::open(&location).await.unwrap();
     let reads = async |app: &str| -> Vec<(String, Environment)> {
         let app = store.app(&AppName::new(app).unwrap()).await.unwrap().unwrap();
-        let live = store.live_of(app.id).await.unwrap();
+        let live = store.live_branches(app.id).await.unwrap();
         live.into_iter().map(|live| (live.branch, live.environment)).collect()
     };
     let (main, preview) = ("main".to_owned(), "try".to_owned());
@@ -208,8 +266,8 @@ async fn empty(location: &Location, version: i64) -> Location {
     }
 }
 
-async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location) {
-    make_first_version(&location).await;
+async fn first_schema_keeps_its_data(location: Location) {
+    create_first_schema(&location).await;
     let store = Store::open(&location).await.unwrap();
     let apps = store.apps().await.unwrap();
     assert_eq!(apps.iter().map(|app| app.name.as_str()).collect::<Vec<_>>(), ["hello", "other"]);
@@ -234,11 +292,11 @@ async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location)
     let deploys = [deploy(1, "main", 1, "ada"), deploy(2, "main", 2, "ada")];
     assert_eq!(store.deploys(hello).await.unwrap(), deploys);
     assert_eq!(store.deploys(other).await.unwrap(), [deploy(1, "next", 2, "bob")]);
-    assert_eq!(store.live_of(hello).await.unwrap()[0].deploy, number(2));
+    assert_eq!(store.live_branches(hello).await.unwrap()[0].deploy, number(2));
     let run = &store.runs(&of(hello), None, 9).await.unwrap()[0];
     assert_eq!((run.due.last, run.outcome, run.manual), (noon(), Some(RunOutcome::Lost), false));
     let state = &store.schedule_states(hello, "main").await.unwrap()[0];
-    assert_eq!((&state.name, state.reckoned_until), (&tick(), noon()));
+    assert_eq!((&state.name, state.evaluated_until), (&tick(), noon()));
 
     // What each takes of the disk is added up once, by the migration that counts it.
     let counted = crate::disk::recount(&store, &[oid(1), oid(2), oid(3)]).await;
@@ -251,4 +309,76 @@ async fn a_database_of_the_first_version_keeps_what_it_holds(location: Location)
     let new = store.push(&new).await.unwrap().app.id;
     assert_eq!(store.commits(new, None, 10).await.unwrap(), [commit(5)]);
     assert_eq!(store.commits(hello, None, 10).await.unwrap(), [commit(1), commit(2), commit(4)]);
+}
+
+/// Registers a node in the schema before the renames, with a heartbeat of some seconds ago.
+const OLDER_NODE: &str = "
+    INSERT INTO nodes (id, name, role, program, address, started_at, seen_at)
+    VALUES (gen_random_uuid(), 'alpha', 'all', '0.9.0', '127.0.0.1:8080', now(), now() - interval '@s seconds')";
+
+async fn create_with_older_node(location: &Location, heartbeat_age_s: u32) -> Other {
+    let mut other = Other::at(location).await;
+    migrate_to(&mut other, 1, ROWS).await;
+    migrate_to(&mut other, BEFORE_RENAMES, &OLDER_NODE.replace("@s", &heartbeat_age_s.to_string())).await;
+    other
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_older_node_prevents_migration() {
+    on_postgres(async |location| {
+        let mut other = create_with_older_node(&location, 1).await;
+        let heartbeats = tokio::spawn(async move {
+            loop {
+                other.run("UPDATE nodes SET seen_at = now()").await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        });
+        for _ in 0..2 {
+            let error = Store::open(&location).await.unwrap_err();
+            assert!(matches!(error, OpenError::OlderNodes { .. }), "{error:?}");
+            let message = error.to_string();
+            assert!(message.contains("alpha (0.9.0)") && message.contains("stop these nodes"), "{message}");
+        }
+        // Nothing was changed, and the lock of migrations is free.
+        assert_eq!(Other::at(&location).await.rows("losses").await, 0);
+        heartbeats.abort();
+        assert!(heartbeats.await.unwrap_err().is_cancelled());
+        Other::at(&location).await.run("DELETE FROM nodes").await;
+        Store::open(&location).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopped_older_node_does_not_prevent_migration() {
+    for heartbeat_age_s in [60, 13] {
+        on_postgres(async |location| {
+            drop(create_with_older_node(&location, heartbeat_age_s).await);
+            let store = Store::open(&location).await.unwrap();
+            assert_eq!(store.apps().await.unwrap().len(), 2);
+        })
+        .await;
+    }
+}
+
+/// A node that registers between the check and the migration waits for the lock of the table, and is seen by the migration.
+#[tokio::test(flavor = "multi_thread")]
+async fn older_node_that_registers_during_migration_prevents_it() {
+    on_postgres(async |location| {
+        let mut registering = create_with_older_node(&location, 60).await;
+        registering.run("BEGIN; UPDATE nodes SET seen_at = now() + interval '10 seconds'").await;
+        let mut other = Other::at(&location).await;
+        let committing = async {
+            let waiting = "pg_locks WHERE relation = 'nodes'::regclass AND NOT granted";
+            while other.rows(waiting).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            registering.run("COMMIT").await;
+        };
+        let (opened, ()) = tokio::join!(Store::open(&location), committing);
+        let error = opened.unwrap_err();
+        assert!(matches!(&error, OpenError::OlderNodes { nodes } if nodes == "alpha (0.9.0)"), "{error:?}");
+        assert_eq!(other.rows("losses").await, 0);
+    })
+    .await;
 }

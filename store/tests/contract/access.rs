@@ -1,19 +1,19 @@
-//! Tokens, and who did what.
+//! Tokens and the audit log.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store::{Act, Actor, AuditAction, AuditRow, Location, NewDeploy, NewPush, Store, Token};
+use store::{Actor, AuditAction, AuditEvent, AuditRow, Location, NewDeploy, NewPush, Store, Token};
 use uuid::Uuid;
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_token_is_found_by_its_hash_until_it_is_revoked,
-    no_two_tokens_have_one_name,
-    the_last_use_is_written_once_in_a_while,
-    a_push_is_in_the_list_with_every_ref,
-    what_was_not_changed_is_not_in_the_list,
-    the_list_is_read_in_pages_and_by_app,
-    old_acts_are_deleted_in_portions,
+    token_is_found_by_hash_until_it_is_revoked,
+    token_names_are_unique,
+    token_use_is_recorded_once_in_an_interval,
+    push_writes_audit_event_for_every_ref,
+    unchanged_setting_writes_no_audit_event,
+    audit_log_is_paged_and_filtered_by_app,
+    old_audit_events_are_deleted_in_batches,
 );
 
 fn token(name: &str, digit: u8) -> Token {
@@ -29,11 +29,11 @@ fn token(name: &str, digit: u8) -> Token {
     }
 }
 
-fn creating_a_token(name: &str) -> Act {
-    Act::new(&ada(), AuditAction::TokenCreate, None, name)
+fn creating_token(name: &str) -> AuditEvent {
+    AuditEvent::new(&ada(), AuditAction::TokenCreate, None, name)
 }
 
-/// All that can be known of somebody.
+/// An actor with all fields.
 fn ada() -> Actor {
     Actor {
         name: "ada".to_owned(),
@@ -43,42 +43,42 @@ fn ada() -> Actor {
     }
 }
 
-async fn acts(store: &Store) -> Vec<Act> {
-    let rows = store.audit(None, None, 100).await.unwrap();
-    rows.into_iter().map(|AuditRow { act, .. }| act).collect()
+async fn events(store: &Store) -> Vec<AuditEvent> {
+    let rows = store.audit_events(None, None, 100).await.unwrap();
+    rows.into_iter().map(|AuditRow { event, .. }| event).collect()
 }
 
-async fn a_token_is_found_by_its_hash_until_it_is_revoked(location: Location) {
+async fn token_is_found_by_hash_until_it_is_revoked(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let ci = token("ci", 1);
-    assert!(store.create_token(&ci, &creating_a_token("ci")).await.unwrap());
+    assert!(store.create_token(&ci, &creating_token("ci")).await.unwrap());
     assert_eq!(store.token(&[1; 32]).await.unwrap(), Some(ci.clone()));
     assert_eq!(store.token(&[2; 32]).await.unwrap(), None);
     assert_eq!(store.tokens().await.unwrap(), std::slice::from_ref(&ci));
-    let revoking = Act::new(&ada(), AuditAction::TokenRevoke, None, "ci");
+    let revoking = AuditEvent::new(&ada(), AuditAction::TokenRevoke, None, "ci");
     assert!(store.revoke_token(ci.id, &revoking).await.unwrap());
     assert!(!store.revoke_token(ci.id, &revoking).await.unwrap());
     assert_eq!(store.token(&[1; 32]).await.unwrap(), None);
-    let listed = acts(&store).await;
-    let actions: Vec<_> = listed.iter().map(|act| act.action).collect();
+    let listed = events(&store).await;
+    let actions: Vec<_> = listed.iter().map(|event| event.action).collect();
     assert_eq!(actions, [AuditAction::TokenRevoke, AuditAction::TokenCreate]);
     assert_eq!((&listed[0].by, listed[0].subject.as_str()), (&ada(), "ci"));
 }
 
-async fn no_two_tokens_have_one_name(location: Location) {
+async fn token_names_are_unique(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    assert!(store.create_token(&token("ci", 1), &creating_a_token("ci")).await.unwrap());
-    assert!(!store.create_token(&token("ci", 2), &creating_a_token("ci")).await.unwrap());
-    assert_eq!(acts(&store).await.len(), 1);
+    assert!(store.create_token(&token("ci", 1), &creating_token("ci")).await.unwrap());
+    assert!(!store.create_token(&token("ci", 2), &creating_token("ci")).await.unwrap());
+    assert_eq!(events(&store).await.len(), 1);
 }
 
-async fn the_last_use_is_written_once_in_a_while(location: Location) {
+async fn token_use_is_recorded_once_in_an_interval(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let ci = token("ci", 1);
-    store.create_token(&ci, &creating_a_token("ci")).await.unwrap();
+    store.create_token(&ci, &creating_token("ci")).await.unwrap();
     let minute = TimeDelta::minutes(1);
     let last = async |seconds: i64| -> Option<DateTime<Utc>> {
-        store.token_used(ci.id, noon() + TimeDelta::seconds(seconds), minute).await.unwrap();
+        store.touch_token(ci.id, noon() + TimeDelta::seconds(seconds), minute).await.unwrap();
         store.tokens().await.unwrap()[0].last_used_at
     };
     assert_eq!(last(0).await, Some(noon()));
@@ -86,21 +86,21 @@ async fn the_last_use_is_written_once_in_a_while(location: Location) {
     assert_eq!(last(60).await, Some(noon() + minute));
 }
 
-async fn a_push_is_in_the_list_with_every_ref(location: Location) {
+async fn push_writes_audit_event_for_every_ref(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let mut both = NewPush { by: ada(), ..push(None, 1) };
     both.refs.push(creating("refs/tags/v1", 1));
     both.refs.push(creating("refs/heads/next", 1));
     both.deploys.insert(0, NewDeploy { branch: "next".to_owned(), commit: oid(1) });
     store.push(&both).await.unwrap();
-    let mut listed = acts(&store).await;
+    let mut listed = events(&store).await;
     listed.reverse();
-    let told: Vec<_> = listed
+    let found: Vec<_> = listed
         .iter()
-        .map(|act| (act.action.as_str(), act.subject.as_str(), act.deploy.map(|deploy| deploy.get())))
+        .map(|event| (event.action.as_str(), event.subject.as_str(), event.deploy.map(|deploy| deploy.get())))
         .collect();
     assert_eq!(
-        told,
+        found,
         [
             ("app.create", "hello", None),
             ("push", "refs/heads/main", Some(2)),
@@ -113,7 +113,7 @@ async fn a_push_is_in_the_list_with_every_ref(location: Location) {
     assert_eq!((&of_main.old, &of_main.new), (&None, &Some(oid(1).to_string())));
 }
 
-async fn what_was_not_changed_is_not_in_the_list(location: Location) {
+async fn unchanged_setting_writes_no_audit_event(location: Location) {
     let store = Store::open(&location).await.unwrap();
     assert!(store.push(&push(Some(4), 1)).await.is_err());
     assert!(store.create_app(&app(), &ada()).await.unwrap());
@@ -124,40 +124,42 @@ async fn what_was_not_changed_is_not_in_the_list(location: Location) {
     assert!(!store.protect_app(&made, true, &ada()).await.unwrap());
     assert!(store.app(&app()).await.unwrap().unwrap().protected);
     assert!(store.refs(made.id).await.unwrap().is_empty());
-    let told: Vec<_> = acts(&store).await.into_iter().map(|act| (act.action, act.old, act.new)).collect();
+    let found: Vec<_> =
+        events(&store).await.into_iter().map(|event| (event.action, event.old, event.new)).collect();
     let word = |word: &str| Some(word.to_owned());
     assert_eq!(
-        told,
+        found,
         [(AuditAction::AppSetting, word("off"), word("on")), (AuditAction::AppCreate, None, None)]
     );
 }
 
-async fn the_list_is_read_in_pages_and_by_app(location: Location) {
+async fn audit_log_is_paged_and_filtered_by_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
     for number in 0..5 {
         let of_an_app = (number % 2 == 0).then(app);
-        let act = Act::new(&ada(), AuditAction::ScheduleRun, of_an_app.as_ref(), &number.to_string());
-        store.record(&act).await.unwrap();
+        let event =
+            AuditEvent::new(&ada(), AuditAction::ScheduleRun, of_an_app.as_ref(), &number.to_string());
+        store.record_audit(&event).await.unwrap();
     }
     let subjects =
-        |rows: &[AuditRow]| -> String { rows.iter().map(|row| row.act.subject.as_str()).collect() };
-    let first = store.audit(None, None, 2).await.unwrap();
-    let second = store.audit(None, Some(first[1].id), 2).await.unwrap();
-    let third = store.audit(None, Some(second[1].id), 2).await.unwrap();
+        |rows: &[AuditRow]| -> String { rows.iter().map(|row| row.event.subject.as_str()).collect() };
+    let first = store.audit_events(None, None, 2).await.unwrap();
+    let second = store.audit_events(None, Some(first[1].id), 2).await.unwrap();
+    let third = store.audit_events(None, Some(second[1].id), 2).await.unwrap();
     assert_eq!(
         (subjects(&first), subjects(&second), subjects(&third)),
         ("43".into(), "21".into(), "0".into())
     );
-    assert_eq!(subjects(&store.audit(Some(&app()), None, 9).await.unwrap()), "420");
+    assert_eq!(subjects(&store.audit_events(Some(&app()), None, 9).await.unwrap()), "420");
 }
 
-async fn old_acts_are_deleted_in_portions(location: Location) {
+async fn old_audit_events_are_deleted_in_batches(location: Location) {
     let store = Store::open(&location).await.unwrap();
     for day in 0..4 {
-        let act = Act::new(&ada(), AuditAction::ScheduleRun, None, &day.to_string());
-        store.record(&Act { at: noon() + TimeDelta::days(day), ..act }).await.unwrap();
+        let event = AuditEvent::new(&ada(), AuditAction::ScheduleRun, None, &day.to_string());
+        store.record_audit(&AuditEvent { at: noon() + TimeDelta::days(day), ..event }).await.unwrap();
     }
     assert_eq!(store.prune_audit(noon() + TimeDelta::days(2)).await.unwrap(), 2);
     assert_eq!(store.prune_audit(noon() + TimeDelta::days(2)).await.unwrap(), 0);
-    assert_eq!(acts(&store).await.len(), 2);
+    assert_eq!(events(&store).await.len(), 2);
 }

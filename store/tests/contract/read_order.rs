@@ -1,14 +1,14 @@
-//! Answers in their order, and rows that nobody can read.
+//! The order of results, and invalid rows.
 
 use manifest_schema::name::AppName;
 use store::{Location, NewDeploy, Store, StoreError};
 
 use crate::database::*;
-use crate::values::*;
+use crate::fixtures::*;
 
-on_both_databases!(everything_is_in_the_order_of_bytes, row_that_nobody_wrote_is_named);
+on_both_databases!(rows_are_sorted_by_bytes, invalid_row_is_reported);
 
-async fn everything_is_in_the_order_of_bytes(location: Location) {
+async fn rows_are_sorted_by_bytes(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let (names, branches) = (["a-z", "a1", "ab"], ["B", "a", "a-z", "ab"]);
     for name in names.iter().rev() {
@@ -25,11 +25,11 @@ async fn everything_is_in_the_order_of_bytes(location: Location) {
         refs.iter().map(|found| found.name.clone()).collect::<Vec<_>>(),
         branches.map(|b| format!("refs/heads/{b}"))
     );
-    let live = store.live_of(apps[0].id).await.unwrap();
+    let live = store.live_branches(apps[0].id).await.unwrap();
     assert_eq!(live.iter().map(|live| live.branch.as_str()).collect::<Vec<_>>(), branches);
 }
 
-async fn row_that_nobody_wrote_is_named(location: Location) {
+async fn invalid_row_is_reported(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let mut other = Other::at(&location).await;

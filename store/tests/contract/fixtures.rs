@@ -1,12 +1,12 @@
-//! What the tests write: small, and alike from test to test.
+//! Small sample data for all tests.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::{AppName, JobName};
 use store::{
-    Act, Action, Actor, AppId, AuditAction, DeclaredSchedule, DeployNumber, DueTimes, NewDeploy, NewPush,
-    NewRevision, NewRun, NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey, ScheduleId,
+    Actor, AppId, AuditAction, AuditEvent, ClaimAction, DeclaredSchedule, DeployNumber, DueRange, NewDeploy,
+    NewPush, NewRevision, NewRun, NodeIdentity, Object, ObjectKind, Oid, RefChange, RunKey, ScheduleId,
 };
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub(crate) fn commit(digit: u8) -> Object {
     Object { oid: oid(digit), kind, base: None, depth: 0, size: 3, zlib }
 }
 
-/// A blob of its own; `numbered` ones sort by their number.
+/// A blob; `numbered` names sort by number.
 pub(crate) fn blob(number: u32, bytes: usize) -> Object {
     let (oid, kind) = (numbered(number), ObjectKind::Blob);
     Object { oid, kind, base: None, depth: 0, size: 1, zlib: vec![2; bytes] }
@@ -43,12 +43,12 @@ pub(crate) fn numbered(number: u32) -> Oid {
     Oid::new(name)
 }
 
-/// The same object as a delta on another one.
+/// The object as a delta.
 pub(crate) fn delta(object: Object, base: &Object) -> Object {
     Object { base: Some(base.oid), depth: base.depth + 1, ..object }
 }
 
-/// A test's objects live as long as the tests do, so that pushes can be passed around.
+/// Leaks the objects, so that pushes are `'static`.
 pub(crate) fn kept(objects: Vec<Object>) -> &'static Vec<Object> {
     Box::leak(Box::new(objects))
 }
@@ -63,7 +63,7 @@ pub(crate) fn revision(digit: u8) -> NewRevision {
     }
 }
 
-/// A push that moves main from `old` to `new` and makes it live.
+/// A push that moves main from `old` to `new` and deploys it.
 pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
     NewPush {
         app: app(),
@@ -74,8 +74,8 @@ pub(crate) fn push(old: Option<u8>, new: u8) -> NewPush<'static> {
         node: None,
         refs: vec![RefChange { name: "refs/heads/main".to_owned(), old: old.map(oid), new: Some(oid(new)) }],
         objects: kept(vec![commit(new)]),
-        collection: None,
-        loose: Vec::new(),
+        gc_id: None,
+        dangling: Vec::new(),
         shallow: Vec::new(),
         unshallow: Vec::new(),
         revisions: vec![revision(new)],
@@ -100,7 +100,7 @@ pub(crate) fn number(number: u64) -> DeployNumber {
     DeployNumber::new(number).unwrap()
 }
 
-/// The schedule `tick` of production.
+/// The schedule `tick` in production.
 pub(crate) fn of(app: AppId) -> ScheduleId {
     ScheduleId { app, branch: "main".to_owned(), name: tick() }
 }
@@ -110,21 +110,21 @@ pub(crate) fn run(id: AppId, deploy: u64, due: DateTime<Utc>) -> NewRun {
     NewRun {
         runs_per_minute: u32::MAX,
         schedule: of(id),
-        due: DueTimes::one(due),
+        due: DueRange::one(due),
         manual: false,
-        alone: true,
+        forbid_overlap: true,
         deploy: number(deploy),
-        action: Action::Run { execution: Uuid::new_v4(), lease: Duration::from_secs(60) },
+        action: ClaimAction::Run { execution: Uuid::new_v4(), lease: Duration::from_secs(60) },
         node: node("pi"),
         now: Utc::now(),
-        reckoned_ahead_max: TimeDelta::hours(3),
+        evaluated_ahead_max: TimeDelta::hours(3),
     }
 }
 
-/// The row that a claim has made.
+/// The row of a claim.
 pub(crate) fn key(run: &NewRun) -> RunKey {
-    let Action::Run { execution, .. } = run.action else { panic!("nothing is run") };
-    RunKey { schedule: run.schedule.clone(), due: run.due.last, manual: run.manual, execution }
+    let ClaimAction::Run { execution, .. } = run.action else { panic!("nothing is run") };
+    RunKey { schedule: run.schedule.clone(), due_at: run.due.last, manual: run.manual, execution }
 }
 
 pub(crate) fn node(name: &str) -> NodeIdentity {
@@ -135,15 +135,15 @@ pub(crate) fn declared(cron: &str) -> DeclaredSchedule {
     DeclaredSchedule { name: tick(), cron: cron.to_owned(), timezone: "UTC".to_owned() }
 }
 
-/// What somebody does to the schedule `tick`.
-pub(crate) fn act(action: AuditAction, by: &str, at: DateTime<Utc>) -> Act {
-    Act { at, ..Act::new(&Actor::named(by), action, Some(&app()), "tick") }
+/// An audit event for the schedule `tick`.
+pub(crate) fn act(action: AuditAction, by: &str, at: DateTime<Utc>) -> AuditEvent {
+    AuditEvent { at, ..AuditEvent::new(&Actor::named(by), action, Some(&app()), "tick") }
 }
 
-pub(crate) fn pausing(by: &str, at: DateTime<Utc>) -> Act {
+pub(crate) fn pausing(by: &str, at: DateTime<Utc>) -> AuditEvent {
     act(AuditAction::SchedulePause, by, at)
 }
 
-pub(crate) fn resuming(at: DateTime<Utc>) -> Act {
+pub(crate) fn resuming(at: DateTime<Utc>) -> AuditEvent {
     act(AuditAction::ScheduleResume, "ada", at)
 }

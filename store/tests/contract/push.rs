@@ -1,4 +1,4 @@
-//! A push: what is written is read back, all of it or nothing.
+//! A push is atomic and is read back as written.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -7,17 +7,17 @@ use std::task::Poll;
 use manifest_schema::name::AppName;
 use store::{Location, NewDeploy, NewPush, Object, PushError, Store};
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_push_is_read_back_whole,
-    a_push_to_an_unknown_app_needs_the_right_to_create,
-    deploys_are_numbered_app_by_app,
-    what_is_there_already_is_left_as_it_is,
-    a_push_that_is_dropped_anywhere_leaves_all_or_nothing,
+    push_is_read_back,
+    push_to_unknown_app_requires_create_permission,
+    deploys_are_numbered_per_app,
+    existing_rows_are_not_replaced,
+    dropped_push_is_atomic,
 );
 
-async fn a_push_is_read_back_whole(location: Location) {
+async fn push_is_read_back(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let first = NewPush { shallow: vec![oid(1)], ..push(None, 1) };
     let receipt = store.push(&first).await.unwrap();
@@ -31,21 +31,21 @@ async fn a_push_is_read_back_whole(location: Location) {
     assert_eq!(store.shallow(app.id).await.unwrap(), [oid(1)]);
     assert_eq!(store.objects(app.id, &[oid(1)]).await.unwrap(), [commit(1)]);
     assert_eq!(store.revision(app.id, oid(1)).await.unwrap(), Some(revision(1)));
-    let live = store.live_of(app.id).await.unwrap();
+    let live = store.live_branches(app.id).await.unwrap();
     assert_eq!((live[0].branch.as_str(), live[0].commit, live[0].deploy), ("main", oid(1), number(1)));
     let deploys = store.deploys(app.id).await.unwrap();
     assert_eq!((deploys[0].at, deploys[0].by.as_str()), (noon(), "ada"));
     assert_eq!(store.deployed_at(app.id, number(1)).await.unwrap(), Some(noon()));
 }
 
-async fn a_push_to_an_unknown_app_needs_the_right_to_create(location: Location) {
+async fn push_to_unknown_app_requires_create_permission(location: Location) {
     let store = Store::open(&location).await.unwrap();
-    let refused = store.push(&NewPush { may_create: false, ..push(None, 1) }).await;
-    assert!(matches!(refused, Err(PushError::UnknownApp)));
+    let result = store.push(&NewPush { may_create: false, ..push(None, 1) }).await;
+    assert!(matches!(result, Err(PushError::UnknownApp)));
     assert!(store.apps().await.unwrap().is_empty());
 }
 
-async fn deploys_are_numbered_app_by_app(location: Location) {
+async fn deploys_are_numbered_per_app(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let other = AppName::new("other").unwrap();
     let mut both = push(None, 1);
@@ -55,7 +55,7 @@ async fn deploys_are_numbered_app_by_app(location: Location) {
     assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(3)]);
 }
 
-async fn what_is_there_already_is_left_as_it_is(location: Location) {
+async fn existing_rows_are_not_replaced(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
     let mut again = push(Some(1), 1);
@@ -66,7 +66,7 @@ async fn what_is_there_already_is_left_as_it_is(location: Location) {
     assert_eq!(store.revision(id, oid(1)).await.unwrap(), Some(revision(1)));
 }
 
-/// Drops `future` when it has been polled that many times, if it is not done before.
+/// Polls `future` at most that many times, then drops it.
 async fn polled<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     let mut left = times;
@@ -80,7 +80,7 @@ async fn polled<T>(times: usize, future: impl Future<Output = T>) -> Option<T> {
     .await
 }
 
-async fn a_push_that_is_dropped_anywhere_leaves_all_or_nothing(location: Location) {
+async fn dropped_push_is_atomic(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let many = NewPush { shallow: vec![oid(1)], ..push(None, 1) };
     for polls in 1.. {
@@ -89,8 +89,8 @@ async fn a_push_that_is_dropped_anywhere_leaves_all_or_nothing(location: Locatio
             assert!(ended.is_none());
             continue;
         };
-        // It is done, or was dropped when all that it had still to hear was that it is.
-        assert!(polls > 1, "it was dropped midway at least once");
+        // Either finished, or dropped while only the response was missing.
+        assert!(polls > 1, "dropped midway at least once");
         assert_eq!(store.refs(app.id).await.unwrap().len(), 1);
         assert_eq!(store.shallow(app.id).await.unwrap(), [oid(1)]);
         assert_eq!(store.objects(app.id, &[oid(1)]).await.unwrap(), [commit(1)]);
@@ -98,5 +98,5 @@ async fn a_push_that_is_dropped_anywhere_leaves_all_or_nothing(location: Locatio
         assert_eq!(store.deploys(app.id).await.unwrap().len(), 1);
         break;
     }
-    assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)], "no lock is left behind");
+    assert_eq!(store.push(&push(Some(1), 2)).await.unwrap().deploys, [number(2)], "no lock remains");
 }

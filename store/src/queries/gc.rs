@@ -1,38 +1,38 @@
-//! Deletes old deploys, and objects that nothing reaches. The tables `released`, `condemned`, `objects`, `deploys` and `revisions`.
+//! Deletes old deploys and unreachable objects: the tables `released_objects`, `unreachable_objects`, `objects`,
+//! `deploys` and `revisions`.
 
 use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::dialect::LOCKED;
+use super::dialect::FOR_UPDATE;
 use super::{Connection, Connections, apps, objects, refs, sql, transaction};
-use crate::collection::{CollectionRoots, CollectionState, Deleted, ObjectName};
-use crate::column::{HexOid, Id, Unsigned};
 use crate::disk::{self, ROW_BYTES};
 use crate::error::StoreError;
+use crate::gc::{Deleted, GcRoots, GcState, ObjectName};
 use crate::id::{AppId, DeployNumber, Oid};
-use crate::record::{App, Object};
+use crate::model::{App, Object};
+use crate::sql_types::{HexOid, Id, Unsigned};
 
-/// How many names one statement condemns.
-const CONDEMNED_AT_ONCE: usize = 10_000;
+/// How many names one statement marks.
+const MARK_BATCH: usize = 10_000;
 
-/// How many objects and about how many bytes one transaction deletes, so that no push waits for long.
+/// How many objects and bytes one transaction deletes, so that pushes do not wait for long.
 const BATCH_OBJECTS: i64 = 500;
 const BATCH_BYTES: u64 = 4 << 20;
 
-const HAS_CONDEMNED: &str =
-    "SELECT EXISTS (SELECT 1 FROM condemned WHERE repository = (SELECT repository FROM apps WHERE id = $1))";
+const HAS_UNREACHABLE: &str = "SELECT EXISTS (SELECT 1 FROM unreachable_objects WHERE repository = (SELECT repository FROM apps WHERE id = $1))";
 
-pub(crate) async fn apps_to_collect(
+pub(crate) async fn apps_to_gc(
     connections: &Connections,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
 ) -> Result<Vec<App>, StoreError> {
     let apps = sqlx::query_as(sql!(
         "SELECT {} FROM apps WHERE deleted_at IS NULL AND (
-             EXISTS (SELECT 1 FROM released WHERE released.repository = apps.repository AND (at <= $1 OR at > $2))
-             OR EXISTS (SELECT 1 FROM condemned WHERE condemned.repository = apps.repository)
+             EXISTS (SELECT 1 FROM released_objects WHERE released_objects.repository = apps.repository AND (at <= $1 OR at > $2))
+             OR EXISTS (SELECT 1 FROM unreachable_objects WHERE unreachable_objects.repository = apps.repository)
          ) ORDER BY name",
         apps::APP
     ));
@@ -45,20 +45,20 @@ struct ReleasedRow {
     at: DateTime<Utc>,
 }
 
-pub(crate) async fn collection_roots(
+pub(crate) async fn gc_roots(
     connections: &Connections,
     app: AppId,
     before: DateTime<Utc>,
     now: DateTime<Utc>,
-) -> Result<Option<CollectionRoots>, StoreError> {
-    // The state first: where a push comes in between, what is found is found for a state that is no more.
+) -> Result<Option<GcRoots>, StoreError> {
+    // Read the state first: a push in between makes the result outdated, which the state reveals.
     let found: Option<App> =
         sqlx::query_as(sql!("SELECT {} FROM apps WHERE id = $1 AND deleted_at IS NULL", apps::APP))
             .bind(app)
             .fetch_optional(connections.reader())
             .await?;
     let Some(found) = found else { return Ok(None) };
-    let mut held: BTreeSet<Oid> =
+    let mut roots: BTreeSet<Oid> =
         refs::refs(connections, app).await?.into_iter().map(|found| found.target).collect();
     let deployed: Vec<Oid> = sqlx::query_scalar(
         "SELECT DISTINCT commit_id FROM deploys WHERE repository = (SELECT repository FROM apps WHERE id = $1)",
@@ -66,19 +66,19 @@ pub(crate) async fn collection_roots(
     .bind(app)
     .fetch_all(connections.reader())
     .await?;
-    held.extend(deployed);
+    roots.extend(deployed);
     let rows: Vec<ReleasedRow> = sqlx::query_as(
-        "SELECT oid, at FROM released WHERE repository = (SELECT repository FROM apps WHERE id = $1) ORDER BY oid",
+        "SELECT oid, at FROM released_objects WHERE repository = (SELECT repository FROM apps WHERE id = $1) ORDER BY oid",
     )
     .bind(app)
     .fetch_all(connections.reader())
     .await?;
-    let (released, fresh): (Vec<_>, Vec<_>) =
+    let (released, recent): (Vec<_>, Vec<_>) =
         rows.into_iter().partition(|row| row.at <= before || row.at > now);
-    held.extend(fresh.into_iter().map(|row| row.oid));
-    Ok(Some(CollectionRoots {
-        state: found.collection_state(),
-        held: held.into_iter().collect(),
+    roots.extend(recent.into_iter().map(|row| row.oid));
+    Ok(Some(GcRoots {
+        state: found.gc_state(),
+        roots: roots.into_iter().collect(),
         released: released.into_iter().map(|row| (row.oid, row.at)).collect(),
     }))
 }
@@ -87,7 +87,7 @@ pub(crate) async fn object_names(
     connections: &Connections,
     app: AppId,
     after: Option<Oid>,
-    most: u32,
+    limit: u32,
 ) -> Result<Vec<ObjectName>, StoreError> {
     let names = sqlx::query_as(
         "SELECT oid, base FROM objects
@@ -95,37 +95,33 @@ pub(crate) async fn object_names(
     )
     .bind(app)
     .bind(after.as_ref().map_or(&[][..], |oid| oid.as_bytes()))
-    .bind(i64::from(most));
+    .bind(i64::from(limit));
     Ok(names.fetch_all(connections.reader()).await?)
 }
 
-/// The app, which nobody else changes until the transaction ends.
+/// Locks the app against changes until the transaction ends.
 async fn lock(tx: &mut Connection, app: AppId) -> Result<Option<App>, StoreError> {
-    let found = sqlx::query_as(sql!("SELECT {} FROM apps WHERE id = $1 {LOCKED}", apps::APP)).bind(app);
+    let found = sqlx::query_as(sql!("SELECT {} FROM apps WHERE id = $1 {FOR_UPDATE}", apps::APP)).bind(app);
     Ok(found.fetch_optional(tx).await?)
 }
 
-/// The same, if it is in that state.
-async fn lock_in(tx: &mut Connection, app: AppId, seen: CollectionState) -> Result<Option<App>, StoreError> {
-    Ok(lock(tx, app).await?.filter(|app| app.collection_state() == seen))
+/// Locks the app if it is in this state.
+async fn lock_in_state(tx: &mut Connection, app: AppId, seen: GcState) -> Result<Option<App>, StoreError> {
+    Ok(lock(tx, app).await?.filter(|app| app.gc_state() == seen))
 }
 
-/// Notes that something is gone on which a push could build.
-async fn note(tx: &mut Connection, app: &App) -> Result<CollectionState, StoreError> {
-    let collection = Uuid::new_v4();
-    sqlx::query("UPDATE apps SET collection_id = $2 WHERE id = $1")
-        .bind(app.id)
-        .bind(Id(collection))
-        .execute(tx)
-        .await?;
-    Ok(CollectionState { collection, ..app.collection_state() })
+/// Changes the id of the latest garbage collection, so that pushes in progress detect it.
+async fn new_gc_id(tx: &mut Connection, app: &App) -> Result<GcState, StoreError> {
+    let gc_id = Uuid::new_v4();
+    sqlx::query("UPDATE apps SET gc_id = $2 WHERE id = $1").bind(app.id).bind(Id(gc_id)).execute(tx).await?;
+    Ok(GcState { gc_id, ..app.gc_state() })
 }
 
-/// What was deleted of an app, by the bytes that it takes of the disk.
-async fn deleted(
+/// Subtracts from the disk usage of the app and describes what was deleted.
+async fn subtract_disk_bytes(
     tx: &mut Connection,
     app: &App,
-    state: CollectionState,
+    state: GcState,
     rows: u64,
     bytes: u64,
 ) -> Result<Deleted, StoreError> {
@@ -133,15 +129,15 @@ async fn deleted(
     Ok(Deleted { state, rows, bytes: app.disk_bytes.saturating_sub(now) })
 }
 
-pub(crate) async fn make_whole(
+pub(crate) async fn undeltify(
     connections: &Connections,
     app: AppId,
-    seen: CollectionState,
+    seen: GcState,
     whole: &[Object],
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
-    let Some(app) = lock_in(tx, app, seen).await? else {
+    let Some(app) = lock_in_state(tx, app, seen).await? else {
         transaction.rollback().await;
         return Ok(false);
     };
@@ -153,30 +149,30 @@ pub(crate) async fn make_whole(
     Ok(true)
 }
 
-pub(crate) async fn condemn(
+pub(crate) async fn mark_unreachable(
     connections: &Connections,
     app: AppId,
-    seen: CollectionState,
+    seen: GcState,
     garbage: &[Oid],
     released: &[(Oid, DateTime<Utc>)],
 ) -> Result<bool, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
-    let Some(app) = lock_in(tx, app, seen).await? else {
+    let Some(app) = lock_in_state(tx, app, seen).await? else {
         transaction.rollback().await;
         return Ok(false);
     };
-    for some in garbage.chunks(CONDEMNED_AT_ONCE) {
-        objects::condemn(tx, app.id, some).await?;
+    for some in garbage.chunks(MARK_BATCH) {
+        objects::mark_unreachable(tx, app.id, some).await?;
     }
     if !garbage.is_empty() {
         let bytes = delete_shallow(tx, app.id, garbage).await?;
         apps::change_disk_bytes(tx, app.id, 0, bytes).await?;
-        note(tx, &app).await?;
+        new_gc_id(tx, &app).await?;
     }
     for (oid, at) in released {
         sqlx::query(
-            "DELETE FROM released
+            "DELETE FROM released_objects
              WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND oid = $2 AND at = $3",
         )
         .bind(app.id)
@@ -190,17 +186,17 @@ pub(crate) async fn condemn(
 }
 
 #[derive(sqlx::FromRow)]
-struct CondemnedRow {
+struct UnreachableRow {
     oid: Oid,
     #[sqlx(try_from = "Unsigned<u64>")]
     bytes: u64,
 }
 
-pub(crate) async fn delete_condemned(
+pub(crate) async fn delete_unreachable(
     connections: &Connections,
     app: AppId,
 ) -> Result<Option<Deleted>, StoreError> {
-    let any: bool = sqlx::query_scalar(HAS_CONDEMNED).bind(app).fetch_one(connections.reader()).await?;
+    let any: bool = sqlx::query_scalar(HAS_UNREACHABLE).bind(app).fetch_one(connections.reader()).await?;
     if !any {
         return Ok(None);
     }
@@ -210,16 +206,16 @@ pub(crate) async fn delete_condemned(
         transaction.rollback().await;
         return Ok(None);
     };
-    let (rows, bytes) = delete_some_condemned(tx, app.id).await?;
-    let deleted = deleted(tx, &app, app.collection_state(), rows, bytes).await?;
+    let (rows, bytes) = delete_some_unreachable(tx, app.id).await?;
+    let deleted = subtract_disk_bytes(tx, &app, app.gc_state(), rows, bytes).await?;
     transaction.commit().await?;
     Ok(Some(deleted))
 }
 
-/// Condemns all objects of an app, within a transaction.
-pub(super) async fn condemn_all(tx: &mut Connection, app: AppId) -> Result<(), sqlx::Error> {
+/// Marks all objects of an app as unreachable.
+pub(super) async fn mark_all_unreachable(tx: &mut Connection, app: AppId) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO condemned (repository, oid)
+        "INSERT INTO unreachable_objects (repository, oid)
          SELECT repository, oid FROM objects WHERE repository = (SELECT repository FROM apps WHERE id = $1)
          ON CONFLICT DO NOTHING",
     )
@@ -229,17 +225,17 @@ pub(super) async fn condemn_all(tx: &mut Connection, app: AppId) -> Result<(), s
     Ok(())
 }
 
-/// Deletes some of the condemned objects, within a transaction: how many, and how many bytes of the disk they took.
-pub(super) async fn delete_some_condemned(
+/// Deletes a batch of unreachable objects. Returns their number, and by how many bytes disk usage shrinks.
+pub(super) async fn delete_some_unreachable(
     tx: &mut Connection,
     app: AppId,
 ) -> Result<(u64, u64), sqlx::Error> {
-    let rows: Vec<CondemnedRow> = sqlx::query_as(
-        "SELECT condemned.oid AS oid, CAST(coalesce(length(zlib), 0) AS bigint) AS bytes
-         FROM condemned LEFT JOIN objects
-         ON objects.repository = condemned.repository AND objects.oid = condemned.oid
-         WHERE condemned.repository = (SELECT repository FROM apps WHERE id = $1)
-         ORDER BY condemned.oid LIMIT $2",
+    let rows: Vec<UnreachableRow> = sqlx::query_as(
+        "SELECT unreachable_objects.oid AS oid, CAST(coalesce(length(zlib), 0) AS bigint) AS bytes
+         FROM unreachable_objects LEFT JOIN objects
+         ON objects.repository = unreachable_objects.repository AND objects.oid = unreachable_objects.oid
+         WHERE unreachable_objects.repository = (SELECT repository FROM apps WHERE id = $1)
+         ORDER BY unreachable_objects.oid LIMIT $2",
     )
     .bind(app)
     .bind(BATCH_OBJECTS)
@@ -252,30 +248,30 @@ pub(super) async fn delete_some_condemned(
         fits
     });
     let oids: Vec<Oid> = few.map(|row| row.oid).collect();
-    objects::readmit(tx, app, &oids).await?;
+    objects::unmark(tx, app, &oids).await?;
     objects::delete(tx, app, &oids).await
 }
 
-/// Has the condemned ones of these objects gone at once, within the transaction of a push that brings them again. What is there
-/// of them may build on what is gone. Returns how many bytes of the disk they took.
-pub(super) async fn replace_condemned(
+/// Deletes those of the objects that are marked, so that a push can store them again: their delta bases may be
+/// deleted already. Returns by how many bytes disk usage shrinks.
+pub(super) async fn replace_unreachable(
     tx: &mut Connection,
     app: AppId,
     oids: &[Oid],
 ) -> Result<u64, StoreError> {
-    let condemned = objects::readmit(tx, app, oids).await?;
+    let condemned = objects::unmark(tx, app, oids).await?;
     if condemned.is_empty() {
         return Ok(0);
     }
     Ok(objects::delete(tx, app, &condemned).await?.1)
 }
 
-/// Whether objects of the app are condemned.
-pub(super) async fn has_condemned(tx: &mut Connection, app: AppId) -> Result<bool, StoreError> {
-    Ok(sqlx::query_scalar(HAS_CONDEMNED).bind(app).fetch_one(tx).await?)
+/// Whether the app has unreachable objects.
+pub(super) async fn has_unreachable(tx: &mut Connection, app: AppId) -> Result<bool, StoreError> {
+    Ok(sqlx::query_scalar(HAS_UNREACHABLE).bind(app).fetch_one(tx).await?)
 }
 
-/// Deletes those of the commits whose parents were never sent. Returns how many bytes of the disk they took.
+/// Deletes shallow commits that are garbage. Returns by how many bytes disk usage shrinks.
 async fn delete_shallow(tx: &mut Connection, app: AppId, garbage: &[Oid]) -> Result<u64, StoreError> {
     let there: Vec<HexOid> =
         sqlx::query_scalar("SELECT oid FROM shallow WHERE app = $1").bind(app).fetch_all(&mut *tx).await?;
@@ -292,7 +288,7 @@ async fn delete_shallow(tx: &mut Connection, app: AppId, garbage: &[Oid]) -> Res
     Ok(bytes)
 }
 
-/// Notes that nothing needs to hold the object any more, within a transaction.
+/// Records that no root refers to the object any more.
 pub(super) async fn release(
     tx: &mut Connection,
     app: AppId,
@@ -300,7 +296,7 @@ pub(super) async fn release(
     at: DateTime<Utc>,
 ) -> Result<(), sqlx::Error> {
     sqlx::query(
-        "INSERT INTO released (repository, oid, at) SELECT repository, $2, $3 FROM apps WHERE id = $1
+        "INSERT INTO released_objects (repository, oid, at) SELECT repository, $2, $3 FROM apps WHERE id = $1
          ON CONFLICT (repository, oid) DO UPDATE SET at = excluded.at",
     )
     .bind(app)
@@ -321,13 +317,13 @@ struct DeployRow {
 pub(crate) async fn prune_deploys(
     connections: &Connections,
     app: AppId,
-    seen: CollectionState,
+    seen: GcState,
     deploys: &[DeployNumber],
     at: DateTime<Utc>,
 ) -> Result<Option<Deleted>, StoreError> {
     let mut transaction = transaction::begin(connections).await?;
     let tx = &mut *transaction;
-    let Some(app) = lock_in(tx, app, seen).await? else {
+    let Some(app) = lock_in_state(tx, app, seen).await? else {
         transaction.rollback().await;
         return Ok(None);
     };
@@ -336,7 +332,7 @@ pub(crate) async fn prune_deploys(
         let deleted: Option<DeployRow> = sqlx::query_as(sql!(
             "DELETE FROM deploys WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND number = $2
              RETURNING commit_id, CAST(octet_length(branch) + octet_length(deployed_by)
-                 + coalesce(octet_length(because), 0) + coalesce(octet_length(message), 0) + {ROW_BYTES} AS bigint) AS bytes"
+                 + coalesce(octet_length(cause), 0) + coalesce(octet_length(message), 0) + {ROW_BYTES} AS bigint) AS bytes"
         ))
         .bind(app.id)
         .bind(*number)
@@ -352,13 +348,13 @@ pub(crate) async fn prune_deploys(
         bytes += delete_revision(tx, app.id, commit).await?;
         release(tx, app.id, commit, at).await?;
     }
-    let state = note(tx, &app).await?;
-    let deleted = deleted(tx, &app, state, rows, bytes).await?;
+    let state = new_gc_id(tx, &app).await?;
+    let deleted = subtract_disk_bytes(tx, &app, state, rows, bytes).await?;
     transaction.commit().await?;
     Ok(Some(deleted))
 }
 
-/// Deletes a revision, unless there still is a deploy of it. Returns how many bytes of the disk it took.
+/// Deletes a revision unless a deploy refers to it. Returns by how many bytes disk usage shrinks.
 async fn delete_revision(tx: &mut Connection, app: AppId, commit: Oid) -> Result<u64, StoreError> {
     let bytes: Option<Unsigned<u64>> = sqlx::query_scalar(sql!(
         "DELETE FROM revisions WHERE repository = (SELECT repository FROM apps WHERE id = $1) AND commit_id = $2

@@ -1,37 +1,37 @@
-//! Schedules and their runs: each due time has one row, whoever claims it, and a run is held by one node.
+//! Schedules and runs: each due time has one row, and one node holds the lease of a run.
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use store::{
-    Action, Actor, AppId, AuditAction, Claim, DueTimes, Left, Location, NewDeploy, NewPush, NewRun,
-    RefChange, RunOutcome, ScheduleId, ScheduleRun, Store,
+    Actor, AppId, AuditAction, Claim, ClaimAction, DueRange, Location, NewDeploy, NewPush, NewRun, RefChange,
+    RunOutcome, ScheduleId, ScheduleRun, Store, UnrunDueTimes,
 };
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_due_time_is_claimed_once,
-    due_times_in_ranges_are_claimed_once,
-    a_claim_for_what_is_not_live_any_more_is_refused,
-    a_run_remembers_how_it_ended,
-    due_times_that_are_left_are_one_row,
-    a_run_waits_for_no_other_and_is_skipped_beside_one,
-    a_lease_that_is_over_is_lost_and_stays_so,
-    a_lease_that_is_renewed_is_not_lost,
-    a_run_by_hand_does_not_disturb_due_times,
-    a_schedule_goes_on_where_it_was,
-    a_paused_schedule_is_granted_to_nobody,
-    what_was_reckoned_before_the_clock_was_set_back_is_not_believed,
-    a_lease_of_before_the_clock_was_set_back_is_over,
-    a_clock_that_is_far_ahead_of_history_shows,
-    due_times_of_an_expression_that_is_gone_are_one_row,
-    the_schedules_of_a_preview_run_where_it_is_asked_for,
-    old_rows_are_deleted_in_portions,
-    an_app_begins_so_many_runs_a_minute,
+    due_time_is_claimed_once,
+    due_ranges_are_claimed_once,
+    claim_for_old_deploy_is_rejected,
+    run_records_its_outcome,
+    unrun_due_times_are_one_row,
+    overlapping_run_is_skipped,
+    run_with_expired_lease_stays_lost,
+    run_with_renewed_lease_is_not_lost,
+    manual_run_does_not_affect_due_times,
+    schedule_continues_where_it_was,
+    paused_schedule_cannot_be_claimed,
+    evaluated_until_far_ahead_is_ignored,
+    lease_that_is_too_long_has_expired,
+    clock_far_ahead_of_history_is_detected,
+    due_times_of_replaced_expression_are_one_row,
+    preview_schedules_run_if_enabled,
+    old_runs_are_deleted_in_batches,
+    schedule_runs_are_rate_limited,
 );
 
-/// A store with one live deploy that declares `tick`.
+/// A store with a live deploy that declares `tick`.
 async fn scheduled(location: &Location) -> (Store, AppId) {
     let store = Store::open(location).await.unwrap();
     let id = store.push(&push(None, 1)).await.unwrap().app.id;
@@ -43,20 +43,20 @@ fn after(seconds: i64) -> DateTime<Utc> {
     noon() + TimeDelta::seconds(seconds)
 }
 
-fn over(seconds: i64) -> Action {
-    Action::Run { execution: uuid::Uuid::new_v4(), lease: Duration::from_secs(seconds.unsigned_abs()) }
+fn over(seconds: i64) -> ClaimAction {
+    ClaimAction::Run { execution: uuid::Uuid::new_v4(), lease: Duration::from_secs(seconds.unsigned_abs()) }
 }
 
-fn left(reason: &str) -> Action {
-    Action::Leave { outcome: RunOutcome::Missed, reason: reason.to_owned() }
+fn unrun(reason: &str) -> ClaimAction {
+    ClaimAction::Skip { outcome: RunOutcome::Missed, reason: reason.to_owned() }
 }
 
 async fn latest(store: &Store, id: AppId) -> ScheduleRun {
     store.runs(&of(id), None, 1).await.unwrap().remove(0)
 }
 
-async fn reckoned(store: &Store, id: AppId) -> DateTime<Utc> {
-    store.schedule_states(id, "main").await.unwrap()[0].reckoned_until
+async fn evaluated_until(store: &Store, id: AppId) -> DateTime<Utc> {
+    store.schedule_states(id, "main").await.unwrap()[0].evaluated_until
 }
 
 async fn claim_together(store: &Store, runs: Vec<NewRun>) -> usize {
@@ -72,30 +72,30 @@ async fn claim_together(store: &Store, runs: Vec<NewRun>) -> usize {
     granted
 }
 
-async fn a_due_time_is_claimed_once(location: Location) {
+async fn due_time_is_claimed_once(location: Location) {
     let (store, id) = scheduled(&location).await;
     assert_eq!(claim_together(&store, (0..8).map(|_| run(id, 1, after(1))).collect()).await, 1);
-    assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::Reckoned(after(1)));
-    let next = NewRun { alone: false, ..run(id, 1, after(2)) };
+    assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::AlreadyEvaluated(after(1)));
+    let next = NewRun { forbid_overlap: false, ..run(id, 1, after(2)) };
     assert_eq!(store.claim_run(&next).await.unwrap(), Claim::Granted);
 }
 
-async fn due_times_in_ranges_are_claimed_once(location: Location) {
+async fn due_ranges_are_claimed_once(location: Location) {
     let (store, id) = scheduled(&location).await;
-    // Each node sees the range end where its own clock is.
+    // The range ends at the clock of each node.
     let range = |last: i64| NewRun {
-        due: DueTimes { first: after(1), last: after(last), count: last as u32 },
-        alone: false,
+        due: DueRange { first: after(1), last: after(last), count: last as u32 },
+        forbid_overlap: false,
         ..run(id, 1, after(last))
     };
     assert_eq!(claim_together(&store, (5..13).map(range).collect()).await, 1);
     let row = latest(&store, id).await;
     assert_eq!(row.due.first, after(1));
-    assert_eq!(reckoned(&store, id).await, row.due.last);
+    assert_eq!(evaluated_until(&store, id).await, row.due.last);
     assert_eq!(store.runs(&of(id), None, 10).await.unwrap().len(), 1);
 }
 
-async fn a_claim_for_what_is_not_live_any_more_is_refused(location: Location) {
+async fn claim_for_old_deploy_is_rejected(location: Location) {
     let (store, id) = scheduled(&location).await;
     store.push(&push(Some(1), 2)).await.unwrap();
     assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::NotLive);
@@ -103,7 +103,7 @@ async fn a_claim_for_what_is_not_live_any_more_is_refused(location: Location) {
     assert_eq!(store.claim_run(&run(id, 2, after(1))).await.unwrap(), Claim::Granted);
 }
 
-async fn a_run_remembers_how_it_ended(location: Location) {
+async fn run_records_its_outcome(location: Location) {
     let (store, id) = scheduled(&location).await;
     let claimed = run(id, 1, after(1));
     store.claim_run(&claimed).await.unwrap();
@@ -128,10 +128,10 @@ async fn a_run_remembers_how_it_ended(location: Location) {
     assert!(done.finished_at.unwrap() >= done.claimed_at);
 }
 
-async fn due_times_that_are_left_are_one_row(location: Location) {
+async fn unrun_due_times_are_one_row(location: Location) {
     let (store, id) = scheduled(&location).await;
-    let due = DueTimes { first: after(1), last: after(9), count: 9 };
-    let missed = NewRun { due: due.clone(), action: left("asleep"), ..run(id, 1, after(9)) };
+    let due = DueRange { first: after(1), last: after(9), count: 9 };
+    let missed = NewRun { due: due.clone(), action: unrun("asleep"), ..run(id, 1, after(9)) };
     assert_eq!(store.claim_run(&missed).await.unwrap(), Claim::Granted);
     let row = latest(&store, id).await;
     assert_eq!(
@@ -142,7 +142,7 @@ async fn due_times_that_are_left_are_one_row(location: Location) {
     assert!(row.finished_at.is_some());
 }
 
-async fn a_run_waits_for_no_other_and_is_skipped_beside_one(location: Location) {
+async fn overlapping_run_is_skipped(location: Location) {
     let (store, id) = scheduled(&location).await;
     let first = run(id, 1, after(1));
     store.claim_run(&first).await.unwrap();
@@ -150,10 +150,10 @@ async fn a_run_waits_for_no_other_and_is_skipped_beside_one(location: Location) 
     let Claim::Overlaps(reason) = store.claim_run(&beside).await.unwrap() else {
         panic!("it runs beside the first")
     };
-    assert_eq!(reason, "the previous run is still going, on node pi");
+    assert_eq!(reason, "the previous run is still in progress on node pi");
     let row = latest(&store, id).await;
     assert_eq!((row.outcome, row.execution, row.detail), (Some(RunOutcome::Skipped), None, Some(reason)));
-    let allowed = NewRun { alone: false, ..run(id, 1, after(3)) };
+    let allowed = NewRun { forbid_overlap: false, ..run(id, 1, after(3)) };
     assert_eq!(store.claim_run(&allowed).await.unwrap(), Claim::Granted);
     for done in [first, allowed] {
         assert!(store.finish_run(&key(&done), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
@@ -161,32 +161,32 @@ async fn a_run_waits_for_no_other_and_is_skipped_beside_one(location: Location) 
     assert_eq!(store.claim_run(&run(id, 1, after(4))).await.unwrap(), Claim::Granted);
 }
 
-async fn a_lease_that_is_over_is_lost_and_stays_so(location: Location) {
+async fn run_with_expired_lease_stays_lost(location: Location) {
     let (store, id) = scheduled(&location).await;
     let dead = NewRun { action: over(0), ..run(id, 1, after(1)) };
     store.claim_run(&dead).await.unwrap();
     assert!(store.next_lease_end(Utc::now()).await.unwrap().is_some());
-    // It does not stand in the way before it is recorded either.
+    // An expired lease does not block other runs, even before it is recorded as lost.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let next = run(id, 1, after(2));
     assert_eq!(store.claim_run(&next).await.unwrap(), Claim::Granted);
-    let lost = store.lose_runs(Utc::now()).await.unwrap();
+    let lost = store.mark_lost_runs(Utc::now()).await.unwrap();
     assert_eq!(lost.len(), 1);
-    assert_eq!((lost[0].schedule.app, lost[0].due, lost[0].node.as_str()), (id, after(1), "pi"));
-    assert_eq!(store.lose_runs(Utc::now()).await.unwrap(), []);
+    assert_eq!((lost[0].schedule.app, lost[0].due_at, lost[0].node.as_str()), (id, after(1), "pi"));
+    assert_eq!(store.mark_lost_runs(Utc::now()).await.unwrap(), []);
     assert!(!store.renew_run(&key(&dead), Duration::from_secs(9), Utc::now()).await.unwrap());
     assert!(!store.finish_run(&key(&dead), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
     let row = store.runs(&of(id), None, 2).await.unwrap().remove(1);
     assert_eq!((row.due.last, row.outcome), (after(1), Some(RunOutcome::Lost)));
-    assert_eq!(row.detail.as_deref(), Some("node pi was not heard of any more while it ran"));
+    assert_eq!(row.detail.as_deref(), Some("the lease of node pi expired during the run"));
 }
 
-async fn a_lease_that_is_renewed_is_not_lost(location: Location) {
+async fn run_with_renewed_lease_is_not_lost(location: Location) {
     let (store, id) = scheduled(&location).await;
     let held = NewRun { action: over(0), ..run(id, 1, after(1)) };
     store.claim_run(&held).await.unwrap();
     assert!(store.renew_run(&key(&held), Duration::from_secs(60), Utc::now()).await.unwrap());
-    assert_eq!(store.lose_runs(Utc::now()).await.unwrap(), []);
+    assert_eq!(store.mark_lost_runs(Utc::now()).await.unwrap(), []);
     let other = NewRun { action: over(1), ..held.clone() };
     assert!(
         !store.renew_run(&key(&other), Duration::from_secs(60), Utc::now()).await.unwrap(),
@@ -196,12 +196,12 @@ async fn a_lease_that_is_renewed_is_not_lost(location: Location) {
     assert_eq!(store.next_lease_end(Utc::now()).await.unwrap(), None);
 }
 
-async fn a_run_by_hand_does_not_disturb_due_times(location: Location) {
+async fn manual_run_does_not_affect_due_times(location: Location) {
     let (store, id) = scheduled(&location).await;
     store.pause_schedule(&of(id), &pausing("ada", Utc::now())).await.unwrap();
     let by_hand = NewRun { manual: true, ..run(id, 1, after(5)) };
     assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
-    assert_eq!(reckoned(&store, id).await, noon());
+    assert_eq!(evaluated_until(&store, id).await, noon());
     let second = NewRun { manual: true, ..run(id, 1, after(6)) };
     assert!(matches!(store.claim_run(&second).await.unwrap(), Claim::Overlaps(_)));
     store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, Utc::now()).await.unwrap();
@@ -211,44 +211,45 @@ async fn a_run_by_hand_does_not_disturb_due_times(location: Location) {
     assert_eq!(rows.iter().map(|row| row.manual).collect::<Vec<_>>(), [true, true, false]);
 }
 
-async fn a_schedule_goes_on_where_it_was(location: Location) {
+async fn schedule_continues_where_it_was(location: Location) {
     let (store, id) = scheduled(&location).await;
-    assert_eq!(reckoned(&store, id).await, noon());
+    assert_eq!(evaluated_until(&store, id).await, noon());
     store.claim_run(&run(id, 1, after(5))).await.unwrap();
     let deployed_at = |seconds, old, new| store::NewPush { at: after(seconds), ..push(Some(old), new) };
-    // The same in the next deploy: what was not run yet is still owed.
+    // Declared alike in the next deploy: pending due times are kept.
     store.push(&deployed_at(100, 1, 2)).await.unwrap();
     store.register_schedules(id, number(2), &[declared("* * * * * *")]).await.unwrap();
-    assert_eq!(reckoned(&store, id).await, after(5));
-    // A deploy that is not live any more changes nothing.
+    assert_eq!(evaluated_until(&store, id).await, after(5));
+    // A deploy that is no longer live changes nothing.
     store.register_schedules(id, number(1), &[declared("0 * * * * *")]).await.unwrap();
     store.register_schedules(id, number(2), &[declared("* * * * * *")]).await.unwrap();
-    assert_eq!(reckoned(&store, id).await, after(5));
-    // Another expression begins anew.
+    assert_eq!(evaluated_until(&store, id).await, after(5));
+    // Another expression starts again.
     store.push(&deployed_at(200, 2, 3)).await.unwrap();
     store.register_schedules(id, number(3), &[declared("0 * * * * *")]).await.unwrap();
-    assert_eq!(reckoned(&store, id).await, after(200));
-    // So does one that was not declared in between.
+    assert_eq!(evaluated_until(&store, id).await, after(200));
+    // So does a schedule that was not declared in between.
     store.push(&deployed_at(300, 3, 4)).await.unwrap();
     store.push(&deployed_at(400, 4, 5)).await.unwrap();
     store.register_schedules(id, number(5), &[declared("0 * * * * *")]).await.unwrap();
-    assert_eq!(reckoned(&store, id).await, after(400));
+    assert_eq!(evaluated_until(&store, id).await, after(400));
     assert_eq!(store.all_schedules().await.unwrap(), [of(id)]);
 }
 
-async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
+async fn paused_schedule_cannot_be_claimed(location: Location) {
     let (store, id) = scheduled(&location).await;
     assert!(store.pause_schedule(&of(id), &pausing("ada", after(3))).await.unwrap());
     assert!(!store.pause_schedule(&of(id), &pausing("bob", after(4))).await.unwrap());
     let paused = store.schedule_states(id, "main").await.unwrap()[0].paused.clone().unwrap();
     assert_eq!((paused.at, paused.by.as_str()), (after(3), "ada"));
     assert_eq!(store.claim_run(&run(id, 1, after(5))).await.unwrap(), Claim::Paused);
-    // Deploys change nothing about it.
+    // Deploys do not resume it.
     store.push(&push(Some(1), 2)).await.unwrap();
     store.register_schedules(id, number(2), &[declared("0 * * * * *")]).await.unwrap();
     assert_eq!(store.claim_run(&run(id, 2, after(5))).await.unwrap(), Claim::Paused);
-    let due = DueTimes { first: after(1), last: after(9), count: 9 };
-    let skipped = Some(Left { due, outcome: RunOutcome::Skipped, reason: "paused by ada".to_owned() });
+    let due = DueRange { first: after(1), last: after(9), count: 9 };
+    let skipped =
+        Some(UnrunDueTimes { due, outcome: RunOutcome::Skipped, reason: "paused by ada".to_owned() });
     assert!(
         store.resume_schedule(&of(id), skipped.clone(), &node("pi"), &resuming(after(10))).await.unwrap()
     );
@@ -256,53 +257,56 @@ async fn a_paused_schedule_is_granted_to_nobody(location: Location) {
     let row = latest(&store, id).await;
     assert_eq!((row.due.first, row.due.last, row.due.count), (after(1), after(9), 9));
     assert_eq!((row.outcome, row.detail.as_deref()), (Some(RunOutcome::Skipped), Some("paused by ada")));
-    assert_eq!(store.claim_run(&run(id, 2, after(10))).await.unwrap(), Claim::Reckoned(after(10)));
+    assert_eq!(store.claim_run(&run(id, 2, after(10))).await.unwrap(), Claim::AlreadyEvaluated(after(10)));
     assert_eq!(store.claim_run(&run(id, 2, after(11))).await.unwrap(), Claim::Granted);
 }
 
-async fn what_was_reckoned_before_the_clock_was_set_back_is_not_believed(location: Location) {
+async fn evaluated_until_far_ahead_is_ignored(location: Location) {
     let (store, id) = scheduled(&location).await;
     let now = Utc::now();
     let claim = |due: DateTime<Utc>, ahead_max: i64| NewRun {
-        alone: false,
-        reckoned_ahead_max: TimeDelta::seconds(ahead_max),
+        forbid_overlap: false,
+        evaluated_ahead_max: TimeDelta::seconds(ahead_max),
         ..run(id, 1, due)
     };
     assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Granted);
-    // Somebody resumes the schedule by a clock that is an hour ahead, as if it were set back afterwards.
+    // The schedule is resumed by a clock that is an hour ahead, as if it were set back afterwards.
     assert!(store.pause_schedule(&of(id), &pausing("ada", now)).await.unwrap());
     let ahead = now + TimeDelta::hours(1);
     assert!(store.resume_schedule(&of(id), None, &node("pi"), &resuming(ahead)).await.unwrap());
     assert_eq!(
         store.claim_run(&claim(now, 7200)).await.unwrap(),
-        Claim::Reckoned(reckoned(&store, id).await)
+        Claim::AlreadyEvaluated(evaluated_until(&store, id).await)
     );
-    // Who does not wait for an hour runs it: the due time that has a row, a microsecond later.
-    assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Taken);
-    let due = DueTimes::one(now).later_by(TimeDelta::microseconds(1));
+    // The due time that already has a row is run one microsecond later.
+    assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Duplicate);
+    let due = DueRange::one(now).later_by(TimeDelta::microseconds(1));
     let again = NewRun { due: due.clone(), ..claim(now, 15) };
     assert_eq!(store.claim_run(&again).await.unwrap(), Claim::Granted);
-    assert_eq!(store.claim_run(&claim(now, 15)).await.unwrap(), Claim::Reckoned(reckoned(&store, id).await));
+    assert_eq!(
+        store.claim_run(&claim(now, 15)).await.unwrap(),
+        Claim::AlreadyEvaluated(evaluated_until(&store, id).await)
+    );
     assert_eq!(store.runs(&of(id), None, 9).await.unwrap().len(), 2);
 }
 
-async fn a_lease_of_before_the_clock_was_set_back_is_over(location: Location) {
+async fn lease_that_is_too_long_has_expired(location: Location) {
     let (store, id) = scheduled(&location).await;
     let now = Utc::now();
     let held = NewRun { action: over(5 * 3600), ..run(id, 1, after(1)) };
     assert_eq!(store.claim_run(&held).await.unwrap(), Claim::Granted);
     let end = store.next_lease_end(now).await.unwrap().unwrap();
     assert!((end - now).abs() < TimeDelta::minutes(1), "{end}");
-    assert_eq!(store.lose_runs(now).await.unwrap().len(), 1);
+    assert_eq!(store.mark_lost_runs(now).await.unwrap().len(), 1);
     assert_eq!(latest(&store, id).await.outcome, Some(RunOutcome::Lost));
 }
 
-async fn a_clock_that_is_far_ahead_of_history_shows(location: Location) {
+async fn clock_far_ahead_of_history_is_detected(location: Location) {
     let (store, id) = scheduled(&location).await;
     let now = noon();
     let days = |days: i64| now + TimeDelta::days(days);
-    assert!(store.has_continuous_history(days(1)).await.unwrap(), "what is young has no gap");
-    // An act each on day 0, 10 and 20.
+    assert!(store.has_continuous_history(days(1)).await.unwrap(), "a new database has no gap");
+    // One audit event each on day 0, 10 and 20.
     for day in [0, 10, 20] {
         assert!(store.pause_schedule(&of(id), &pausing("ada", days(day))).await.unwrap());
         assert!(store.resume_schedule(&of(id), None, &node("pi"), &resuming(days(day))).await.unwrap());
@@ -312,20 +316,20 @@ async fn a_clock_that_is_far_ahead_of_history_shows(location: Location) {
     }
 }
 
-async fn due_times_of_an_expression_that_is_gone_are_one_row(location: Location) {
+async fn due_times_of_replaced_expression_are_one_row(location: Location) {
     let (store, id) = scheduled(&location).await;
-    let due = DueTimes { first: after(1), last: after(9), count: 9 };
-    let left = Left { due: due.clone(), outcome: RunOutcome::Missed, reason: "replaced".to_owned() };
+    let due = DueRange { first: after(1), last: after(9), count: 9 };
+    let left = UnrunDueTimes { due: due.clone(), outcome: RunOutcome::Missed, reason: "replaced".to_owned() };
     for _ in 0..2 {
-        // Two nodes may say the same.
-        store.leave_due_times(&of(id), &left, &node("pi"), after(10)).await.unwrap();
+        // Two nodes can record the same.
+        store.record_unrun_due_times(&of(id), &left, &node("pi"), after(10)).await.unwrap();
     }
     let rows = store.runs(&of(id), None, 9).await.unwrap();
     assert_eq!((rows.len(), &rows[0].due, rows[0].outcome), (1, &due, Some(RunOutcome::Missed)));
     assert_eq!((rows[0].claimed_at, rows[0].finished_at), (after(10), Some(after(10))));
 }
 
-async fn the_schedules_of_a_preview_run_where_it_is_asked_for(location: Location) {
+async fn preview_schedules_run_if_enabled(location: Location) {
     let (store, id) = scheduled(&location).await;
     let main = store.app(&app()).await.unwrap().unwrap();
     let preview = NewDeploy { branch: "try".to_owned(), commit: oid(1) };
@@ -335,20 +339,23 @@ async fn the_schedules_of_a_preview_run_where_it_is_asked_for(location: Location
     let schedule = ScheduleId { branch: "try".to_owned(), ..of(id) };
     let due = |at| NewRun { schedule: schedule.clone(), ..run(id, 2, at) };
     assert_eq!(store.claim_run(&due(after(1))).await.unwrap(), Claim::NotLive);
-    // By hand it may be run all the same, and is another than that of production.
+    // Manual runs work anyway, and are separate from production.
     let by_hand = NewRun { manual: true, ..due(after(1)) };
     assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
     assert!(store.finish_run(&key(&by_hand), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
     assert_eq!(store.claim_run(&run(id, 1, after(1))).await.unwrap(), Claim::Granted);
 
-    let set = async |on| store.schedule_preview(&main, "try", on, None, &Actor::named("ada")).await.unwrap();
+    let set =
+        async |on| store.set_preview_schedules(&main, "try", on, None, &Actor::named("ada")).await.unwrap();
     let asked_at = Utc::now();
     let on = set(true).await.unwrap();
-    assert_eq!(set(true).await.unwrap().generation, on.generation, "it is on already");
-    let since = store.schedule_states(id, "try").await.unwrap()[0].reckoned_until;
-    assert!(since >= asked_at - TimeDelta::milliseconds(1), "what was due before is not owed: {since}");
-    assert_eq!(reckoned(&store, id).await, after(1), "production goes on as it was");
-    assert!(store.live_of(id).await.unwrap().iter().all(|live| live.scheduled == (live.branch == "try")));
+    assert_eq!(set(true).await.unwrap().generation, on.generation, "already enabled");
+    let since = store.schedule_states(id, "try").await.unwrap()[0].evaluated_until;
+    assert!(since >= asked_at - TimeDelta::milliseconds(1), "earlier due times are skipped: {since}");
+    assert_eq!(evaluated_until(&store, id).await, after(1), "production is unaffected");
+    assert!(
+        store.live_branches(id).await.unwrap().iter().all(|live| live.scheduled == (live.branch == "try"))
+    );
     let now = Utc::now() + TimeDelta::milliseconds(900);
     assert_eq!(store.claim_run(&due(now)).await.unwrap(), Claim::Granted);
     assert_eq!(store.runs(&schedule, None, 9).await.unwrap().len(), 2);
@@ -356,34 +363,37 @@ async fn the_schedules_of_a_preview_run_where_it_is_asked_for(location: Location
     let off = set(false).await.unwrap();
     assert!(off.generation.number > on.generation.number);
     let later = now + TimeDelta::milliseconds(50);
-    assert_eq!(store.claim_run(&NewRun { alone: false, ..due(later) }).await.unwrap(), Claim::NotLive);
-    let none = store.schedule_preview(&main, "other", true, None, &Actor::named("ada")).await.unwrap();
+    assert_eq!(
+        store.claim_run(&NewRun { forbid_overlap: false, ..due(later) }).await.unwrap(),
+        Claim::NotLive
+    );
+    let none = store.set_preview_schedules(&main, "other", true, None, &Actor::named("ada")).await.unwrap();
     assert_eq!(none, None);
-    let acts = store.audit(Some(&app()), None, 9).await.unwrap();
+    let acts = store.audit_events(Some(&app()), None, 9).await.unwrap();
     let acts: Vec<_> =
-        acts.iter().map(|row| &row.act).filter(|act| act.action == AuditAction::AppSetting).collect();
-    let told: Vec<_> = acts.iter().map(|act| (act.subject.as_str(), act.new.as_deref())).collect();
-    assert_eq!(told, [("schedules of try", Some("off")), ("schedules of try", Some("on"))]);
+        acts.iter().map(|row| &row.event).filter(|act| act.action == AuditAction::AppSetting).collect();
+    let found: Vec<_> = acts.iter().map(|act| (act.subject.as_str(), act.new.as_deref())).collect();
+    assert_eq!(found, [("schedules of try", Some("off")), ("schedules of try", Some("on"))]);
 
-    // With the branch goes the permission, and at last the schedule.
+    // The setting is deleted with the branch, and finally the schedule.
     set(true).await.unwrap();
     let gone = RefChange { name: "refs/heads/try".to_owned(), old: Some(oid(1)), new: None };
     store.push(&refs_only(vec![gone.clone()])).await.unwrap();
-    assert_eq!(store.forget_schedules().await.unwrap(), 0, "it has rows of runs");
+    assert_eq!(store.delete_stale_schedules().await.unwrap(), 0, "the schedule has rows of runs");
     store.finish_run(&key(&due(now)), RunOutcome::Succeeded, None, Utc::now()).await.unwrap();
-    store.lose_runs(Utc::now() + TimeDelta::hours(1)).await.unwrap();
+    store.mark_lost_runs(Utc::now() + TimeDelta::hours(1)).await.unwrap();
     while store.prune_runs(&schedule, 0, Utc::now() + TimeDelta::hours(1)).await.unwrap() > 0 {}
     store.push(&refs_only(vec![RefChange { old: None, new: Some(oid(1)), ..gone }])).await.unwrap();
     assert!(
-        store.live_of(id).await.unwrap().iter().all(|live| !live.scheduled),
-        "a branch anew is not on the clock"
+        store.live_branches(id).await.unwrap().iter().all(|live| !live.scheduled),
+        "schedules of a new branch are disabled"
     );
 }
 
-async fn old_rows_are_deleted_in_portions(location: Location) {
+async fn old_runs_are_deleted_in_batches(location: Location) {
     let (store, id) = scheduled(&location).await;
     for second in 1..=10 {
-        let claim = NewRun { action: left("asleep"), ..run(id, 1, after(second)) };
+        let claim = NewRun { action: unrun("asleep"), ..run(id, 1, after(second)) };
         assert_eq!(store.claim_run(&claim).await.unwrap(), Claim::Granted);
     }
     let going = run(id, 1, after(11));
@@ -393,37 +403,36 @@ async fn old_rows_are_deleted_in_portions(location: Location) {
     assert_eq!(store.prune_runs(&of(id), 99, after(2)).await.unwrap(), 2);
     assert_eq!(store.prune_runs(&of(id), 5, noon()).await.unwrap(), 4);
     assert_eq!(count().await, 5);
-    // A run that goes on stays, whatever its age.
+    // A run in progress is kept at any age.
     assert_eq!(store.prune_runs(&of(id), 0, after(99)).await.unwrap(), 4);
     assert_eq!(latest(&store, id).await.due.last, after(11));
-    assert_eq!(reckoned(&store, id).await, after(11));
+    assert_eq!(evaluated_until(&store, id).await, after(11));
 }
 
-async fn an_app_begins_so_many_runs_a_minute(location: Location) {
+async fn schedule_runs_are_rate_limited(location: Location) {
     let (store, id) = scheduled(&location).await;
-    // They are counted by the minute, of which enough has to be left.
+    // The limit is per minute, so enough of the minute must be left.
     while Utc::now().timestamp() % 60 > 45 {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let end = DateTime::from_timestamp((Utc::now().timestamp() / 60 + 1) * 60, 0).unwrap();
-    let claim =
-        |due, per_minute| NewRun { runs_per_minute: per_minute, alone: false, ..run(id, 1, after(due)) };
-    assert_eq!(store.claim_run(&claim(1, 0)).await.unwrap(), Claim::Limited(end));
+    let claim = |due, per_minute| NewRun {
+        runs_per_minute: per_minute,
+        forbid_overlap: false,
+        ..run(id, 1, after(due))
+    };
+    assert_eq!(store.claim_run(&claim(1, 0)).await.unwrap(), Claim::RateLimited(end));
     let by_hand = NewRun { manual: true, ..claim(1, 0) };
     assert_eq!(store.claim_run(&by_hand).await.unwrap(), Claim::Granted);
-    let missed = NewRun { action: left("asleep"), ..claim(1, 0) };
-    assert_eq!(store.claim_run(&missed).await.unwrap(), Claim::Granted, "what is not run does not count");
+    let missed = NewRun { action: unrun("asleep"), ..claim(1, 0) };
+    assert_eq!(store.claim_run(&missed).await.unwrap(), Claim::Granted, "unrun due times do not count");
     let mut claims = Vec::new();
     for due in 2..=6 {
         claims.push(store.claim_run(&claim(due, 3)).await.unwrap());
     }
-    let limited = Claim::Limited(end);
+    let limited = Claim::RateLimited(end);
     assert_eq!(claims, [Claim::Granted, Claim::Granted, Claim::Granted, limited.clone(), limited]);
-    assert_eq!(reckoned(&store, id).await, after(4));
-    assert_eq!(
-        latest(&store, id).await.due.last,
-        after(4),
-        "of those that were one too many nothing is written"
-    );
-    assert_eq!(store.claim_run(&claim(5, 4)).await.unwrap(), Claim::Granted, "more is granted");
+    assert_eq!(evaluated_until(&store, id).await, after(4));
+    assert_eq!(latest(&store, id).await.due.last, after(4), "rejected claims write nothing");
+    assert_eq!(store.claim_run(&claim(5, 4)).await.unwrap(), Claim::Granted, "the limit was raised");
 }

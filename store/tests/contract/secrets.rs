@@ -1,63 +1,71 @@
-//! Secrets: set with a deploy of what reads them, or not at all.
+//! Secrets are set together with the deploys of their readers.
 
 use store::{
-    Act, Actor, App, AuditAction, Environment, Location, NewDeploy, NewPush, PushError, SealedSecret,
-    SecretChange, Store,
+    Actor, App, AuditAction, AuditEvent, EncryptedSecret, Environment, Location, NewDeploy, NewPush,
+    PushError, SecretChange, Store,
 };
 
-use crate::values::*;
+use crate::fixtures::*;
 
 on_both_databases!(
-    a_secret_is_kept_with_a_deploy_of_what_reads_it,
-    a_branch_that_points_elsewhere_is_not_deployed,
-    a_push_needs_its_secrets_to_be_set_still,
-    secret_is_not_unset_after_a_push_that_was_not_seen,
-    a_secret_is_sealed_anew_only_where_it_was_not_set_meanwhile,
-    secrets_of_production_and_of_previews_are_two_sets,
+    secret_is_stored_and_its_readers_redeployed,
+    moved_branch_is_not_redeployed,
+    push_with_unset_secret_is_rejected,
+    secret_is_not_unset_after_concurrent_push,
+    secret_is_reencrypted_unless_set_meanwhile,
+    production_and_preview_secrets_are_separate,
 );
 
-fn secret(app: &App, sealed: u8) -> SealedSecret {
-    let (name, key, set_by) = ("API_KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
+fn secret(app: &App, byte: u8) -> EncryptedSecret {
+    let (name, key_id, set_by) = ("API_KEY".to_owned(), "abc".to_owned(), "ada".to_owned());
     let environment = Environment::Production;
-    SealedSecret { app: app.id, environment, name, key, sealed: vec![sealed; 60], set_at: noon(), set_by }
+    EncryptedSecret {
+        app: app.id,
+        environment,
+        name,
+        key_id,
+        ciphertext: vec![byte; 60],
+        set_at: noon(),
+        set_by,
+    }
 }
 
 async fn change(
     store: &Store,
     app: &App,
-    sealed: Option<&SealedSecret>,
+    secret: Option<&EncryptedSecret>,
     deploys: &[NewDeploy],
 ) -> store::SecretReceipt {
-    let action = if sealed.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
-    let act = Act::new(&Actor::named("ada"), action, Some(&app.name), "API_KEY");
+    let action = if secret.is_some() { AuditAction::SecretSet } else { AuditAction::SecretUnset };
+    let event = AuditEvent::new(&Actor::named("ada"), action, Some(&app.name), "API_KEY");
     let change = SecretChange {
         app,
         creates: false,
         name: "API_KEY",
         environment: Environment::Production,
-        sealed,
+        secret,
         deploys,
         node: None,
-        act: &act,
+        event: &event,
     };
     store.change_secret(&change).await.unwrap()
 }
 
-async fn secrets_of_production_and_of_previews_are_two_sets(location: Location) {
+async fn production_and_preview_secrets_are_separate(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
     let [production, preview] = Environment::ALL;
-    let of_preview = SealedSecret { environment: preview, ..secret(&app, 2) };
-    let act = Act::new(&Actor::named("ada"), AuditAction::SecretSet, Some(&app.name), "API_KEY");
+    let of_preview = EncryptedSecret { environment: preview, ..secret(&app, 2) };
+    let event = AuditEvent::new(&Actor::named("ada"), AuditAction::SecretSet, Some(&app.name), "API_KEY");
     let change = SecretChange {
         app: &app,
         creates: false,
         name: "API_KEY",
         environment: preview,
-        sealed: Some(&of_preview),
+        secret: Some(&of_preview),
         deploys: &[],
         node: None,
-        act: &act,
+        event: &event,
     };
     let app = store.change_secret(&change).await.unwrap().app;
     assert_eq!(store.secrets(app.id).await.unwrap(), std::slice::from_ref(&of_preview));
@@ -65,24 +73,24 @@ async fn secrets_of_production_and_of_previews_are_two_sets(location: Location) 
         let requires = vec![(environment, "API_KEY".to_owned())];
         NewPush { requires, ..push(Some(1), 2) }
     };
-    let refused = store.push(&push_of(production)).await;
+    let result = store.push(&push_of(production)).await;
     assert!(
-        matches!(refused, Err(PushError::SecretUnset { environment, .. }) if environment == production),
-        "{refused:?}"
+        matches!(result, Err(PushError::SecretUnset { environment, .. }) if environment == production),
+        "{result:?}"
     );
     let app = store.push(&push_of(preview)).await.unwrap().app;
     self::change(&store, &app, Some(&secret(&app, 1)), &[]).await;
     assert_eq!(store.secrets(app.id).await.unwrap(), [of_preview.clone(), secret(&app, 1)]);
-    let resealed = SealedSecret { sealed: vec![3; 60], ..of_preview.clone() };
-    assert!(store.reseal_secret(&of_preview, &resealed).await.unwrap());
-    assert_eq!(store.all_secrets().await.unwrap(), [resealed, secret(&app, 1)]);
+    let reencrypted = EncryptedSecret { ciphertext: vec![3; 60], ..of_preview.clone() };
+    assert!(store.reencrypt_secret(&of_preview, &reencrypted).await.unwrap());
+    assert_eq!(store.all_secrets().await.unwrap(), [reencrypted, secret(&app, 1)]);
 }
 
 fn of_main(digit: u8) -> NewDeploy {
     NewDeploy { branch: "main".to_owned(), commit: oid(digit) }
 }
 
-async fn a_secret_is_kept_with_a_deploy_of_what_reads_it(location: Location) {
+async fn secret_is_stored_and_its_readers_redeployed(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let before = store.push(&push(None, 1)).await.unwrap().app;
     let set = change(&store, &before, Some(&secret(&before, 1)), &[of_main(1)]).await;
@@ -96,17 +104,17 @@ async fn a_secret_is_kept_with_a_deploy_of_what_reads_it(location: Location) {
     assert_eq!(store.secrets(now.id).await.unwrap(), [secret(&now, 1)]);
     assert_eq!(store.all_secrets().await.unwrap(), [secret(&now, 1)]);
     let deploys = store.deploys(now.id).await.unwrap();
-    assert_eq!(deploys[0].because, None);
-    assert_eq!((deploys[1].because.as_deref(), deploys[1].commit), (Some("secret.set API_KEY"), oid(1)));
-    assert_eq!(store.live_of(now.id).await.unwrap()[0].deploy, number(2));
-    let listed = store.audit(None, None, 1).await.unwrap();
-    assert_eq!((listed[0].act.action, listed[0].act.deploy), (AuditAction::SecretSet, Some(number(2))));
+    assert_eq!(deploys[0].cause, None);
+    assert_eq!((deploys[1].cause.as_deref(), deploys[1].commit), (Some("secret.set API_KEY"), oid(1)));
+    assert_eq!(store.live_branches(now.id).await.unwrap()[0].deploy, number(2));
+    let listed = store.audit_events(None, None, 1).await.unwrap();
+    assert_eq!((listed[0].event.action, listed[0].event.deploy), (AuditAction::SecretSet, Some(number(2))));
     assert!(change(&store, &now, None, &[]).await.changed);
     assert!(!change(&store, &now, None, &[]).await.changed);
     assert!(store.secrets(now.id).await.unwrap().is_empty());
 }
 
-async fn a_branch_that_points_elsewhere_is_not_deployed(location: Location) {
+async fn moved_branch_is_not_redeployed(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
     store.push(&push(Some(1), 2)).await.unwrap();
@@ -115,36 +123,36 @@ async fn a_branch_that_points_elsewhere_is_not_deployed(location: Location) {
     assert_eq!(store.deploys(app.id).await.unwrap().len(), 2);
 }
 
-async fn a_push_needs_its_secrets_to_be_set_still(location: Location) {
+async fn push_with_unset_secret_is_rejected(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
     let needing =
         NewPush { requires: vec![(Environment::Production, "API_KEY".to_owned())], ..push(Some(1), 2) };
-    let refused = store.push(&needing).await;
-    assert!(matches!(refused, Err(PushError::SecretUnset { name, .. }) if name == "API_KEY"));
+    let result = store.push(&needing).await;
+    assert!(matches!(result, Err(PushError::SecretUnset { name, .. }) if name == "API_KEY"));
     assert_eq!(store.deploys(app.id).await.unwrap().len(), 1);
     change(&store, &app, Some(&secret(&app, 1)), &[]).await;
     store.push(&needing).await.unwrap();
 }
 
-async fn secret_is_not_unset_after_a_push_that_was_not_seen(location: Location) {
+async fn secret_is_not_unset_after_concurrent_push(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
     let seen = change(&store, &app, Some(&secret(&app, 1)), &[]).await.app;
     let needing =
         NewPush { requires: vec![(Environment::Production, "API_KEY".to_owned())], ..push(Some(1), 2) };
     let pushed = store.push(&needing).await.unwrap().app;
-    let refused = change(&store, &seen, None, &[]).await;
-    assert_eq!((refused.changed, refused.app.generation), (false, pushed.generation));
+    let result = change(&store, &seen, None, &[]).await;
+    assert_eq!((result.changed, result.app.generation), (false, pushed.generation));
     assert_eq!(store.secrets(app.id).await.unwrap().len(), 1);
     assert!(change(&store, &pushed, None, &[]).await.changed);
 }
 
-async fn a_secret_is_sealed_anew_only_where_it_was_not_set_meanwhile(location: Location) {
+async fn secret_is_reencrypted_unless_set_meanwhile(location: Location) {
     let store = Store::open(&location).await.unwrap();
     let app = store.push(&push(None, 1)).await.unwrap().app;
     change(&store, &app, Some(&secret(&app, 1)), &[]).await;
-    assert!(store.reseal_secret(&secret(&app, 1), &secret(&app, 2)).await.unwrap());
-    assert!(!store.reseal_secret(&secret(&app, 1), &secret(&app, 3)).await.unwrap());
+    assert!(store.reencrypt_secret(&secret(&app, 1), &secret(&app, 2)).await.unwrap());
+    assert!(!store.reencrypt_secret(&secret(&app, 1), &secret(&app, 3)).await.unwrap());
     assert_eq!(store.secrets(app.id).await.unwrap(), [secret(&app, 2)]);
 }

@@ -1,15 +1,15 @@
-//! Which objects are still to be read, once some are.
+//! Finds delta bases that are still to be read.
 
 use std::collections::HashSet;
 
 use crate::id::Oid;
-use crate::record::Object;
+use crate::model::Object;
 
-/// So many objects asked for at once are taken for neighbours, most of which build on each other: they are read by
-/// themselves, and chains are followed only from the few bases that are not among them.
-pub(crate) const NEIGHBOURS_MIN: usize = 100;
+/// From this number of objects on, most of them are likely to be each other's delta bases: they are read on their
+/// own, and chains are followed only from the few bases that are missing.
+pub(crate) const BULK_READ_MIN: usize = 100;
 
-/// What the objects build on and is not among them, each once.
+/// The delta bases that are not among the objects, each once.
 pub(crate) fn missing(objects: &[Object]) -> Vec<Oid> {
     let mut seen = names(objects);
     objects.iter().filter_map(|object| object.base).filter(|base| seen.insert(*base)).collect()
@@ -21,13 +21,13 @@ pub(crate) fn unread(oids: &[Oid], objects: &[Object]) -> Vec<Oid> {
     oids.iter().filter(|oid| !read.contains(oid)).copied().collect()
 }
 
-/// Adds those that are not there yet: a chain may lead back to what was read before.
+/// Adds the objects that are not present yet: chains may overlap.
 pub(crate) fn add(objects: &mut Vec<Object>, chains: Vec<Object>) {
     let read = names(objects);
     objects.extend(chains.into_iter().filter(|object| !read.contains(&object.oid)));
 }
 
-/// The bytes of the streams.
+/// The total size of the streams in bytes.
 pub(crate) fn bytes(objects: &[Object]) -> u64 {
     objects.iter().map(|object| object.zlib.len() as u64).sum()
 }

@@ -1,0 +1,60 @@
+-- Renames tables, columns and indexes to standard terms. No data changes.
+
+ALTER TABLE apps RENAME COLUMN collection_id TO gc_id;
+ALTER TABLE apps RENAME COLUMN limit_schedule_runs TO limit_schedule_runs_per_minute;
+ALTER TABLE deploys RENAME COLUMN because TO cause;
+ALTER TABLE executions RENAME COLUMN number TO sequence;
+ALTER TABLE executions RENAME COLUMN request TO request_id;
+ALTER TABLE executions RENAME COLUMN memory TO memory_peak_bytes;
+ALTER TABLE executions RENAME COLUMN lines TO log_lines;
+ALTER TABLE executions RENAME COLUMN lines_dropped TO log_lines_dropped;
+ALTER TABLE last_backup RENAME COLUMN one TO singleton;
+ALTER TABLE logs RENAME COLUMN number TO sequence;
+ALTER TABLE preview_secrets RENAME COLUMN key TO key_id;
+ALTER TABLE preview_secrets RENAME COLUMN sealed TO ciphertext;
+ALTER TABLE schedule_hold RENAME COLUMN one TO singleton;
+ALTER TABLE schedule_runs RENAME COLUMN due TO due_at;
+ALTER TABLE schedule_runs RENAME COLUMN first_due TO first_due_at;
+ALTER TABLE schedules RENAME COLUMN reckoned_until TO evaluated_until;
+ALTER TABLE secrets RENAME COLUMN key TO key_id;
+ALTER TABLE secrets RENAME COLUMN sealed TO ciphertext;
+
+ALTER TABLE audit RENAME TO audit_events;
+ALTER TABLE audit_events RENAME COLUMN who TO actor;
+ALTER TABLE condemned RENAME TO unreachable_objects;
+ALTER TABLE losses RENAME TO dropped_records;
+ALTER TABLE dropped_records RENAME COLUMN number TO sequence;
+ALTER TABLE dropped_records RENAME COLUMN lines TO log_lines;
+ALTER TABLE outcomes RENAME TO transaction_outcomes;
+ALTER TABLE record_count RENAME TO record_sequence;
+ALTER TABLE record_sequence RENAME COLUMN one TO singleton;
+ALTER TABLE record_sequence RENAME COLUMN last TO last_value;
+ALTER TABLE record_portions RENAME TO retention_buckets;
+ALTER TABLE retention_buckets RENAME COLUMN last TO last_sequence;
+ALTER TABLE released RENAME TO released_objects;
+
+-- SQLite cannot rename an index.
+DROP INDEX apps_by_repository;
+CREATE UNIQUE INDEX apps_repository_idx ON apps (repository);
+DROP INDEX audit_by_age;
+CREATE INDEX audit_events_at_idx ON audit_events (at);
+DROP INDEX audit_of_an_app;
+CREATE INDEX audit_events_app_idx ON audit_events (app, id);
+DROP INDEX commits;
+CREATE INDEX objects_commits_idx ON objects (repository, oid) WHERE kind = 'commit';
+DROP INDEX deploys_of_a_branch;
+CREATE INDEX deploys_branch_idx ON deploys (repository, branch, number DESC);
+DROP INDEX domains_of_an_app;
+CREATE INDEX domains_app_idx ON domains (app);
+DROP INDEX executions_of_an_app;
+CREATE INDEX executions_app_idx ON executions (app, sequence);
+DROP INDEX executions_that_failed;
+CREATE INDEX executions_failed_idx ON executions (app, sequence) WHERE failure IS NOT NULL;
+DROP INDEX logs_of_an_app;
+CREATE INDEX logs_app_idx ON logs (app, sequence);
+DROP INDEX logs_of_an_execution;
+CREATE INDEX logs_execution_idx ON logs (execution, sequence);
+DROP INDEX preview_certificates_by_time;
+CREATE INDEX preview_certificates_granted_at_idx ON preview_certificates (granted_at);
+DROP INDEX schedule_runs_in_progress;
+CREATE INDEX schedule_runs_in_progress_idx ON schedule_runs (app, branch, schedule) WHERE finished_at IS NULL;

@@ -1,0 +1,47 @@
+//! Migrations of the schema.
+
+use sqlx::SqliteConnection;
+use sqlx::migrate::{MigrateError, Migrator};
+
+use crate::error::OpenError;
+
+static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+
+/// Runs the pending migrations.
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    reject_foreign(connection).await?;
+    MIGRATIONS.run(connection).await.map_err(|error| match error {
+        MigrateError::VersionMissing(found) => OpenError::Newer { found },
+        error => OpenError::Migrate(error),
+    })
+}
+
+/// A database without our first migration must have no tables.
+pub(super) async fn reject_foreign(connection: &mut SqliteConnection) -> Result<(), OpenError> {
+    let own = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
+    let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
+    let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if tables.iter().any(|table| table == "_sqlx_migrations") {
+        let first: Option<(Vec<u8>,)> =
+            sqlx::query_as("SELECT checksum FROM _sqlx_migrations ORDER BY version LIMIT 1")
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(failed)?;
+        return match first {
+            Some((first,)) if Some(&first) != own.as_ref() => {
+                Err(OpenError::Foreign { table: "_sqlx_migrations".to_owned() })
+            }
+            _ => Ok(()),
+        };
+    }
+    let foreign = tables.into_iter().find(|table| !table.starts_with("sqlite_"));
+    foreign.map_or(Ok(()), |table| Err(OpenError::Foreign { table }))
+}
+
+/// The latest schema version of this binary.
+pub(crate) fn latest_version() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
