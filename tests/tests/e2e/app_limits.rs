@@ -180,7 +180,7 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     assert_eq!(changed, limits(TOKEN).json());
     for (wrong, expected) in [
         (json!({"timeout_ms": 0}), "timeout must be between 1ms and 86400s"),
-        (json!({"concurrency": 100_001}), "concurrency is from 1 to 100000"),
+        (json!({"concurrency": 100_001}), "concurrency must be between 1 and 100000"),
         (json!({"disk": 1}), "unknown field `disk`"),
         (json!({"previews": -1}), "invalid"),
     ] {

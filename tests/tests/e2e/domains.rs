@@ -205,7 +205,7 @@ fn app_cannot_claim_a_server_name() {
     assert_eq!(api(&server, reserved[4]).status, 200);
     for name in ["pi.local", "cloud.lan", "pi.example.com"] {
         let refused = app(&format!("\"{name}\"")).push(&server.git_url("other"), &["main"]).refused();
-        refused.says(&format!("picloud.toml:3:12  domain `{name}` is this server's"));
+        refused.says(&format!("picloud.toml:3:12  domain `{name}` belongs to this server"));
         let path = format!("apps/evil/domains/{name}/approve");
         let response = crate::access::api(&server, TOKEN, "POST", &path, None);
         assert!(matches!(response.status, 404 | 409), "{name}: {response:?}");
@@ -226,7 +226,7 @@ fn hostname_of_machine_is_a_server_name() {
     let server = Server::start_with(Database::sqlite(), &["--domain-verification", "off"]);
     let machine = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_ascii_lowercase();
     let refused = app(&format!("\"{machine}.local\"")).push(&server.git_url("evil"), &["main"]).refused();
-    refused.says("is this server's: people reach its API and its repositories there");
+    refused.says("belongs to this server: its API and repositories are served there");
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn app_cannot_claim_the_server_domain() {
     let url = format!("http://ada:{}@pi.test:{port}/hello.git", tests::TOKEN);
     let refused = repository.try_git(&["-c", &resolve, "push", &url, "main"]).refused();
     refused
-        .says("picloud.toml:3:28  domain `pi.test` is this server's")
+        .says("picloud.toml:3:28  domain `pi.test` belongs to this server")
         .says("picloud.toml:3:39  domain `a.pi.test`");
 }
 

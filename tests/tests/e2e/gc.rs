@@ -379,7 +379,7 @@ fn gc_waits_while_a_node_of_an_earlier_version_runs() {
     for apps_command in [["apps", "stop", "hello"].as_slice(), &["apps", "delete", "hello", "--yes"]] {
         cli(&server, apps_command)
             .refused()
-            .says("no app is stopped or deleted while there is a node of an earlier version");
+            .says("cannot stop or delete apps while a node of an earlier version is running");
     }
     assert!(disk_bytes(&server) > empty);
     server.database.query("DELETE FROM nodes WHERE name = 'old'");

@@ -100,7 +100,7 @@ fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
     let flooded: usize = of("flood").iter().map(|line| line.len() + 1).sum();
     assert!(flooded <= (16 + seconds) * LOG_RATE + 2 * LINE_BYTES, "{flooded} bytes in {seconds} s");
     until("dropped lines are logged", || {
-        let expected = "left out of this log, which takes 65536 bytes a second of each app";
+        let expected = "were suppressed, the limit is 65536 bytes per second and app";
         server.log().lines().find(|line| line.contains(expected) && line.contains("app=flood")).map(drop)
     });
 

@@ -265,7 +265,7 @@ fn thread_creation_failure_is_reported_without_panic() {
             .unwrap();
         let output = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(!output.contains("panicked"), "{mebibytes} MiB: {output}");
-        refused += usize::from(output.contains("the system gives no more threads"));
+        refused += usize::from(output.contains("the OS refuses to create more threads"));
         if output.contains("is listening on") {
             break;
         }

@@ -36,7 +36,7 @@ fn token_is_shown_once_and_works_until_revoked(database: Database) {
     assert!(!api(&server, TOKEN, "GET", "tokens", None).body.contains(&secret[10..]));
     cli(&server, &["tokens", "create", "ci", "--scope", "admin"])
         .refused()
-        .says("there is a token of that name already");
+        .says("a token with this name exists");
     cli(&server, &["tokens", "revoke", "ci"]).succeeded().says("ci is revoked.");
     repository
         .try_git(&["ls-remote", &url(&server, &secret, "hello")])
@@ -114,10 +114,10 @@ fn only_admin_creates_tokens() {
     cli_as(&server, &admin, &["tokens", "create", "x", "--scope", "*:read"]).succeeded();
     cli_as(&server, &admin, &["tokens", "create", "y", "--scope", "*:fly"])
         .refused()
-        .says("scope `*:fly` is not understood");
+        .says("invalid scope `*:fly`");
     cli_as(&server, &admin, &["tokens", "create", "a b", "--scope", "*:read"])
         .refused()
-        .says("a token's name is");
+        .says("a token name must be");
 }
 
 #[test]

@@ -233,7 +233,7 @@ fn node_restarted_with_less_memory_serves_what_fits_and_reports_the_rest() {
     assert!(ready.body.contains("big: out of memory: the app uses "), "{ready:?}");
     assert_eq!(server.get("/-/health/serving").status, 200);
     let log = server.log();
-    assert!(log.contains("can hold 13.5 MiB for this"), "{log}");
+    assert!(log.contains("of its share of 13.5 MiB"), "{log}");
     // Memory is freed.
     repository.push(&server.git_url("big"), &[":preview-2"]).succeeded();
     assert_eq!(server.get("/big@preview-2/0").status, 404);

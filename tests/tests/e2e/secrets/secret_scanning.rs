@@ -129,7 +129,7 @@ fn preview_token_cannot_probe_production_secrets() {
     repository.commit("guesses");
     let as_preview = crate::access::url(&server, &preview, "hello");
     repository.push(&as_preview, &["main:try", "main:refs/picloud/check"]).succeeded();
-    repository.push(&url, &["main"]).refused().says("guesses.txt:4712  holds the value of secret PIN");
+    repository.push(&url, &["main"]).refused().says("guesses.txt:4712  contains the value of secret PIN");
     repository.write("long.txt", "a-long-enough-value-1");
     repository.commit("what nobody guesses");
     repository
