@@ -11,7 +11,7 @@
 # make openapi    write docs/openapi.json, which a test compares with the API
 # make setup      install missing dependencies of these targets: Debian packages, and git clients from PyPI, npm and Go
 
-.PHONY: demo test bench faults adversary fuzz openapi release deb test-deb cross setup setup-cross setup-demo
+.PHONY: demo test snapshots bench faults adversary fuzz openapi release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -24,7 +24,11 @@ test: setup
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
 	$(CARGO) build --workspace --all-targets --locked
-	tests/with-postgres $(CARGO) test --workspace --locked
+	INSTA_UPDATE=no tests/with-postgres $(CARGO) test --workspace --locked
+
+snapshots: setup
+	$(CARGO) build --workspace --all-targets --locked
+	INSTA_UPDATE=always INSTA_FORCE_PASS=1 tests/with-postgres $(CARGO) test --workspace --locked snapshot
 
 openapi:
 	PICLOUD_WRITE_OPENAPI=1 $(CARGO) test -p picloud --locked openapi_document

@@ -52,3 +52,6 @@ pub(crate) use effective_setting::report;
 pub(crate) use listing::{IdPrefix, PageArgs};
 pub(crate) use units::DurationValue;
 pub(crate) use usage_error::UsageError;
+
+#[cfg(test)]
+mod help_snapshots;

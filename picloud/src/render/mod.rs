@@ -104,6 +104,9 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 #[cfg(test)]
+mod snapshots;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
