@@ -1,4 +1,4 @@
-//! What people who come from other languages write, and what they read about it.
+//! Mistakes of authors who know other languages, with the reported errors.
 
 use manifest_schema::diagnostic::Severity;
 
@@ -8,8 +8,8 @@ use super::*;
 /// Scripts with their diagnostics, each as `--- line:column message | help`.
 const MISTAKES: &str = include_str!("mistakes.txt");
 
-/// Advice that shows code which is no edit of what was written.
-const EXAMPLES: [&str; 31] = [
+/// Help with code that is not an edit of the script.
+const EXAMPLES: [&str; 33] = [
     "declare functions as `fn",
     "blocks need braces: `{ ... }`",
     "to count items, write `for (item, index) in list { ... }`",
@@ -40,7 +40,9 @@ const EXAMPLES: [&str; 31] = [
     "comments nest: the inner `/*` of line 3 needs its own `*/`",
     "the rest of the script is a comment; add `*/` where it ends",
     "assign its parts to variables; replace a long `else if` chain by a `switch`",
-    // Nobody knows where a string was to end.
+    "use the expression `if a { b } else { c }`",
+    // The intended end of a string is unknown.
+    "add `",
     "write `",
 ];
 
@@ -146,7 +148,7 @@ fn help_with_code_is_an_edit_that_fixes_the_error() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// What is wrong with the help on a script: the edit of each diagnostic is applied by itself.
+/// Errors in the help for a script: the edit of each diagnostic is applied separately.
 pub(super) fn wrong_help(sdk: SdkVersion, source: &str) -> Vec<String> {
     let source = strip_bom(source);
     let mut wrong = Vec::new();

@@ -11,7 +11,7 @@ fn errors_for(sdk: SdkVersion, source: &str) -> Vec<String> {
     errors_of_anything(sdk, source)
 }
 
-/// The diagnostics of what nobody writes.
+/// The errors of generated text.
 fn errors_of_anything(sdk: SdkVersion, source: &str) -> Vec<String> {
     let path = ScriptPath::new("a.rhai").unwrap();
     let Err(diagnostics) = compile(sdk, &path, source) else { return Vec::new() };
@@ -444,7 +444,7 @@ fn slow_compilation_is_stopped() {
         (0..30_000).map(|number| format!("v{number};")).collect(),
         format!("#{{{}}}", (0..18_000).map(|number| format!("a{number}:1,")).collect::<String>()),
         "{1}".repeat(SOURCE_MAX / 3),
-        // What does not parse is parsed again and again.
+        // Unparsable code is parsed repeatedly.
         "x = ;\n".repeat(SOURCE_MAX / 6),
         "x = ;".repeat(SOURCE_MAX / 5),
         "a and b;\n".repeat(SOURCE_MAX / 9),
@@ -462,7 +462,7 @@ fn slow_compilation_is_stopped() {
         let hostile = &hostile[..hostile.floor_char_boundary(SOURCE_MAX)];
         let start = std::time::Instant::now();
         errors_of_anything(SdkVersion::V1_1, hostile);
-        // Twice the time of a parse, and what a slow machine adds: nothing quadratic comes close.
+        // Twice the time of a parse, with a tolerance for slow machines; quadratic time takes far longer.
         assert!(start.elapsed() < 4 * PARSE_TIME_MAX, "{:?} took {:?}", hostile.get(..20), start.elapsed());
     }
 }
@@ -474,7 +474,7 @@ fn number_of_reported_errors_is_limited() {
     assert_eq!((found.iter().count(), found.errors()), (DIAGNOSTICS_MAX, 10_000));
 }
 
-/// Programs to damage; each is right as it stands.
+/// Correct programs to damage.
 const PROGRAMS: [&str; 3] = [
     include_str!("../../tests/programs/account.rhai"),
     include_str!("../../tests/programs/control.rhai"),
@@ -547,7 +547,7 @@ fn findings_of_new_checks_are_errors_since_sdk_1_3() {
 #[test]
 fn merge_conflict_is_one_error() {
     let path = ScriptPath::new("a.rhai").unwrap();
-    let said = |source: &str| {
+    let reported = |source: &str| {
         let diagnostics = compile(SdkVersion::V1_2, &path, source).err().unwrap_or_default();
         diagnostics
             .iter()
@@ -555,7 +555,7 @@ fn merge_conflict_is_one_error() {
             .collect::<Vec<_>>()
     };
     let text = "let a = 1;\n<<<<<<< HEAD\nlet b = 1;\n=======\nlet b = 2;\n>>>>>>> other\na + b\n";
-    assert_eq!(said(text), [(2, "a merge has left a conflict that is not resolved".to_owned())]);
-    assert_eq!(said(&format!("`\n{text}`")), [], "it is text");
-    assert_eq!(said("5 = 1"), [(1, "cannot assign to a value".to_owned())]);
+    assert_eq!(reported(text), [(2, "unresolved merge conflict".to_owned())]);
+    assert_eq!(reported(&format!("`\n{text}`")), [], "it is text");
+    assert_eq!(reported("5 = 1"), [(1, "cannot assign to a value".to_owned())]);
 }

@@ -150,7 +150,7 @@ fn caught_errors_name_no_internals() {
     // conditions without effect.
     let catchable = |(source, message): &&(&str, &str)| {
         !source.contains("fn ")
-            && !message.contains("JSON form")
+            && !message.contains("converted to JSON")
             && !message.contains("must be")
             && !message.is_empty()
             && !message.contains("MiB")
