@@ -157,6 +157,6 @@ mod tests {
     fn value_out_of_range_is_rejected() {
         assert_eq!(check_ranges(&[(AppLimit::Previews, Some(0)), (AppLimit::Timeout, None)]), Ok(()));
         let result = check_ranges(&[(AppLimit::Previews, Some(1)), (AppLimit::Timeout, Some(0))]);
-        assert_eq!(result.unwrap_err().to_string(), "timeout must be between 1ms and 86400s");
+        assert_eq!(result.unwrap_err().to_string(), "timeout must be between 1ms and 24h");
     }
 }

@@ -16,10 +16,10 @@ pub enum StoreError {
     #[error("database: {0}")]
     Database(#[source] sqlx::Error),
     /// The disk has no space for the write.
-    #[error("the database's disk is full")]
+    #[error("the disk of the database is full")]
     DiskFull,
     /// The database cannot read or write its files.
-    #[error("the database's disk failed: {0}")]
+    #[error("the disk of the database failed: {0}")]
     DiskFailed(#[source] sqlx::Error),
     /// The database or the transaction is read-only: a standby, a setting, or a read-only file system.
     #[error("the database is read-only")]

@@ -46,7 +46,7 @@ const OTHER_VARIABLES: [&str; 4] =
 
 /// The parsed command line, environment and config file.
 pub(crate) struct Parsed {
-    pub(crate) command: super::Command,
+    pub(crate) command: commands::Command,
     /// The settings that differ from the defaults, and their sources.
     pub(crate) settings: Vec<EffectiveSetting>,
 }

@@ -7,7 +7,7 @@ use manifest_schema::diagnostic::Diagnostics;
 use platform::limits::LimitRangeError;
 
 use super::secrets::SecretError;
-use crate::render::diagnostic::{self, SHOWN_MAX};
+use crate::render::diagnostics::{self, SHOWN_MAX};
 use crate::render::{count, printable, with_causes};
 
 /// An error of usage.
@@ -52,7 +52,7 @@ impl UsageError {
             }
             Self::File(diagnostics) => {
                 let invalid = count(diagnostics.errors(), "invalid setting");
-                format!("{}error: {invalid}\n", diagnostic::render(diagnostics, SHOWN_MAX))
+                format!("{}error: {invalid}\n", diagnostics::render(diagnostics, SHOWN_MAX))
             }
             Self::Unreadable { path, source } => {
                 let path = printable(&path.display().to_string());

@@ -15,14 +15,14 @@ use super::folder::{self, Tree};
 use super::git_status;
 use super::output::{print, print_styled};
 use crate::render::style::{green, red};
-use crate::render::{count, diagnostic};
+use crate::render::{count, diagnostics};
 
 /// The output format.
 #[derive(Clone, Copy)]
 pub(crate) enum Format {
     /// Diagnostics with source lines.
     Text,
-    /// A JSON object, see [`diagnostic::to_json`].
+    /// A JSON object, see [`diagnostics::to_json`].
     Json,
 }
 
@@ -60,26 +60,26 @@ pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandEr
         && let Some(committed) = &repository.committed
         && let Err(rejected) = validate(committed, &Ceiling::DEFAULT)
     {
-        let problems = diagnostic::count_by_file(rejected.errors(), rejected.errors_by_file().len());
+        let problems = diagnostics::count_by_file(rejected.errors(), rejected.errors_by_file().len());
         let message = format!("a push of HEAD would be rejected: {problems}");
         diagnostics.add(Diagnostic::warning("HEAD", None, message).with_help("commit the fixed files"));
     }
     match format {
         Format::Json => print(format!(
             "{}\n",
-            diagnostic::to_json(
+            diagnostics::to_json(
                 &diagnostics,
                 snapshot.scripts.len() + usize::from(snapshot.manifest.is_some())
             )
         ))?,
         Format::Text => {
             let problems =
-                || diagnostic::count_by_file(diagnostics.errors(), diagnostics.errors_by_file().len());
+                || diagnostics::count_by_file(diagnostics.errors(), diagnostics.errors_by_file().len());
             let last = match &done {
                 Some(summary) => format!("{}: {summary}\n", green("success")),
                 None => format!("{}: {}\n", red("error"), problems()),
             };
-            print_styled(diagnostic::render_styled(&diagnostics, diagnostic::SHOWN_MAX) + last.as_str())?;
+            print_styled(diagnostics::render_styled(&diagnostics, diagnostics::SHOWN_MAX) + last.as_str())?;
         }
     }
     Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -10,7 +10,7 @@ use manifest_schema::name::AppName;
 use platform::deploy::Planned;
 
 use super::style::{bold, dim, green, red, yellow};
-use super::{diagnostic, printable, push, with_causes};
+use super::{diagnostics, printable, push, with_causes};
 
 /// The greeting with URLs and example commands. `address` is one of the addresses that it listens on.
 pub(crate) fn greeting(
@@ -49,16 +49,16 @@ pub(crate) fn live(first: bool, planned: &Planned, warnings: &Diagnostics, took:
     let action = if first { "serving" } else { "reloaded" };
     let action = green(&format!("{action} in {} ms", took.as_millis()));
     let changes = push::planned(planned);
-    format!("{}{changes}{action}\n", diagnostic::render_styled(warnings, diagnostic::SHOWN_MAX))
+    format!("{}{changes}{action}\n", diagnostics::render_styled(warnings, diagnostics::SHOWN_MAX))
 }
 
 /// A snapshot was rejected.
 pub(crate) fn rejected(diagnostics: &Diagnostics, is_live: bool) -> String {
-    let problems = diagnostic::count_by_file(diagnostics.errors(), diagnostics.errors_by_file().len());
+    let problems = diagnostics::count_by_file(diagnostics.errors(), diagnostics.errors_by_file().len());
     let state = if is_live { "still serving the last valid version" } else { "nothing is served" };
     format!(
         "{}{}: {problems}; {state}\n",
-        diagnostic::render_styled(diagnostics, diagnostic::SHOWN_MAX),
+        diagnostics::render_styled(diagnostics, diagnostics::SHOWN_MAX),
         red("error")
     )
 }
@@ -125,7 +125,7 @@ pub(crate) fn line(
 
 /// A failed execution with its source line.
 pub(crate) fn failure(at: DateTime<Utc>, failure: Diagnostic) -> String {
-    let text = diagnostic::render_styled(&failure.into(), 1);
+    let text = diagnostics::render_styled(&failure.into(), 1);
     format!("{} {text}", clock(at))
 }
 

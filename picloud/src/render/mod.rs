@@ -6,7 +6,7 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod deploys;
 pub(crate) mod dev;
-pub(crate) mod diagnostic;
+pub(crate) mod diagnostics;
 pub(crate) mod domains;
 pub(crate) mod executions;
 pub(crate) mod limits;

@@ -18,7 +18,7 @@ use store::Oid;
 use super::app_urls::AppUrls;
 use super::domains::steps;
 use super::when::now;
-use super::{OUTCOME_UNKNOWN, count, diagnostic, printable, size};
+use super::{OUTCOME_UNKNOWN, count, diagnostics, printable, size};
 
 /// The maximum number of printed changes of one kind.
 const CHANGES_SHOWN_MAX: usize = 40;
@@ -45,14 +45,14 @@ pub(crate) struct FinalReport {
 
 impl PushReporter {
     pub(crate) fn new(app: AppName, pusher: String, urls: AppUrls, quiet: bool) -> Self {
-        Self { app, pusher, urls, quiet, diagnostics_left: diagnostic::SHOWN_MAX }
+        Self { app, pusher, urls, quiet, diagnostics_left: diagnostics::SHOWN_MAX }
     }
 
     /// Renders an event; empty if it is not printed.
     pub(crate) fn event(&mut self, event: &Event) -> String {
         match event {
             Event::Diagnostics(found) => {
-                let text = diagnostic::render(found, self.diagnostics_left);
+                let text = diagnostics::render(found, self.diagnostics_left);
                 self.diagnostics_left -= found.iter().take(self.diagnostics_left).count();
                 text
             }
@@ -194,7 +194,7 @@ fn reason(app: &AppName, rejection: &Rejection) -> String {
             let summary = format!("{}; {live}", count(*errors, "problem"));
             // Some clients show nothing else.
             match first {
-                Some(first) => format!("{} ({summary})", diagnostic::summary(first)),
+                Some(first) => format!("{} ({summary})", diagnostics::summary(first)),
                 None => summary,
             }
         }
@@ -206,7 +206,7 @@ fn reason(app: &AppName, rejection: &Rejection) -> String {
 pub(crate) fn sentence(app: &AppName, rejection: &Rejection) -> String {
     match rejection {
         Rejection::Diagnostics { errors, files, live, .. } => {
-            let problems = diagnostic::count_by_file(*errors, *files);
+            let problems = diagnostics::count_by_file(*errors, *files);
             match live {
                 Some(live) => format!("{problems}; nothing changed, deploy {live} is still live"),
                 None => format!("{problems}; nothing changed"),

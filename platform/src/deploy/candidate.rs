@@ -268,7 +268,7 @@ impl Examination<'_> {
                 };
                 let diagnostic = match flag {
                     Some(flag) => diagnostic
-                        .with_help(format!("the operator can allow more with  picloud serve {flag}")),
+                        .with_help(format!("the operator can raise the limit with  picloud serve {flag}")),
                     None => diagnostic,
                 };
                 return Ok(CommitResult::Rejected(self.reject_with(diagnostic.into())));
@@ -495,7 +495,7 @@ fn server_domain_message(name: &DomainName, domain: Option<&str>) -> String {
     match domain.is_some_and(|domain| name.is_within(domain)) {
         true => format!("domain `{name}` belongs to this server; every app already has a name below it"),
         false => {
-            format!("domain `{name}` is this server's: people propagation its API and its repositories there")
+            format!("domain `{name}` belongs to this server: its API and repositories are served there")
         }
     }
 }

@@ -346,7 +346,7 @@ mod tests {
                 "picloud.toml: unknown key `x`",
                 "0.rhai: unknown function `nope`",
                 // Checked for the sdk version of the invalid manifest.
-                "1.rhai: `ctx.request.rest` came with sdk 1.1, this is 1.0",
+                "1.rhai: `ctx.request.rest` requires sdk 1.1, the manifest has 1.0",
                 // Not declared, so not checked.
                 "2.rhai: not used by any route, schedule or function of picloud.toml",
                 "3.rhai: not used by any route, schedule or function of picloud.toml",
@@ -384,7 +384,7 @@ mod tests {
             "0.rhai: the manifest declares no secret `TOKN`",
             "0.rhai: the manifest declares no setting `GREETNG` in [env]",
             "0.rhai: no route of this script captures `nmae`",
-            "1.rhai: no route leads to this script, so that `ctx.request.params.id` is always `()`",
+            "1.rhai: no route uses this script: `ctx.request.params.id` is always `()`",
         ];
         let diagnostics = diagnostics_of(&wrong);
         assert_eq!(messages(&diagnostics), [&found[..], &[draft]].concat());

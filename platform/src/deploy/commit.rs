@@ -144,7 +144,7 @@ impl Commit<'_> {
             }
             PushError::SecretUnset { name, environment } => Rejection::SecretUnset { name, environment },
             PushError::Store(StoreError::DiskFull) => {
-                tracing::error!(app = %self.app, "the database's disk is full");
+                tracing::error!(app = %self.app, "the disk of the database is full");
                 Rejection::DiskFull
             }
             PushError::Store(error @ StoreError::OutcomeUnknown) => {

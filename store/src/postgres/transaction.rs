@@ -127,7 +127,7 @@ async fn send_commit(connection: &mut Connection, id: Uuid) -> Result<(), sqlx::
     let prune = match id.as_u128() % u128::from(PRUNE_INTERVAL_COMMITS) {
         0 => {
             "DELETE FROM transaction_outcomes WHERE id IN (
-                 SELECT id FROM transaction_outcomes WHERE at < now() - interval '1 hour' FOR UPDATE SKIP FOR_UPDATE
+                 SELECT id FROM transaction_outcomes WHERE at < now() - interval '1 hour' FOR UPDATE SKIP LOCKED
              );"
         }
         _ => "",

@@ -220,7 +220,8 @@ mod tests {
         }
         while connect::release_free_pages(&connections).await.unwrap() {}
         let full = bytes();
-        assert!(full > 20_000_000, "{full}");
+        // The last megabyte can be in the write-ahead log.
+        assert!(full > 19_000_000, "{full}");
         connections.write.execute(sqlx::query("DELETE FROM audit_events WHERE rowid <= 16")).await.unwrap();
         let mut steps = 0;
         while connect::release_free_pages(&connections).await.unwrap() {

@@ -255,7 +255,7 @@ async fn preview_of_earlier_version_reads_production_secrets_until_next_push(loc
     assert_eq!(reads("hello").await, [(main, production), (preview, previews)]);
 }
 
-/// A place without tables: the same database, emptied, or a file beside the one that was made before.
+/// A place without tables: the same database, emptied, or a file next to the previous one.
 async fn empty(location: &Location, version: i64) -> Location {
     match location {
         Location::Postgres(_) => {

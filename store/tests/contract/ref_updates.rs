@@ -56,8 +56,8 @@ async fn directory_conflict_of_refs_is_rejected(location: Location) {
             other => panic!("{other:?}"),
         }
     }
-    let beside = ["refs/heads/a/bc", "refs/heads/a/c", "refs/heads/a-"];
-    store.push(&refs_only(beside.iter().map(|name| creating(name, 1)).collect())).await.unwrap();
+    let siblings = ["refs/heads/a/bc", "refs/heads/a/c", "refs/heads/a-"];
+    store.push(&refs_only(siblings.iter().map(|name| creating(name, 1)).collect())).await.unwrap();
 }
 
 async fn directory_of_refs_can_replace_ref(location: Location) {

@@ -146,9 +146,9 @@ async fn overlapping_run_is_skipped(location: Location) {
     let (store, id) = scheduled(&location).await;
     let first = run(id, 1, after(1));
     store.claim_run(&first).await.unwrap();
-    let beside = NewRun { node: node("other"), ..run(id, 1, after(2)) };
-    let Claim::Overlaps(reason) = store.claim_run(&beside).await.unwrap() else {
-        panic!("it runs beside the first")
+    let second = NewRun { node: node("other"), ..run(id, 1, after(2)) };
+    let Claim::Overlaps(reason) = store.claim_run(&second).await.unwrap() else {
+        panic!("it overlaps the first")
     };
     assert_eq!(reason, "the previous run is still in progress on node pi");
     let row = latest(&store, id).await;

@@ -54,7 +54,7 @@ fn deploys_are_listed_and_rolled_back_to(database: Database) {
 
     let (code, text, _) = run(repository.path(), &["rollback"]);
     let output = format!(
-        "{} \"first\" of deploy 1 is live again, as deploy 4: http://{}/hello/\n",
+        "rolled back to deploy 1: {} \"first\" is live as deploy 4 at http://{}/hello/\n",
         &first[..7],
         server.address
     );

@@ -78,7 +78,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     };
     is_stopped(&server);
     cli(&server, &["apps"]).succeeded().says("hello (stopped)");
-    cli(&server, &["status"]).succeeded().says("All is well").says("1, of which 0 are live; 1 stopped");
+    cli(&server, &["status"]).succeeded().says("healthy").says("apps      1, 0 live, 1 stopped");
     let rows = "SELECT count(*) FROM schedule_runs";
     let before = server.execute_sql(&[rows]);
     repository.write("greet.rhai", "`next`");
@@ -94,7 +94,7 @@ fn stopped_app_serves_nothing_and_accepts_pushes(database: Database) {
     server.restart_in_place();
     is_stopped(&server);
     assert_eq!(server.execute_sql(&[rows]), before, "no schedule has run");
-    cli(&server, &["apps", "start", "hello"]).succeeded().says("hello is started");
+    cli(&server, &["apps", "start", "hello"]).succeeded().says("started hello");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"next\"");
     assert_eq!(server.get("/hello@other/greet/Ann").body, "\"next\"");
     assert_eq!((server.get("/hello/key").body.as_str(), call(&server, "hello").status), ("10", 200));
@@ -112,7 +112,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     let early = token(&server, "early", &["greeter:read"]);
     cli(&server, &["apps", "rename", "hello", "greeter"])
         .succeeded()
-        .says("hello is called greeter now")
+        .says("renamed hello to greeter")
         .says("warning: these tokens already had scopes for greeter: early");
     let is_renamed = |server: &Server| {
         assert_eq!(server.get("/greeter/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
@@ -134,7 +134,7 @@ fn renamed_app_keeps_its_data_at_its_new_address(database: Database) {
     is_renamed(&server);
     // The old name is free.
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");
-    cli(&server, &["apps", "rename", "hello", "greeter"]).refused().says("there is an app greeter already");
+    cli(&server, &["apps", "rename", "hello", "greeter"]).refused().says("app greeter already exists");
     cli(&server, &["apps", "rename", "hello", "No Name"]).refused();
     cli(&server, &["audit", "--app", "greeter"]).succeeded().says("app.rename");
 }
@@ -149,8 +149,9 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     cli_as(&server, &ci, &["apps", "delete", "hello", "--yes"]).refused().says("it needs the scope admin");
     cli(&server, &["apps", "delete", "hello", "--yes"])
         .succeeded()
-        .says("hello is deleted")
-        .says("undo with  picloud apps undelete hello");
+        .says("deleted hello")
+        .says("hint: restore it until ")
+        .says(" with  picloud apps undelete hello");
     let is_gone = |server: &Server| {
         for path in ["/hello/greet/Ann", "/hello@try/greet/Ann"] {
             assert_eq!(server.get(path).status, 404, "{path}");
@@ -162,9 +163,9 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
     server.kill();
     server.restart_in_place();
     is_gone(&server);
-    cli(&server, &["apps"]).succeeded().says("There are no apps yet");
+    cli(&server, &["apps"]).succeeded().says("no apps; the first push to a name creates an app");
     cli(&server, &["apps", "deleted"]).succeeded().says("hello");
-    cli(&server, &["status"]).succeeded().says("All is well").says("0, of which 0 are live; 1 deleted");
+    cli(&server, &["status"]).succeeded().says("healthy").says("apps      0, 0 live, 1 deleted");
     // A token for the deleted app neither reaches a new app of its name nor creates one.
     repository.push(&url(&server, &ci, "hello"), &["main"]).refused();
     let other = Repository::hello();
@@ -183,8 +184,8 @@ fn new_app_with_name_of_deleted_one_inherits_nothing(database: Database) {
         .push(&server.git_url("hello"), &["-f", "main"])
         .refused()
         .says("required secret KEY is not set");
-    cli(&server, &["apps", "undelete", "hello"]).refused().says("there is an app hello already");
-    cli(&server, &["apps", "undelete", "hello", "--as", "old"]).succeeded().says("old is back");
+    cli(&server, &["apps", "undelete", "hello"]).refused().says("app hello already exists");
+    cli(&server, &["apps", "undelete", "hello", "--as", "old"]).succeeded().says("restored old");
     assert_eq!((server.get("/old/key").body.as_str(), server.get("/hello/greet/Ann").status), ("10", 200));
     repository.write("greet.rhai", "`old`");
     repository.commit("old");
@@ -198,11 +199,11 @@ fn restored_app_keeps_its_data(database: Database) {
     let ci = token(&server, "ci", &["hello:deploy,read"]);
     cli(&server, &["apps", "limits", "hello", "--previews", "7"]).succeeded();
     cli(&server, &["apps", "delete", "hello", "--yes"]).succeeded();
-    cli(&server, &["apps", "undelete", "hello"]).succeeded().says("hello is back");
+    cli(&server, &["apps", "undelete", "hello"]).succeeded().says("restored hello");
     assert_eq!(server.get("/hello/greet/Ann").body, r#"{"message":"Hello, Ann"}"#);
     assert_eq!((server.get("/hello@try/key").body.as_str(), call(&server, "hello").status), ("10", 200));
     assert_runs(&server, "hello");
-    cli(&server, &["apps", "limits", "hello"]).succeeded().says("previews       7           7");
+    cli(&server, &["apps", "limits", "hello"]).succeeded().says("previews                  7           7");
     assert_eq!(Repository::clone_of(&url(&server, &ci, "hello")).head(), repository.head());
     cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.delete").says("app.undelete");
 }
@@ -235,7 +236,7 @@ fn app_deletion_asks_for_confirmation_on_a_terminal() {
             .says("nothing was deleted");
         assert_eq!(server.get("/hello/greet/Ann").status, 200);
     }
-    response("y\n").succeeded().says("hello is deleted");
+    response("y\n").succeeded().says("deleted hello");
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
 }
 
@@ -252,7 +253,7 @@ fn deleted_apps_with_equal_names_are_distinguished_by_id() {
     cli(&server, &["apps", "undelete", "hello"])
         .refused()
         .says("several deleted apps match hello")
-        .says("hint: name one by its id");
+        .says("hint: use an id from  picloud apps deleted");
     let deleted = api(&server, TOKEN, "GET", "deleted-apps", None).json();
     let first = deleted["apps"][1]["id"].as_str().unwrap().to_owned();
     cli(&server, &["apps", "undelete", &first]).succeeded();

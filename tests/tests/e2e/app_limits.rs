@@ -42,10 +42,10 @@ fn push_above_app_limit_names_the_command_that_raises_it(database: Database) {
     cli(&server, &["apps", "create", "hello"]).succeeded();
     cli(&server, &["apps", "limits", "hello", "--schedules", "2"])
         .succeeded()
-        .says("schedules      2           2    1");
+        .says("schedules                 2           2    1");
     cli(&server, &["apps", "limits", "hello", "--timeout", "90s"])
         .succeeded()
-        .says("timeout        90s         90s  20s");
+        .says("timeout                   90s         90s  20s");
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 1");
     cli(&server, &["audit", "--app", "hello"]).succeeded().says("limit timeout").says("limit schedules");
     // Other apps keep their limits.
@@ -75,8 +75,8 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     let (before, refused) = refused.expect("the quota ends it");
     refused
         .says("but the limit is 4.0 MiB, of which previews can use 3.5 MiB")
-        .says("make room with  picloud apps prune hello")
-        .says("or have an admin grant more with  picloud apps limits hello --disk 8MiB");
+        .says("free space with  picloud apps prune hello")
+        .says("or have an admin raise the limit with  picloud apps limits hello --disk 8MiB");
     assert_eq!((accepted, used()), (5, before), "rejected pushes store nothing");
     assert!(before < 7 << 19, "{before}");
     // A push without new objects is accepted, and production has its own share.
@@ -84,7 +84,7 @@ fn preview_token_cannot_fill_the_disk(database: Database) {
     repository.push(&url, &["main:small"]).succeeded();
     repository.write("more", incompressible(300_000, 99));
     repository.commit("more");
-    repository.push(&url, &["main:more"]).refused().says("the server grants it 4.0 MiB");
+    repository.push(&url, &["main:more"]).refused().says("but the limit is 4.0 MiB");
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy");
     cli(&server, &["apps", "limits", "hello", "--disk", "16MiB"]).succeeded();
     repository.push(&url, &["-f", "try5:try"]).succeeded();
@@ -106,7 +106,7 @@ fn lowered_limit_does_not_affect_live_revision(database: Database) {
     repository.push(&server.git_url("hello"), &["main"]).succeeded();
     assert_eq!((post(&server, 2000).body, server.get("/hello/count").status), ("2000".to_owned(), 200));
     let lower = ["apps", "limits", "hello", "--body", "1KiB", "--operations", "1000"];
-    cli(&server, &lower).succeeded().says("body           1KiB");
+    cli(&server, &lower).succeeded().says("body                      1KiB");
     let is_lowered = |server: &Server| {
         assert_eq!((post(server, 2000).status, post(server, 1000).body), (413, "1000".to_owned()));
         let failed = server.get("/hello/count");
@@ -166,7 +166,7 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     let deployer = token(&server, "deployer", &["hello:deploy,force,secrets,invoke"]);
     let limits = |token: &str| api(&server, token, "GET", "apps/hello/limits", None);
     assert_eq!(limits(&reader).json()["granted"]["disk_bytes"], json!(1 << 30));
-    cli_as(&server, &reader, &["apps", "limits", "hello"]).succeeded().says("disk           1GiB");
+    cli_as(&server, &reader, &["apps", "limits", "hello"]).succeeded().says("disk                      1GiB");
     assert_eq!(limits(&deployer).status, 403);
     let change = |token: &str, limits: serde_json::Value| {
         api(&server, token, "PATCH", "apps/hello/limits", Some(&limits))
@@ -179,7 +179,7 @@ fn app_limits_are_read_by_readers_and_changed_by_admins() {
     assert_eq!((&changed["own"]["disk_bytes"], &changed["own"]["previews"]), (&json!(null), &json!(3)));
     assert_eq!(changed, limits(TOKEN).json());
     for (wrong, expected) in [
-        (json!({"timeout_ms": 0}), "timeout must be between 1ms and 86400s"),
+        (json!({"timeout_ms": 0}), "timeout must be between 1ms and 24h"),
         (json!({"concurrency": 100_001}), "concurrency must be between 1 and 100000"),
         (json!({"disk": 1}), "unknown field `disk`"),
         (json!({"previews": -1}), "invalid"),
@@ -200,7 +200,7 @@ fn limits_below_minimum_are_rejected() {
     let server = Server::start(Database::sqlite());
     let (code, text) = server.fails_to_start(&["--app-timeout", "0s"]);
     assert_eq!(code, Some(2), "{text}");
-    assert!(text.contains("error: --app-timeout must be between 1ms and 86400s"), "{text}");
+    assert!(text.contains("error: --app-timeout must be between 1ms and 24h"), "{text}");
 }
 
 #[test]

@@ -123,7 +123,7 @@ fn restore_equals_source(from: Database, to: Database) {
     Repository::clone_of(&busy).git(&["fsck", "--strict", "--full"]);
     // The restored apps can be pushed to.
     let url = target.git_url("hello");
-    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 6").says("validated before");
+    repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 6").says("already validated");
     assert_eq!(target.get("/hello/greet/Ann").body, "\"11\"");
     let elsewhere = Repository::clone_of(&url);
     elsewhere.git(&["fetch", "-q", &url, "refs/deploys/*:refs/deploys/*"]);
@@ -150,7 +150,10 @@ fn rejected_restore_changes_nothing(database: Database) {
         run(&server, "restore", &path("all"), &["--replace"]).refused().says("stop the node");
         server.stop();
     }
-    run(&server, "restore", &path("all"), &[]).refused().says("there are 2 apps").says("--replace");
+    run(&server, "restore", &path("all"), &[])
+        .refused()
+        .says("the database is not empty (2 apps); nothing was changed")
+        .says("--replace");
     for name in ["cut", "flipped"] {
         run(&server, "restore", &path(name), &["--replace"]).refused().says("is damaged");
     }

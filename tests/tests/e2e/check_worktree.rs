@@ -217,7 +217,10 @@ fn git_lfs_pointer_is_reported() {
     repository.commit("attributes");
     let (passed, output) = check(repository.path());
     assert!(
-        passed && output.contains("warning: f.rhai  Git LFS keeps the file: a push sends a pointer to it"),
+        passed
+            && output.contains(
+                "warning: f.rhai  the file is in Git LFS: a push sends a pointer, which is rejected"
+            ),
         "{output}"
     );
     let pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
@@ -238,7 +241,10 @@ fn subfolder_and_repository_without_commit_are_checked() {
     repository.write("app/f.rhai", "1\n");
     let (passed, output) = check(&repository.path().join("app"));
     assert!(
-        passed && output.contains("the folder is `app/` of its repository: a push sends all of that"),
+        passed
+            && output.contains(
+                "the folder is `app/` in its repository, but picloud.toml must be at the root of the repository"
+            ),
         "{output}"
     );
     let repository = Repository::new();

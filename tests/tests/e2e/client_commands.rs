@@ -103,7 +103,10 @@ fn command_names_missing_settings() {
         &["apps", "--url", "http://127.0.0.1:1", "--token-file", file],
         "cannot connect to http://127.0.0.1:1: ",
     );
-    fails(&["apps", "--url", "git@example.com:a", "--token-file", file], "no http:// or https:// address");
+    fails(
+        &["apps", "--url", "git@example.com:a", "--token-file", file],
+        "which is not an http:// or https:// URL",
+    );
     // Arguments are visible to all users of the machine, and in the output of a failed command.
     let (code, _, text) = run(repository.path(), &["apps", "--url", &url, "--token", TOKEN]);
     assert!(code == Some(1) && text.contains("a token must not be an argument"), "{text}");
@@ -138,8 +141,8 @@ fn schedules_are_listed_run_paused_and_resumed() {
     says(&["schedules"], &["NAME     CRON", "newyear  0 0 1 1 *  UTC", "-01-01 00:00:00, "]);
     says(&["schedules", "--runs", "newyear"], &["no runs yet"]);
     let commit = &repository.head()[..7];
-    says(&["run", "newyear"], &[" by hand", "succeeded", commit]);
-    says(&["schedules", "--runs", "newyear"], &["DUE", " by hand", "succeeded"]);
+    says(&["run", "newyear"], &[" (manual)", "succeeded", commit]);
+    says(&["schedules", "--runs", "newyear"], &["DUE", " (manual)", "succeeded"]);
     says(&["pause", "newyear"], &["paused by admin at "]);
     says(&["schedules", "--json"], &["\"paused\": {", "\"next\": []"]);
     says(&["resume", "newyear"], &["succeeded ", "-01-01 00:00:00"]);
@@ -177,13 +180,13 @@ fn long_and_short_command_forms_are_equal() {
     says(&["schedules", "run", "newyear"], "succeeded");
     says(&["schedules", "pause", "newyear"], "paused by admin at ");
     says(&["schedules", "resume", "newyear"], "newyear");
-    says(&["deploys", "rollback"], "is live again");
-    says(&["deploys", "rollback", "2"], "is live again");
+    says(&["deploys", "rollback"], "rolled back to deploy 1: ");
+    says(&["deploys", "rollback", "2"], "rolled back to deploy 2: ");
 
     // The printed command gets the next page in the same format.
     let first = says(
         &["deploys", "--branch", "main", "-n", "2"],
-        "more with  picloud deploys --branch main -n 2 --before ",
+        "hint: next page with  picloud deploys --branch main -n 2 --before ",
     );
     let more = first.lines().last().expect("a line").split_once("picloud ").expect("a command").1;
     let second = says(&more.split(' ').collect::<Vec<_>>(), "main");
@@ -205,7 +208,7 @@ fn long_and_short_command_forms_are_equal() {
     for list in
         [&["executions", "-n", "1"][..], &["schedules", "runs", "newyear", "-n", "1"], &["audit", "-n", "1"]]
     {
-        let first = says(list, "more with  picloud ");
+        let first = says(list, "hint: next page with  picloud ");
         let more = first.lines().last().expect("a line").split_once("picloud ").expect("a command").1;
         assert_ne!(says(&more.split(' ').collect::<Vec<_>>(), "ago)"), first);
     }

@@ -49,7 +49,8 @@ fn two_hundred_concurrent_pushes_to_one_app_are_atomic(database: Database) {
     });
     let (to_main, to_branches) = pushed.split_at(100);
     assert!(to_main.iter().any(|push| push.accepted), "{}", to_main[0].text);
-    let reasons = ["another push was first", "fetch first", "non-fast-forward", "push again in a moment"];
+    let reasons =
+        ["a concurrent push came first", "fetch first", "non-fast-forward", "push again in a moment"];
     for push in pushed.iter().filter(|push| !push.accepted) {
         assert!(reasons.iter().any(|expected| push.text.contains(expected)), "{}", push.text);
     }
@@ -96,7 +97,7 @@ fn loser_of_two_concurrent_pushes_gets_the_reason(database: Database) {
         });
         assert!(one.accepted ^ two.accepted, "{}\n{}", one.text, two.text);
         let (winner, loser) = if one.accepted { (&left, two) } else { (&right, one) };
-        let reasons = ["another push was first", "fetch first", "rejected"];
+        let reasons = ["a concurrent push came first", "fetch first", "rejected"];
         assert!(reasons.iter().any(|expected| loser.text.contains(expected)), "{}", loser.text);
         let live = server.get("/hello/greet/Ann");
         assert_eq!(live.header("picloud-revision"), Some(winner.head().as_str()));

@@ -124,7 +124,8 @@ fn secrets_are_read_from_files_and_credentials_never_from_flags() {
         let output = fs::read_to_string(folder.path().join("log")).ok()?;
         output.contains("first push").then_some(output)
     });
-    let (_, address) = output.lines().next().unwrap().split_once("http://").unwrap();
+    let (_, address) = output.split_once("is listening on http://").unwrap();
+    let address = address.lines().next().unwrap();
     let response = ureq::get(format!("http://{address}/-/api/v1/apps"))
         .header("authorization", &format!("Bearer {TOKEN}"))
         .call();

@@ -38,7 +38,7 @@ fn login_stores_token_for_commands_and_git() {
     assert_eq!(first, format!("logged in to {url}; the token is stored in {}", file.display()));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&file), mode(file.parent().unwrap())), (0o600, 0o700));
-    assert!(shell(here, "picloud apps").contains("There are no apps yet"));
+    assert!(shell(here, "picloud apps").contains("no apps; the first push to a name creates an app"));
 
     // git has its own configuration here; it is set up as the output of `login` says.
     let with_git = |line: &str| shell(here, &format!("export GIT_CONFIG_GLOBAL=$HOME/.gitconfig; {line}"));
@@ -148,7 +148,7 @@ fn ctrl_c_at_secret_prompt_restores_terminal() {
     assert!(!shown.contains("tanger"), "{shown:?}");
     let shown = at_a_terminal(&server, line, b"tangerinn\x7fe-77\n");
     assert!(
-        shown.contains("KEY is set.") && shown.contains("\r\necho\r") && !shown.contains("tanger"),
+        shown.contains("set KEY\r\n") && shown.contains("\r\necho\r") && !shown.contains("tanger"),
         "{shown:?}"
     );
 }

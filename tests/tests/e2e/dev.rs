@@ -225,7 +225,7 @@ fn folder_with_too_many_files_recovers_when_they_are_removed() {
     let many = dev.app().join("many");
     fs::create_dir(&many).unwrap();
     (0..20_001).for_each(|number| drop(fs::File::create(many.join(number.to_string())).unwrap()));
-    dev.says("holds more than 20000 files");
+    dev.says("contains more than 20000 files");
     assert_eq!(dev.get("/greet/Ann"), "\"Hello, Ann\"");
     fs::remove_dir_all(&many).unwrap();
     write(&dev.app().join("greet.rhai"), "\"fewer\"");
@@ -328,7 +328,7 @@ fn schedule_is_run_manually() {
     let (succeeded, text) = run("broken");
     assert!(!succeeded && text.contains("failed") && text.contains("no flour"), "{text}");
     let (succeeded, output) = run("absent");
-    assert!(!succeeded && output.contains("no such schedule"), "{output}");
+    assert!(!succeeded && output.contains("schedule not found"), "{output}");
     let (status, output) = dev.request("POST", "/-/api/v1/apps/hello/schedules/tick/run", None);
     assert_eq!(status, 401, "cross-site requests are rejected: {output}");
 }

@@ -38,7 +38,7 @@ fn node_on_unwritable_disk_fails_to_start() {
         ),
         (
             "mkdir -m 755 data && mount -o remount,ro .",
-            "can look into the data folder data, and its mode cannot be changed: Read-only file system",
+            "the data folder data is accessible to other users, and its mode cannot be changed: Read-only file system",
         ),
         ("touch data", "cannot create the data folder data"),
     ] {
@@ -181,15 +181,18 @@ fn writes_recover_after_disk_was_full() {
     node.fill_disk();
     let full =
         until("the disk is full", || Some(node.set_secret("DURING")).filter(|response| response.0 != 200));
-    assert!(full.0 == 507 && full.1.contains("disk is full; nothing was changed"), "{full:?}");
+    assert!(
+        full.0 == 507 && full.1.contains("the disk of the database is full; nothing was changed"),
+        "{full:?}"
+    );
     let full = node.create_token("during");
-    assert!(full.0 == 507 && full.1.contains("disk is full"), "{full:?}");
+    assert!(full.0 == 507 && full.1.contains("the disk of the database is full"), "{full:?}");
     let full = until("the health check reports it", || {
         Some(node.request("GET", "/-/health/database", None)).filter(|response| response.0 != 200)
     });
-    assert!(full.0 == 503 && full.1.contains("disk is full"), "{full:?}");
+    assert!(full.0 == 503 && full.1.contains("the disk of the database is full"), "{full:?}");
     repository.commit("again");
-    repository.push(&node.git_url(), &["main"]).refused().says("disk is full");
+    repository.push(&node.git_url(), &["main"]).refused().says("the disk of the server is full");
     assert_eq!(node.request("GET", "/hello/", None).0, 200);
     node.free_space();
     node.recovers("AFTER", Some("a full disk: executions, schedules, secrets, tokens and health"));
@@ -205,11 +208,11 @@ fn writes_recover_after_disk_failed() {
     node.limit_files("4096");
     let failed =
         until("the disk fails", || Some(node.set_secret("DURING")).filter(|response| response.0 != 200));
-    assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
+    assert!(failed.0 == 503 && failed.1.contains("the disk of the database failed"), "{failed:?}");
     let failed = until("the health check reports it", || {
         Some(node.request("GET", "/-/health/database", None)).filter(|response| response.0 != 200)
     });
-    assert!(failed.0 == 503 && failed.1.contains("disk failed"), "{failed:?}");
+    assert!(failed.0 == 503 && failed.1.contains("the disk of the database failed"), "{failed:?}");
     node.limit_files("unlimited");
     node.recovers("AFTER", Some("a failing disk: executions, schedules, secrets, tokens and health"));
 }
@@ -238,6 +241,6 @@ fn push_on_full_disk_is_rejected_and_next_one_accepted() {
     repository.commit("small");
     let after = repository.push(&url, &["main"]);
     before.succeeded();
-    refused.refused().says("disk is full");
+    refused.refused().says("the disk of the server is full");
     after.succeeded().says("LIVE as deploy 2");
 }

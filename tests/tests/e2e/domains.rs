@@ -64,7 +64,9 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     cli(&server, &["domains", "verify", "shop.example", "--app", "first"])
         .refused()
         .says("DNS has no TXT record _picloud-challenge.shop.example");
-    cli(&server, &["domains", "verify", "other.example", "--app", "first"]).refused().says("does not name");
+    cli(&server, &["domains", "verify", "other.example", "--app", "first"])
+        .refused()
+        .says("the manifest of production does not claim this domain");
 
     // Another app can declare the domain too; the first verified app gets it, independent of order.
     let second = app(r#""shop.example""#);
@@ -93,7 +95,7 @@ fn verified_domain_belongs_to_one_app_until_removed(database: Database) {
     for refspec in ["main", "HEAD:refs/picloud/check"] {
         let refused = second.push(&url(&server, &seconds, "second"), &[refspec]).refused();
         assert!(!refused.text.contains("first"), "{}", refused.text);
-        refused.says("domain `shop.example` is another app's");
+        refused.says("domain `shop.example` belongs to another app");
     }
     second.push(&server.git_url("second"), &["main:next"]).succeeded().says("PREVIEW");
 
@@ -141,7 +143,7 @@ fn domain_of_deleted_app_is_free_and_restored_with_it(database: Database) {
     // If another app has the domain by now, it is not restored.
     cli(&server, &["apps", "delete", "old", "--yes"]).succeeded();
     cli(&server, &["domains", "approve", "shop.example", "--app", "first"]).succeeded();
-    cli(&server, &["apps", "undelete", "old"]).refused().says("another app has the domain shop.example");
+    cli(&server, &["apps", "undelete", "old"]).refused().says("domain shop.example belongs to another app");
 }
 
 #[test]
@@ -316,7 +318,7 @@ fn preview_certificates_per_week_are_limited() {
     let status =
         server.request("GET", "/-/api/v1/status", &[("host", "pi.test"), ("authorization", &bearer)], None);
     assert!(status.body.contains("preview_without_certificate"), "{}", status.body);
-    assert!(server.log().contains("no certificate for a preview"), "{}", server.log());
+    assert!(server.log().contains("certificate for a preview rejected"), "{}", server.log());
 
     // Granted certificates stay allowed, since they are renewed.
     server.kill();

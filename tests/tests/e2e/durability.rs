@@ -28,7 +28,7 @@ fn killed_node_serves_all_live_apps_after_restart(database: Database) {
         .push(&server.git_url("two"), &["main"])
         .succeeded()
         .says("LIVE as deploy 3")
-        .says("validated before");
+        .says("already validated");
     assert_eq!(server.get("/two/greet/Ann").body, "\"two\"");
 }
 
@@ -86,7 +86,7 @@ fn interrupted_push_changes_nothing(database: Database) {
     stream.shutdown(Shutdown::Both).unwrap();
     drop(stream);
     repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded();
-    repository.try_git(&["ls-remote", &url]).refused().says("app hello not found");
+    repository.try_git(&["ls-remote", &url]).refused().says("app hello not found; the first push creates it");
     assert_eq!(server.get("/hello/greet/Ann").status, 404);
     if server.database.is_external() {
         assert_eq!(

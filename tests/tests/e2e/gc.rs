@@ -130,7 +130,7 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
         repository.commit("next");
     }
     assert_eq!(deploy_refs(&repository, &url), ["1", "2", "3", "4", "5"]);
-    cli(&server, &["apps", "prune", "hello"]).succeeded().says("3 deploys and 0 objects are deleted");
+    cli(&server, &["apps", "prune", "hello"]).succeeded().says("deleted 3 deploys and 0 objects");
     assert_eq!(deploy_refs(&repository, &url), ["4", "5"]);
     cli(&server, &["rollback", "1", "--app", "hello"])
         .refused()
@@ -158,7 +158,7 @@ fn old_deploys_are_pruned_and_live_ones_kept(database: Database) {
     cli(&server, &["audit", "--app", "hello"]).succeeded().says("app.prune").says("3 deploys, 0 objects");
     let reader = token(&server, "reader", &["hello:read,deploy,force"]);
     cli_as(&server, &reader, &["apps", "prune", "hello"]).refused().says("it needs the scope admin");
-    cli(&server, &["apps", "prune", "hello", "--older-than", "1h"]).succeeded().says("0 deploys");
+    cli(&server, &["apps", "prune", "hello", "--older-than", "1h"]).succeeded().says("deleted 0 deploys");
 }
 
 fn deleted_preview_keeps_no_deploys(database: Database) {
@@ -169,10 +169,10 @@ fn deleted_preview_keeps_no_deploys(database: Database) {
     repository.write("large", incompressible(500_000, 1));
     repository.commit("next");
     repository.push(&url, &["main:try"]).succeeded();
-    cli(&server, &["apps", "prune", "hello"]).succeeded().says("0 deploys and 0 objects");
+    cli(&server, &["apps", "prune", "hello"]).succeeded().says("deleted 0 deploys and 0 objects");
     repository.push(&url, &[":try"]).succeeded();
     let before = disk_bytes(&server);
-    cli(&server, &["apps", "prune", "hello"]).succeeded().says("1 deploy and 3 objects");
+    cli(&server, &["apps", "prune", "hello"]).succeeded().says("deleted 1 deploy and 3 objects");
     assert!(before - disk_bytes(&server) > 500_000);
     assert_eq!(deploy_refs(&repository, &url), ["1"]);
 }
@@ -203,7 +203,7 @@ fn pushed_secret_can_be_removed(database: Database) {
     repository.write("key.bin", &harmless);
     repository.git(&["commit", "-q", "-a", "--amend", "-m", "without it"]);
     repository.push(&url, &["-f", "main"]).succeeded().says("LIVE as deploy 3");
-    cli(&server, &["apps", "prune", "hello", "--deploys", "0"]).succeeded().says("2 deploys");
+    cli(&server, &["apps", "prune", "hello", "--deploys", "0"]).succeeded().says("deleted 2 deploys");
     let fetched = |object: &str| {
         let clone = Repository::new();
         clone.try_git(&["fetch", "-q", &url, object]).accepted

@@ -278,7 +278,7 @@ fn init_overwrites_no_file() {
     let output = shell(&cloned, "git init -q && picloud init && picloud check");
     assert!(
         output.starts_with(
-            "wrote picloud.toml, greet.rhai and tick.rhai to .\nleft README.md and .gitignore as it was\n"
+            "wrote picloud.toml, greet.rhai and tick.rhai to .\nkept README.md and .gitignore\n"
         ),
         "{output}"
     );

@@ -456,7 +456,7 @@ fn branch_is_deleted_and_production_is_not() {
         repository.push(&url, &["main", "main:refs/heads/try"]).succeeded();
         let preview = format!("/{}@try/greet/Ann", client.name);
         assert_eq!(server.get(&preview).status, 200);
-        client.run(repository.path(), &["delete", &url, "try"]).succeeded().says("is deleted");
+        client.run(repository.path(), &["delete", &url, "try"]).succeeded().says("STORED try (deleted)");
         assert_eq!(server.get(&preview).status, 404);
         client
             .run(repository.path(), &["delete", &url, "main"])

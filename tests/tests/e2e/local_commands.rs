@@ -23,7 +23,7 @@ fn starter_app_passes_check_and_goes_live() {
     assert_eq!(code, Some(0), "{text}");
     assert!(text.contains("success: 2 scripts, 2 routes, 1 schedule"), "{text}");
     let (code, text) = run(folder.path(), &["init", "hello"]);
-    assert!(code == Some(1) && text.contains("is there already"), "{text}");
+    assert!(code == Some(1) && text.contains("already exists"), "{text}");
 
     let server = Server::start(Database::sqlite());
     let repository = Repository::new();
@@ -145,6 +145,8 @@ fn every_command_has_examples_and_exit_codes() {
             }
             let line = examples.lines().next().unwrap().trim().strip_prefix("picloud ").unwrap();
             let url = format!("http://{nobody}");
+            // Without a terminal there is no confirmation.
+            let yes = if help.contains("--yes") { &["--yes"][..] } else { &[] };
             let app = if help.contains("--app") { &["--app", "hello"][..] } else { &[] };
             let expected: Vec<String> = line
                 .split('\'')
@@ -155,7 +157,7 @@ fn every_command_has_examples_and_exit_codes() {
                 })
                 .collect();
             let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-            let all = [expected.as_slice(), &["--url", &url, "--token-file", token], app].concat();
+            let all = [expected.as_slice(), &["--url", &url, "--token-file", token], app, yes].concat();
             let (code, text) = run(folder.path(), &all);
             assert_eq!(code, Some(1), "{line}: {text}");
             assert!(
@@ -213,9 +215,9 @@ fn progress_is_shown_on_a_terminal_after_a_second() {
     let (line, token) = (format!("apps --url http://{address}"), [("PICLOUD_TOKEN", "x")]);
     let slowly = terminal_output(folder.path(), &line, &token);
     assert!(slowly.contains(&format!("waiting for http://{address} … 1 s")), "{slowly:?}");
-    assert!(slowly.contains("There are no apps yet"), "{slowly:?}");
+    assert!(slowly.contains("no apps; the first push"), "{slowly:?}");
     let quickly = terminal_output(folder.path(), &line, &token);
-    assert!(!quickly.contains("waiting") && quickly.contains("There are no apps yet"), "{quickly:?}");
+    assert!(!quickly.contains("waiting") && quickly.contains("no apps; the first push"), "{quickly:?}");
     slow.join().unwrap();
 }
 

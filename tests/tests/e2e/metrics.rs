@@ -234,7 +234,10 @@ fn json_log_has_one_object_per_line() {
     }
     assert_eq!((&line["line"], line["timestamp"].is_string()), (&9.into(), true));
     let failed = lines().into_iter().find(|line| line["kind"] == "script_error").expect("the failure");
-    assert_eq!((failed["place"].as_str(), failed["level"].as_str()), (Some("say.rhai:4:19"), Some("WARN")));
+    assert_eq!(
+        (failed["location"].as_str(), failed["level"].as_str()),
+        (Some("say.rhai:4:19"), Some("WARN"))
+    );
     assert_eq!(failed["message"], "failed: as asked");
 }
 

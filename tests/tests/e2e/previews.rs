@@ -37,7 +37,7 @@ fn branch_is_a_preview_until_deleted(database: Database) {
     assert_eq!(by_host(&format!("{NEW_LABEL}--hello")), "\"preview\"");
     assert_eq!(by_host("hello"), r#"{"message":"Hello, Ann"}"#);
     assert_eq!(by_host(&format!("{NEW_LABEL}--Hello").to_uppercase()), "\"preview\"");
-    repository.push(&url, &["--delete", "feature/New"]).succeeded().says("is deleted");
+    repository.push(&url, &["--delete", "feature/New"]).succeeded().says("STORED feature/New (deleted)");
     assert_eq!(server.get(&format!("/hello@{NEW_LABEL}/greet/Ann")).status, 404);
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }
@@ -207,11 +207,11 @@ fn preview_schedules_run_where_enabled(database: Database) {
     let listed = cli(&server, &["schedules", "--branch", "try/it"]);
     assert!(listed.contains("picloud previews schedule try/it"), "{listed}");
     let ran = cli(&server, &["run", "tick", "--branch", "try/it"]);
-    assert!(ran.contains("by hand") && ran.contains("succeeded"), "{ran}");
+    assert!(ran.contains("(manual)") && ran.contains("succeeded"), "{ran}");
     until("the line is logged", || (ticks(&server, "the preview") == 1).then_some(()));
 
     let on = cli(&server, &["previews", "schedule", "try/it"]);
-    assert!(on.contains("try/it") && on.contains("run") && !on.contains("do not run"), "{on}");
+    assert!(on.contains("try/it") && on.contains("enabled"), "{on}");
     until("both schedules run", || (ticks(&server, "the preview") >= 3).then_some(()));
     // The setting persists over restarts and pushes.
     server.stop();

@@ -154,9 +154,9 @@ fn deploy_refs_are_read_only(database: Database) {
     repository.push(&url, &["main"]).succeeded();
     let listed = repository.git(&["ls-remote", &url, "refs/deploys/*"]);
     assert_eq!(listed, format!("{}\trefs/deploys/1", repository.head()));
-    repository.push(&url, &["main:refs/deploys/7"]).refused().says("written by the server alone");
-    repository.push(&url, &["main~0:refs/deploys/1"]).succeeded().says("STORED refs/deploys/1 as it was");
-    repository.push(&url, &["--delete", "refs/deploys/1"]).refused().says("written by the server alone");
+    repository.push(&url, &["main:refs/deploys/7"]).refused().says("refs/deploys/ is read-only");
+    repository.push(&url, &["main~0:refs/deploys/1"]).succeeded().says("STORED refs/deploys/1 (unchanged)");
+    repository.push(&url, &["--delete", "refs/deploys/1"]).refused().says("refs/deploys/ is read-only");
     repository.push(&url, &["--delete", "refs/deploys/9"]).refused().says("no such ref");
     repository.push(&url, &["--delete", "refs/tags/none"]).refused().says("no such ref");
     assert_eq!(repository.git(&["ls-remote", &url, "refs/deploys/*"]), listed);

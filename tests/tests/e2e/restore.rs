@@ -71,7 +71,7 @@ fn restored_node(database: Database, flags: &[&str]) -> (Server, String) {
 
 fn schedules_are_paused_after_restore_until_resumed(database: Database) {
     let (mut server, output) = restored_node(database, &[]);
-    assert!(output.contains("none runs by the clock until  picloud resume --all"), "{output}");
+    assert!(output.contains("schedules are held until  picloud resume --all"), "{output}");
     assert!(server.log().contains("resume them with  picloud resume --all"), "{}", server.log());
     let before = runs(&server).len();
     let all = api(&server, "GET", "apps/hello/schedules").json();
@@ -80,7 +80,7 @@ fn schedules_are_paused_after_restore_until_resumed(database: Database) {
     let (code, text) = cli(&server, &["status"]);
     assert!(code == Some(1) && text.contains("picloud resume --all"), "{text}");
     let (_, text) = cli(&server, &["schedules"]);
-    assert!(text.contains("They do not run by the clock"), "{text}");
+    assert!(text.contains("the schedules do not run: all apps are held since "), "{text}");
     // The node serves requests, and runs schedules on request.
     assert_eq!(server.get("/hello/").body, "1");
     let (code, text) = cli(&server, &["run", "secondly"]);
@@ -110,7 +110,7 @@ fn schedules_are_paused_after_restore_until_resumed(database: Database) {
     assert!(held[0]["due_times"].as_u64() >= Some(1), "{held:?}");
     assert_eq!(api(&server, "GET", "status").json()["schedules_held"], Value::Null);
     let (_, text) = cli(&server, &["resume", "--all"]);
-    assert!(text.contains("are not held"), "{text}");
+    assert!(text.contains("schedules are not held"), "{text}");
 }
 
 fn restore_can_leave_schedules_running(database: Database) {

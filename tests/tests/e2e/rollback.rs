@@ -118,7 +118,10 @@ fn rollback_after_push_of_older_commit_goes_back_further(database: Database) {
     assert_eq!(response(&server), "B");
     let (code, text, errors) = run(repository.path(), &["rollback"]);
     assert_eq!(code, Some(0), "{errors}");
-    assert!(text.contains("\"A\" of deploy 1 is live again, as deploy 5"), "{text}");
+    assert!(
+        text.contains("rolled back to deploy 1: ") && text.contains("\"A\" is live as deploy 5 at "),
+        "{text}"
+    );
     assert_eq!(response(&server), "A");
 }
 
@@ -130,6 +133,10 @@ fn rollback_message_is_recorded(database: Database) {
     let (_, text, _) = run(repository.path(), &["deploys"]);
     assert!(text.contains("A (orders fail\\u{1b}[2J)"), "{text}");
     let refused = roll_back(&server, json!({"deploy": 2, "message": "x".repeat(501)}));
-    assert!(refused.status == 400 && refused.body.contains("at most 500 characters"), "{}", refused.body);
+    assert!(
+        refused.status == 400 && refused.body.contains("the message exceeds 500 characters"),
+        "{}",
+        refused.body
+    );
     assert_eq!(response(&server), "A");
 }

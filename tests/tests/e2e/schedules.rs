@@ -61,7 +61,7 @@ fn total_schedule_frequency_is_limited(database: Database) {
         .push(&url, &["main"])
         .refused()
         .says("picloud.toml:2:1  `schedules` has 1000 entries, more than the 100 that the server grants the app")
-        .says("picloud.toml:24:8  the schedules run up to 60000 times a minute together, more than the 300 times a minute")
+        .says("picloud.toml:24:8  the schedules together run up to 60000 times a minute, more than the 300 that the server grants the app")
         .says("picloud apps limits clock --schedule-runs-per-minute 60000");
     assert_eq!(api(&server, "GET", "schedules").status, 404, "the routes are not live");
 
@@ -119,7 +119,7 @@ fn schedule_fires_and_is_replaced_with_routes(database: Database) {
         until("all runs have ended", || {
             (runs("count(*) FILTER (WHERE finished_at IS NULL)") == "0").then_some(())
         });
-        assert_eq!(runs("count(*) - count(DISTINCT due)"), "0", "no due time ran twice");
+        assert_eq!(runs("count(*) - count(DISTINCT due_at)"), "0", "no due time ran twice");
         assert_eq!(runs("count(*) FILTER (WHERE outcome <> 'succeeded')"), "0");
     }
 }
@@ -304,7 +304,7 @@ fn due_times_during_outage_are_caught_up_in_one_row() {
             response.status == 200 && response.json()["runs"].as_array().expect("runs").len() > before + 3;
         runs.then_some(())
     });
-    let rows = "SELECT count(*) FROM (SELECT coalesce(first_due, due) - lag(due) OVER (ORDER BY due) AS step
+    let rows = "SELECT count(*) FROM (SELECT coalesce(first_due_at, due_at) - lag(due_at) OVER (ORDER BY due_at) AS step
         FROM schedule_runs) AS rows WHERE step <> interval '1 second'";
     assert_eq!(server.database.query(rows), "0", "each due time is in exactly one row");
     assert_ne!(server.database.query("SELECT count(*) FROM schedule_runs WHERE due_times > 1"), "0");

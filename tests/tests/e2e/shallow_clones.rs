@@ -99,10 +99,10 @@ fn history_missing_from_shallow_push_is_reported_and_can_be_sent() {
     repository.push(&url, &["aside"]).refused().says(&expected);
     repository.git(&["checkout", "-q", "main"]);
 
-    run(&hint(&refused, "go back by a new commit:"), &repository).succeeded();
+    run(&hint(&refused, "revert with a new commit:"), &repository).succeeded();
     repository.push(&url, &["main"]).succeeded().says("LIVE as deploy 3");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"1\"");
-    run(&hint(&refused, "from a clone with all history:"), &repository).succeeded().says("-> history");
+    run(&hint(&refused, "from a full clone:"), &repository).succeeded().says("-> history");
     assert_eq!(repository.git(&["rev-parse", "--is-shallow-repository"]), "false");
     repository.push(&url, &["-f", &format!("{old}:refs/heads/main")]).succeeded().says("LIVE as deploy 4");
     repository.push(&url, &["aside"]).succeeded();
@@ -138,6 +138,6 @@ fn go_live_hint_works_with_detached_head() {
     repository.git(&["remote", "add", "picloud", &url]);
     repository.git(&["checkout", "-q", "--detach"]);
     let pushed = repository.push(&url, &["HEAD:refs/heads/try"]).succeeded();
-    run(&hint(&pushed, "go live with"), &repository).succeeded();
+    run(&hint(&pushed, "deploy to production with"), &repository).succeeded();
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
 }

@@ -39,7 +39,7 @@ fn shutdown_finishes_accepted_pushes(database: Database) {
         page.body.contains("picloud_pushes_in_progress{state=\"waiting\"} 1").then_some(())
     });
     server.terminate();
-    until("the node stops", || server.log().contains("stopping").then_some(()));
+    until("the node stops", || server.log().contains("shutting down").then_some(()));
     wire.send(rest);
     let response = wire.response();
     assert!(response.status == 200 && response.body.contains("ok refs/heads/main"), "{}", response.body);
@@ -98,7 +98,9 @@ fn second_signal_does_not_wait_for_scripts() {
     let mut wire = Wire::sent(&server, "GET /hello/greet/Ann HTTP/1.1\r\nHost: test\r\n\r\n");
     until("the script runs", || server.log().contains("begun").then_some(()));
     server.terminate();
-    until("it is logged", || server.log().contains("the next signal stops at once").then_some(()));
+    until("it is logged", || {
+        server.log().contains("send the signal again to exit immediately").then_some(())
+    });
     assert!(!server.has_stopped());
     let start = Instant::now();
     // The terminal sends another signal (SIGINT).

@@ -66,16 +66,16 @@ fn newer_database_is_rejected_and_unchanged(database: Database) {
 fn postgresql_without_space_rejects_only_the_push() {
     let (server, repository) = serve_hello(Database::postgres());
     server.execute_sql(&[
-        "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS \
+        "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS \
          $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$",
-        "CREATE TRIGGER no_room BEFORE INSERT ON objects FOR EACH ROW EXECUTE FUNCTION no_room()",
+        "CREATE TRIGGER no_space BEFORE INSERT ON objects FOR EACH ROW EXECUTE FUNCTION no_space()",
     ]);
     repository.write("more.md", "more");
     repository.commit("more");
     let refused = repository.push(&server.git_url("hello"), &["main"]).refused();
     refused.says("the disk of the server is full; nothing was changed");
     assert_serves(&server);
-    server.execute_sql(&["DROP TRIGGER no_room ON objects"]);
+    server.execute_sql(&["DROP TRIGGER no_space ON objects"]);
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 2");
 }
 
@@ -116,7 +116,7 @@ fn postgresql_database_with_foreign_table_is_unchanged() {
     command.args(["serve", "--listen", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let output = command.env("DATABASE_URL", database.url().unwrap()).output().unwrap();
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && text.contains("which has a table photos in it"), "{text}");
+    assert!(output.status.code() == Some(1) && text.contains("it has a table photos;"), "{text}");
     assert_eq!(database.query("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), "1");
 }
 
@@ -148,9 +148,9 @@ fn clock_far_from_database_clock_prevents_start() {
     for offset in ["-3h", "+3h", "-20000d"] {
         let (code, output) = run_with_clock(&server, offset, "listening on");
         let expected = [
-            "error: the clock of this machine says ",
-            " and the clock of the database ",
-            ": set the one that is wrong",
+            "error: the clock of this machine (",
+            " and the clock of the database (",
+            " differ: correct the wrong one",
         ];
         assert!(
             code == Some(1) && expected.iter().all(|expected| output.contains(expected)),
@@ -158,9 +158,9 @@ fn clock_far_from_database_clock_prevents_start() {
         );
     }
     let (code, output) = run_with_clock(&server, "-60s", "listening on");
-    assert!(code.is_none() && output.contains("1 min 0 s behind that of the database"), "{output}");
+    assert!(code.is_none() && output.contains("1 min 0 s behind the database clock"), "{output}");
     let (code, output) = run_with_clock(&server, "-1s", "listening on");
-    assert!(code.is_none() && !output.contains("the clock of this machine"), "{output}");
+    assert!(code.is_none() && !output.contains("the database clock"), "{output}");
     assert_serves(&server);
 }
 
@@ -170,14 +170,14 @@ fn clock_before_last_push_is_reported_and_apps_are_served() {
     server.stop();
     let (code, output) = run_with_clock(&server, "-20000d", "listening on");
     let expected = [
-        "the clock of this machine says 19",
-        "and the latest entry in the database is of 20",
-        "set the clock",
+        "the clock of this machine (19",
+        "is behind the latest entry in the database (20",
+        "correct the clock",
     ];
     assert!(code.is_none() && expected.iter().all(|expected| output.contains(expected)), "{output}");
     server.restart();
     assert_serves(&server);
-    assert!(!server.log().contains("the clock of this machine says"), "{}", server.log());
+    assert!(!server.log().contains("the clock of this machine ("), "{}", server.log());
 }
 
 /// Two nodes on one file would each serve only their own pushes.
@@ -189,7 +189,7 @@ fn data_folder_in_use_prevents_start() {
         let (code, output) = server.fails_to_start(&[]);
         assert!(code == Some(1) && output.contains("error: the database "), "{output}");
         assert!(
-            output.contains(&holder) && output.contains("stop that one, or choose another --data-dir"),
+            output.contains(&holder) && output.contains("stop that process, or choose another --data-dir"),
             "{output}"
         );
         assert_serves(&server);
@@ -223,11 +223,7 @@ fn data_folder_readable_by_others_is_closed_or_rejected() {
     fs::set_permissions(server.data_dir(), fs::Permissions::from_mode(0o755)).unwrap();
     server.restart();
     assert_eq!(mode(server.data_dir()), 0o700);
-    assert!(
-        server.log().contains("other users of this machine could look into the data folder"),
-        "{}",
-        server.log()
-    );
+    assert!(server.log().contains("was accessible to other users"), "{}", server.log());
     assert_serves(&server);
 
     // Folders that others work with stay as they are.

@@ -133,7 +133,7 @@ fn unreachable_collector_is_reported_once_and_blocks_nothing() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::start_with(Database::sqlite(), &["--otlp-endpoint", &format!("http://{nobody}")]);
     Repository::hello().push(&server.git_url("hello"), &["main"]).succeeded();
-    until("it is logged", || server.log().contains("the collector takes no traces").then_some(()));
+    until("it is logged", || server.log().contains("cannot export traces; spans are dropped").then_some(()));
     assert_eq!(server.get("/hello/greet/Ann").status, 200);
     assert!(!server.log().contains("execution{"), "spans are not in the log: {}", server.log());
 }

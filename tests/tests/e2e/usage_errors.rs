@@ -116,22 +116,22 @@ fn invalid_database_url_is_a_usage_error() {
             (
                 "DATABASE_URL=mysql://ada:hunter2@127.0.0.1/x picloud serve --listen 127.0.0.1:0",
                 "error: DATABASE_URL begins with mysql:, but must begin with postgres://; without it PiCloud uses an SQLite file in --data-dir\n\
-                 hint: write postgres://USER:PASSWORD@HOST/DATABASE\n[1]",
+                 hint: use postgres://USER:PASSWORD@HOST/DATABASE\n[1]",
             ),
             (
                 "DATABASE_URL=127.0.0.1/picloud picloud backup b",
                 "error: DATABASE_URL begins with no scheme, but must begin with postgres://; without it PiCloud uses an SQLite file in --data-dir\n\
-                 hint: write postgres://USER:PASSWORD@HOST/DATABASE\n[1]",
+                 hint: use postgres://USER:PASSWORD@HOST/DATABASE\n[1]",
             ),
             (
                 "DATABASE_URL=sqlite:picloud.db picloud serve --listen 127.0.0.1:0",
                 "error: DATABASE_URL names a file, but must be a postgres:// URL\n\
-                 hint: leave it out; --data-dir names the folder of the embedded database\n[1]",
+                 hint: remove it; --data-dir is the folder of the embedded database\n[1]",
             ),
             (
                 "DATABASE_URL=/var/lib/picloud/picloud.db picloud serve --listen 127.0.0.1:0",
                 "error: DATABASE_URL names a file, but must be a postgres:// URL\n\
-                 hint: leave it out; --data-dir names the folder of the embedded database\n[1]",
+                 hint: remove it; --data-dir is the folder of the embedded database\n[1]",
             ),
             (
                 "DATABASE_URL=postgres://127.0.0.1:1/x picloud serve --listen 127.0.0.1:0",
@@ -341,13 +341,13 @@ fn invalid_function_arguments_are_usage_errors() {
         &[
             (
                 "picloud invoke double --data '{\"n\": 21'",
-                "error: invalid value '{\"n\": 21' for '--data <JSON>': no JSON: EOF while parsing an object at line 1 column 8; text \
-                 stands in quotation marks, as in '\"Ann\"'\n\nFor more information, try '--help'.\n[2]",
+                "error: invalid value '{\"n\": 21' for '--data <JSON>': invalid JSON: EOF while parsing an object at line 1 column 8; \
+                 strings need quotation marks, as in '\"Ann\"'\n\nFor more information, try '--help'.\n[2]",
             ),
             (
                 "picloud invoke double --data Ann",
-                "error: invalid value 'Ann' for '--data <JSON>': no JSON: expected value at line 1 column 1; text stands in quotation \
-                 marks, as in '\"Ann\"'\n\nFor more information, try '--help'.\n[2]",
+                "error: invalid value 'Ann' for '--data <JSON>': invalid JSON: expected value at line 1 column 1; strings need \
+                 quotation marks, as in '\"Ann\"'\n\nFor more information, try '--help'.\n[2]",
             ),
             (
                 "echo '{n: 21}' | picloud invoke double --data -",
@@ -406,8 +406,8 @@ fn commands_of_other_platforms_get_suggestions() {
             ),
             (
                 "picloud executions xyz",
-                "error: invalid value 'xyz' for '[ID]': write an id such as 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f, or four characters or \
-                 more of its beginning\n\nFor more information, try '--help'.\n[2]",
+                "error: invalid value 'xyz' for '[ID]': write an id such as 019f2c1e-7b1a-7c3e-9d7e-0a1b2c3d4e5f, or its first four or more \
+                 characters\n\nFor more information, try '--help'.\n[2]",
             ),
         ],
         &[],

@@ -47,13 +47,13 @@ impl Console {
                 dev::request(at, text("method"), text("path"), number("status"), number("micros"))
             }
             "script" => {
-                let mut place = text("script").to_owned();
+                let mut location = text("script").to_owned();
                 for part in ["line", "column"] {
                     if let Some(number) = fields.0.get(part) {
-                        let _ = write!(place, ":{number}");
+                        let _ = write!(location, ":{number}");
                     }
                 }
-                dev::line(at, &level_name, &place, message, fields.0.get("data").map(String::as_str))
+                dev::line(at, &level_name, &location, message, fields.0.get("data").map(String::as_str))
             }
             "schedule" => dev::schedule(at, text("schedule"), message),
             _ if fields.0.contains_key("kind") && fields.0.contains_key("script") => {
@@ -72,8 +72,8 @@ impl Console {
         let script = text("script");
         let message = text("message").strip_prefix("failed: ").unwrap_or(text("message"));
         let message = format!("{message} ({})", text("kind"));
-        let mut numbers = text("place").rsplitn(3, ':').map(str::parse::<usize>);
-        let place = match (numbers.next(), numbers.next()) {
+        let mut numbers = text("location").rsplitn(3, ':').map(str::parse::<usize>);
+        let span = match (numbers.next(), numbers.next()) {
             (Some(Ok(column)), Some(Ok(line))) => self.source(script, text("revision")).map(|source| {
                 let rest = source.lines().nth(line - 1).into_iter().flat_map(str::chars).skip(column - 1);
                 let width = rest.take_while(|c| c.is_alphanumeric() || *c == '_').count();
@@ -81,8 +81,8 @@ impl Console {
             }),
             _ => None,
         };
-        let file = if place.is_none() && !text("place").is_empty() { text("place") } else { script };
-        Diagnostic::error(file, place, message)
+        let file = if span.is_none() && !text("location").is_empty() { text("location") } else { script };
+        Diagnostic::error(file, span, message)
     }
 
     fn source(&self, script: &str, revision: &str) -> Option<String> {

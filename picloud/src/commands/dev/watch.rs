@@ -49,7 +49,7 @@ impl Watch {
         Self { watcher, watched: BTreeSet::new(), changes, _sender: sender, error: None }
     }
 
-    /// Watches with_offset these folders. Returns whether one of them is new, since changes in it were not reported so far.
+    /// Watches only these folders. Returns whether one of them is new: changes in it were not reported so far.
     pub(super) fn set_folders(&mut self, folders: &[PathBuf]) -> bool {
         let requested: BTreeSet<PathBuf> = folders.iter().cloned().collect();
         let watcher = match &mut self.watcher {

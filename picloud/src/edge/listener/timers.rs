@@ -22,9 +22,9 @@ pub(super) struct ConnectionTimers {
     idle: Timestamp,
     /// When the first byte of a head arrived that is still incomplete.
     head: Timestamp,
-    /// When a write blocked_time that still does.
+    /// When a write blocked that is still blocked.
     blocked: Timestamp,
-    /// When the client began to lag: it has not bytes_read everything since.
+    /// When the client began to lag: it has not read everything since.
     lagging: Timestamp,
     /// The bytes written since then.
     written: AtomicU64,
@@ -89,12 +89,12 @@ impl ConnectionTimers {
         self.elapsed(&self.head)
     }
 
-    /// How long the client has bytes_read nothing of its response.
+    /// How long the client has read nothing of its response.
     pub(super) fn blocked_time(&self) -> Option<Duration> {
         self.elapsed(&self.blocked)
     }
 
-    /// Whether the client has bytes_read nothing of its response for `window`, or less than `rate` within it. Each window is counted separately.
+    /// Whether the client has read nothing of its response for `window`, or less than `rate` within it. Each window is counted separately.
     pub(super) fn reads_slower_than(&self, rate: MinRate, window: Duration) -> bool {
         if self.blocked_time().is_some_and(|time| time >= window) {
             return true;
@@ -129,7 +129,7 @@ impl ConnectionTimers {
         }
     }
 
-    /// A write blocked_time.
+    /// A write blocked.
     pub(super) fn write_blocked(&self) {
         if self.blocked.get().is_some() {
             return;
@@ -248,7 +248,7 @@ mod tests {
         let (timers, none) = (ConnectionTimers::new(), Duration::ZERO);
         let rate = MinRate { bytes_per_second: 1000 };
         timers.write_completed(1);
-        assert!(!timers.reads_slower_than(rate, none), "no write blocked_time");
+        assert!(!timers.reads_slower_than(rate, none), "no write blocked");
         timers.write_blocked();
         assert!(timers.reads_slower_than(rate, none), "it reads nothing");
         timers.write_completed(1);

@@ -72,6 +72,6 @@ fn audit_events_name_actor_action_time_and_address(database: Database) {
         .succeeded()
         .says("protected  off -> on")
         .says("schedule.run")
-        .says("more with  picloud audit --app hello --limit 3 ");
+        .says("hint: next page with  picloud audit --app hello --limit 3 ");
     assert_eq!(api(&server, TOKEN, "GET", "audit?cursor=x", None).status, 400);
 }

@@ -22,7 +22,9 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     repository.push(&url_of_ci, &["main"]).succeeded().says("LIVE as deploy 4");
 
     cli_as(&server, &ci, &["apps", "protect", "--app", "hello"]).refused().says("it needs the scope admin");
-    cli(&server, &["apps", "protect", "--app", "hello"]).succeeded().says("only goes forward now");
+    cli(&server, &["apps", "protect", "--app", "hello"])
+        .succeeded()
+        .says("the production branch of hello is protected; force-pushes require the scope hello:force");
     cli(&server, &["apps"]).succeeded().says("main (protected)");
     let held = "(the branch is protected and the push is not a fast-forward; merge the live commit first, or push with a token \
                 that has the scope hello:force)";
@@ -49,7 +51,9 @@ fn protected_branch_accepts_only_fast_forwards(database: Database) {
     let keeper = token(&server, "keeper", &["hello:deploy,force"]);
     let rollback = format!("{first}:main");
     repository.push(&url(&server, &keeper, "hello"), &["-f", &rollback]).succeeded().says("LIVE as deploy 9");
-    cli(&server, &["apps", "unprotect", "--app", "hello"]).succeeded().says("in any direction again");
+    cli(&server, &["apps", "unprotect", "--app", "hello"])
+        .succeeded()
+        .says("the production branch of hello is not protected any more");
     repository.push(&url_of_ci, &["main"]).succeeded();
     repository.push(&url_of_ci, &["-f", &rollback]).succeeded().says("LIVE as deploy 11");
 }

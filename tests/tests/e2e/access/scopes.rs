@@ -33,7 +33,7 @@ fn preview_token_cannot_change_production() {
     repository
         .push(&url, &["main", "main:try"])
         .refused()
-        .says("[remote rejected] main -> main (this token may not deploy to production; it needs the scope hello:deploy)")
+        .says("[remote rejected] main -> main (this token cannot deploy to production; it needs the scope hello:deploy)")
         .says("PREVIEW as deploy 3");
     repository.push(&url, &["HEAD:refs/tags/v1"]).refused().says("it needs the scope hello:deploy");
     repository.push(&url, &["HEAD:refs/picloud/check"]).succeeded().says("the check passed");
@@ -120,7 +120,7 @@ fn apps_are_created_by_command_if_pushes_cannot_create_them() {
     repository
         .push(&server.git_url("hello"), &["main"])
         .refused()
-        .says("this server creates none on a push; do it with  picloud apps create hello");
+        .says("pushes do not create apps on this server; create it with  picloud apps create hello");
     cli(&server, &["apps", "create", "hello"]).succeeded().says("hello  main    -");
     cli(&server, &["apps", "create", "hello"]).succeeded();
     repository.push(&server.git_url("hello"), &["main"]).succeeded().says("LIVE as deploy 1");

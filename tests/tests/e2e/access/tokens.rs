@@ -18,8 +18,9 @@ fn token_is_shown_once_and_works_until_revoked(database: Database) {
     let server = Server::start(database);
     let created =
         cli(&server, &["tokens", "create", "ci", "--scope", "hello:deploy,read", "--scope", "*:create"]);
-    let created =
-        created.succeeded().says("ci works until it is revoked, for *:create hello:read hello:deploy");
+    let created = created
+        .succeeded()
+        .says("created token ci with scopes *:create hello:read hello:deploy; it does not expire");
     let secret = created.text.lines().find(|line| line.starts_with("pcl_")).expect("the token").to_owned();
     let repository = Repository::hello();
     repository
@@ -37,7 +38,7 @@ fn token_is_shown_once_and_works_until_revoked(database: Database) {
     cli(&server, &["tokens", "create", "ci", "--scope", "admin"])
         .refused()
         .says("a token with this name exists");
-    cli(&server, &["tokens", "revoke", "ci"]).succeeded().says("ci is revoked.");
+    cli(&server, &["tokens", "revoke", "ci"]).succeeded().says("revoked ci");
     repository
         .try_git(&["ls-remote", &url(&server, &secret, "hello")])
         .refused()
@@ -236,7 +237,7 @@ fn first_admin_token_is_shown_on_a_terminal_only() {
         let expected = greeting(folder.path(), on_a_terminal);
         let kept = std::fs::read_to_string(folder.path().join("admin-token")).unwrap();
         let path = folder.path().join("admin-token").display().to_string();
-        assert!(expected.contains("made now") && expected.contains(&path), "{expected}");
+        assert!(expected.contains("new, ") && expected.contains(&path), "{expected}");
         expected.contains(kept.trim())
     });
     assert!(terminal && !journal);

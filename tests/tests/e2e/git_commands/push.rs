@@ -68,7 +68,7 @@ fn mirror_clone_can_be_pushed() {
         ":refs/heads/try",
         "main:refs/tags/new",
     ]);
-    mirror.push(&url, &["--mirror"]).succeeded().says("LIVE as deploy 3").says("STORED try is deleted");
+    mirror.push(&url, &["--mirror"]).succeeded().says("LIVE as deploy 3").says("STORED try (deleted)");
     assert_eq!(server.get("/hello/greet/Ann").body, "\"mirrored\"");
     assert_eq!(server.get("/hello@try/greet/Ann").status, 404);
     // The mirror does not know the third deploy, and deletes only refs that it knows.

@@ -194,7 +194,7 @@ fn open_file_limit_is_raised_and_reported_if_too_low() {
     drop(open);
     let tight = Server::start_under(Database::sqlite(), &[], Some("-n 600"));
     let log = tight.log();
-    assert!(log.contains("may open 600 files") && log.contains("raise the hard limit"), "{log}");
+    assert!(log.contains("the limit of open files is 600") && log.contains("raise the hard limit"), "{log}");
     let open: Vec<Wire> = (0..700).map(|_| Wire::open(&tight)).collect();
     assert_eq!(tight.get("/-/health/ready").status, 200, "{}", tight.log());
     assert!(!tight.log().contains("cannot accept"), "{}", tight.log());

@@ -104,7 +104,7 @@ fn push_with_unknown_outcome_is_reported_and_served_eventually() {
         (get(&node, "/hello/greet/Ann").1 == "\"second\"").then_some(())
     });
     tests::faults::recovered(
-        "the answer to COMMIT was lost and PostgreSQL away: what was committed is served",
+        "the response to COMMIT was lost and PostgreSQL was down: the committed revision is served",
         back,
     );
     repository.push(&url, &["main"]).succeeded().says("up-to-date");

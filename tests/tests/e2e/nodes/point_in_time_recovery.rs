@@ -199,7 +199,7 @@ fn schedules_and_followed_logs_continue_after_recovery() {
     let before = runs();
     until("the schedule runs", || (runs() >= before + 2).then_some(()));
     recovered("PostgreSQL was restored to an earlier time: schedules run", since);
-    follower.receives("set back to an earlier time");
+    follower.receives("restored to an earlier state");
     node.get("/app/kept");
     until("the next line arrives", || follower.line().ends_with("kept").then_some(()));
 }

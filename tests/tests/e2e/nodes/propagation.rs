@@ -68,7 +68,7 @@ fn push_does_not_wait_for_stopped_or_killed_nodes() {
         .push(&url, &["main"])
         .succeeded()
         .says("on 1/2 nodes")
-        .says("warning: node three does not serve it yet");
+        .says("warning: node three does not serve the deploy yet");
     until("the dead node times out", || (names(&listed(&nodes[0])) == ["one"]).then_some(()));
     let expected = greeting(&repository, "Four");
     let pushed = repository.push(&url, &["main"]).succeeded();

@@ -80,7 +80,7 @@ fn pushes_to_unresponsive_database_fail_and_free_their_slots() {
         for pushed in pushing.join().unwrap() {
             let pushed = pushed.refused();
             assert!(!pushed.text.contains("nothing was changed"), "{}", pushed.text);
-            assert!(pushed.text.contains("before it said whether this was done"), "{}", pushed.text);
+            assert!(pushed.text.contains("before the result was known"), "{}", pushed.text);
         }
         assert!(since.elapsed() < Duration::from_secs(60), "{:?}", since.elapsed());
         frozen

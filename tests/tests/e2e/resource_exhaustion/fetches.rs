@@ -159,7 +159,7 @@ fn ls_refs_with_millions_of_arguments_stalls_no_app() {
     for (sent, encoding, expected) in [
         (&zipped, "Content-Encoding: gzip\r\n", "more than 50 times its size"),
         (&padded, "Content-Encoding: gzip\r\n", "the request"),
-        (&lines, "", "request too large"),
+        (&lines, "", "the request is too large"),
     ] {
         let send = || {
             let mut wire = Wire::sent(

@@ -34,8 +34,9 @@ fn request(token: &str, app: &str, headers: &str) -> String {
 
 /// The numbers of waiting and running pushes.
 fn pushes(server: &Server) -> (usize, usize) {
-    let of = |what: &str| server.metric(&format!("picloud_pushes_{what}")) as usize;
-    (of("waiting"), of("working"))
+    let of =
+        |state: &str| server.metric(&format!("picloud_pushes_in_progress{{state=\"{state}\"}}")) as usize;
+    (of("waiting"), of("running"))
 }
 
 #[test]

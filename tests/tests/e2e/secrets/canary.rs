@@ -119,9 +119,16 @@ fn secret_values_never_leave_the_server(database: Database) {
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     assert_no_canary("the backup", &std::fs::read(&backup).expect("a backup"));
     if server.database.is_external() {
-        for table in
-            ["secrets", "preview_secrets", "audit", "deploys", "schedule_runs", "apps", "executions", "logs"]
-        {
+        for table in [
+            "secrets",
+            "preview_secrets",
+            "audit_events",
+            "deploys",
+            "schedule_runs",
+            "apps",
+            "executions",
+            "logs",
+        ] {
             assert_no_canary(table, server.database.query(&format!("SELECT * FROM {table}")).as_bytes());
         }
     }

@@ -21,7 +21,7 @@ fn secret_app() -> Repository {
 fn preview_reads_no_production_secret(database: Database) {
     let server = Server::start(database);
     let preview = token(&server, "reviewer", &["hello:preview"]);
-    secrets(&server, &["set", "API_KEY"], "production-1234567890").succeeded().says("API_KEY is set.");
+    secrets(&server, &["set", "API_KEY"], "production-1234567890").succeeded().says("set API_KEY\n");
     app().push(&server.git_url("hello"), &["main"]).succeeded();
     let repository = secret_app();
     let url = url(&server, &preview, "hello");
@@ -35,7 +35,7 @@ fn preview_reads_no_production_secret(database: Database) {
     assert!(!checked.text.contains("production-1234567890"), "{}", checked.text);
     secrets(&server, &["set", "API_KEY", "--preview"], "clementine-1")
         .succeeded()
-        .says("API_KEY is set for previews.");
+        .says("set API_KEY for previews\n");
     repository.push(&url, &["main:try", "main:next"]).succeeded().says("PREVIEW as deploy 2");
     assert_eq!(server.get("/hello@try/").body, "\"clementine-1\"");
     // Each set is changed separately, and redeploys the branches that read it.
@@ -55,9 +55,7 @@ fn preview_reads_no_production_secret(database: Database) {
         .refused()
         .says("the live revision of next requires it");
     repository.push(&url, &["--delete", "try", "next"]).succeeded();
-    secrets(&server, &["unset", "API_KEY", "--preview"], "")
-        .succeeded()
-        .says("API_KEY is unset for previews.");
+    secrets(&server, &["unset", "API_KEY", "--preview"], "").succeeded().says("unset API_KEY for previews\n");
     secrets(&server, &["unset", "API_KEY"], "").refused().says("the live revision of main requires it");
     let acts = api(&server, TOKEN, "GET", "audit?app=hello", None).body;
     assert!(acts.contains("API_KEY (previews)"), "{acts}");

@@ -26,7 +26,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
         .says("required secret API_KEY is not set")
         .says("picloud secrets set API_KEY")
         .says("nothing changed");
-    secrets(&server, &["set", "API_KEY"], "tangerine-1\n").succeeded().says("API_KEY is set.");
+    secrets(&server, &["set", "API_KEY"], "tangerine-1\n").succeeded().says("set API_KEY\n");
     secrets(&server, &["set", "API_KEY", "--preview"], "mandarin-1").succeeded();
     repository.push(&url, &["main", "main:next"]).succeeded().says("LIVE as deploy 1").says("sdk 1.2");
     assert_eq!(server.get("/hello/").body, "\"Hello 11 true\"");
@@ -47,7 +47,7 @@ fn secret_is_set_before_push_and_changed_after_it(database: Database) {
     secrets(&server, &["unset", "API_KEY"], "")
         .refused()
         .says("requires it; push a revision that does not first");
-    secrets(&server, &["unset", "UNUSED"], "").succeeded().says("UNUSED is unset.");
+    secrets(&server, &["unset", "UNUSED"], "").succeeded().says("unset UNUSED\n");
     secrets(&server, &["unset", "UNUSED"], "").refused().says("secret not found");
     let acts = api(&server, "audit?app=hello&limit=100")["events"].as_array().expect("acts").clone();
     let of = |action: &str| acts.iter().filter(|act| act["action"] == action).count();
@@ -67,7 +67,9 @@ fn weak_secret_value_gets_a_warning() {
     let set = secrets(&server, &["set", "API_KEY"], "tangerine-1").succeeded();
     assert!(!set.text.contains("warning"), "{}", set.text);
     app().push(&server.git_url("hello"), &["main"]).succeeded();
-    secrets(&server, &["set", "OTHER"], "abc").succeeded().says("less than 4 bytes is not looked for");
+    secrets(&server, &["set", "OTHER"], "abc")
+        .succeeded()
+        .says("warning: a secret shorter than 4 bytes is neither redacted in logs nor detected in pushes");
     secrets(&server, &["set", "OTHER"], "production").succeeded().says("a word that can occur in other text");
     secrets(&server, &["set", "OTHER"], "20261130").succeeded().says("a number that can occur in other text");
     let stands = "is in main.rhai, which is live on main";
@@ -110,7 +112,7 @@ fn typed_value_is_not_echoed() {
     screen.read_to_end(&mut shown).expect("the rest");
     assert!(process.wait().expect("the process exits").success());
     let shown = String::from_utf8(shown).expect("text");
-    assert!(shown.contains("API_KEY is set.") && !shown.contains("tangerine"), "{shown:?}");
+    assert!(shown.contains("\nset API_KEY\r\n") && !shown.contains("tangerine"), "{shown:?}");
     secrets(&server, &["list"], "").succeeded().says("API_KEY");
 }
 

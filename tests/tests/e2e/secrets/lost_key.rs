@@ -37,7 +37,9 @@ fn restored_app_recovers_with_new_key(database: Database) {
     secrets(&server, &["unset", "API_KEY"], "").refused().says("the live revision of main requires it");
     assert!(!key.exists());
 
-    secrets(&server, &["new-key"], "").succeeded().says(&format!("on top of {}", key.display()));
+    secrets(&server, &["new-key"], "")
+        .succeeded()
+        .says(&format!("encrypts with a new key at the top of {}", key.display()));
     assert_eq!(fs::read_to_string(&key).expect("a key").lines().count(), 1);
     assert_eq!(secrets(&server, &["list"], "").text.matches(" lost\n").count(), 2);
     secrets(&server, &["set", "API_KEY"], "clementine-1").succeeded();
@@ -53,7 +55,7 @@ fn restored_app_recovers_with_new_key(database: Database) {
     secrets(&server, &["new-key"], "").succeeded();
     assert_eq!(fs::read_to_string(&key).expect("keys").lines().count(), 2);
     assert!(!secrets(&server, &["list"], "").text.contains("lost"));
-    secrets(&server, &["rotate"], "").succeeded().says("2 secrets encrypted");
+    secrets(&server, &["rotate"], "").succeeded().says("re-encrypted 2 secrets with the first key");
 }
 
 #[test]

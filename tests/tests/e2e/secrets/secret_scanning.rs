@@ -30,8 +30,8 @@ fn push_containing_a_secret_is_rejected_with_file_and_line() {
     repository.write("data.json", format!("{{\"key\":\n{}}}", serde_json::to_string(VALUE).expect("JSON")));
     repository.write("blob.bin", [b"\0\n\xff\n\n".as_slice(), VALUE.as_bytes()].concat());
     repository.commit("other forms");
-    refused("main", "error: data.json:2  holds");
-    refused("main", "error: blob.bin:4  holds");
+    refused("main", "error: data.json:2  contains the value of secret API_KEY");
+    refused("main", "error: blob.bin:4  contains the value of secret API_KEY");
     // A removed secret is still in the history.
     repository.git(&["rm", "-q", "data.json", "blob.bin"]);
     repository.commit("taken out");

@@ -68,7 +68,7 @@ fn database_outage_is_reported_from_memory() {
     );
     postgres.restart();
     assert_healthy(&server.address, "PostgreSQL was down", Instant::now());
-    assert!(status(&server.address, &[]).1.contains("\n  apps      1, of which 1 are live\n"));
+    assert!(status(&server.address, &[]).1.contains("\n  apps      1, 1 live\n"));
 }
 
 /// Holds the write lock of an embedded database until its standard input ends.

@@ -78,10 +78,10 @@ fn failures_are_reported_until_resolved(database: Database) {
     assert!(executions.starts_with("app shop: ") && executions.ends_with(" of the last hour failed"));
     let (code, text) = status(&server.address, &[]);
     for expected in [
-        "2 problems.\n",
+        "2 problems\n",
         "\nerror: schedule tick of app shop: ",
-        "\n  hint: picloud schedules --app shop --runs tick\n",
-        "\n  hint: picloud executions --app shop --failed\n",
+        "\n  hint: run  picloud schedules --app shop --runs tick\n",
+        "\n  hint: run  picloud executions --app shop --failed\n",
     ] {
         assert!(code == Some(1) && text.contains(expected), "{expected:?} is not in:\n{text}");
     }
@@ -148,7 +148,7 @@ fn clock_skew_is_reported_by_every_node() {
         let skew = until("the clock skew is reported", || problem(address, "clock_skew"));
         assert!(
             skew.starts_with("the clock of node late is ")
-                && skew.ends_with(" s behind that of the database")
+                && skew.ends_with(" s behind the clock of the database")
         );
     }
     drop(late);
