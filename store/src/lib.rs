@@ -1,6 +1,8 @@
 //! The database of PiCloud: one [`Store`] on PostgreSQL or the embedded SQLite.
 //!
-//! The database is the single source of truth; git objects are rows in it. Layout:
+//! The database is the single source of truth; git objects are rows in it.
+//!
+//! # Layout
 //!
 //! - [`id`]: ids of rows
 //! - [`model`]: apps, refs, objects, revisions, deploys and pushes
@@ -22,13 +24,18 @@
 //! - `delta_bases`: finds delta bases that are still to be read
 //! - `batch`: cuts the objects of a push into batches
 //! - `queries/`: the queries, one file for each table or two, each written once for both databases; `push` is the
-//! transaction of a push
+//!   transaction of a push
 //! - `postgres/`, `sqlite/`: the differences; `connect` opens the database, `migration` migrates it, `transaction`
-//! begins every transaction, `dialect` holds SQL that differs
+//!   begins every transaction, `dialect` holds SQL that differs
 //! - `migrations/`: the schema, in pairs with the same number
 //!
-//! A push is one transaction, [`Store::push`]: all of it is committed, or nothing. Most other functions read, except
-//! for records of executions, schedule runs, and the state of nodes.
+//! # Invariants
+//!
+//! - A push is one transaction, [`Store::push`]: all of it is committed, or nothing.
+//! - A query exists once, for both databases, in `queries/`.
+//! - Every transaction begins in `transaction`; a connection whose transaction did not end is closed.
+//! - A change writes its audit event in its own transaction.
+//! - A migration is never changed once it is released.
 
 pub mod audit;
 pub mod backup;

@@ -227,7 +227,7 @@ impl BodyError {
     }
 
     /// The response to the caller of a script.
-    pub(super) fn to_response(&self) -> Response<Body> {
+    pub(super) fn to_response(self) -> Response<Body> {
         let mut error = json!({"error": self.message()});
         if let Self::TooLarge { bytes_max } = self {
             error["limit"] = json!(bytes_max);

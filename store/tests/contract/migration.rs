@@ -95,7 +95,7 @@ const RENAMED_TABLES: [(&str, &str); 4] = [
 ];
 
 /// The current name of a table.
-fn current_name<'t>(table: &'t str) -> &'t str {
+fn current_name(table: &str) -> &str {
     RENAMED_TABLES.iter().find(|(old, _)| *old == table).map_or(table, |(_, new)| new)
 }
 

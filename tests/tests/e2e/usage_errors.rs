@@ -225,8 +225,8 @@ fn server() {
         ),
         (
             "/",
-            "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: 79\r\n\r\n\
-             {\"status\":404,\"title\":\"Not Found\",\"detail\":\"not found\"}  ",
+            "HTTP/1.1 404 Not Found\r\ncontent-type: application/problem+json\r\nconnection: close\r\ncontent-length: 55\r\n\r\n\
+             {\"status\":404,\"title\":\"Not Found\",\"detail\":\"not found\"}",
         ),
     ]);
     let secure = other_server(&[(
