@@ -10,11 +10,12 @@ use tests::server::picloud;
 use tests::{Database, Repository, Server, TOKEN, until};
 
 /// Patterns of output that differs between runs, and their replacements. Commit ids are the same in every run.
-const FILTERS: [(&str, &str); 13] = [
+const FILTERS: [(&str, &str); 14] = [
     (r"127\.0\.0\.1:\d+", "127.0.0.1:8080"),
     (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "[id]"),
     (r"pcl_\w+", "[token]"),
     (r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(\.\d+)?Z?", "[time]"),
+    (r"\d{4}-\d\d-\d\d \d\d:\d\d", "[minute]"),
     (r"\d\d:\d\d:\d\d(\.\d+)?", "[time]"),
     (r"(?m)  +\d+(\.\d+)? (ms|µs|s)$", "  [duration]"),
     (r"  +\d+(\.\d+)? (ms|µs|s)  +", "  [duration]  "),
