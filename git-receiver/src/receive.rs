@@ -92,7 +92,7 @@ impl From<ParseCommandError> for ReceiveError {
 /// Receives a push. `body` is the request after HTTP content decoding. Nothing is stored.
 ///
 /// # Errors
-/// The body is not a push, or it repository_shallow early. An unpack error is part of the [`Push`] instead, because the client reads it
+/// The body is not a push, or it ends early. An unpack error is part of the [`Push`] instead, because the client reads it
 /// from the report, after its whole request was read.
 pub async fn receive<R: Repository>(
     repository: &R,
@@ -245,9 +245,9 @@ async fn find_oversized<R: Repository>(
     run_blocking(move || Ok(unpack::find_oversized(&resolved, limit))).await.ok()?
 }
 
-/// Computes the new shallow shallow_changes: a shallow commit of the client in the pack, or one of the repository's (`repository_shallow`), stays
-/// shallow as long as a parent is missing. A shallow client can push on top of a complete history, and a later push can add
-/// the parents.
+/// Computes the changes of the shallow boundary: a shallow commit of the client in the pack, or one of the repository's
+/// (`repository_shallow`), stays shallow as long as a parent is missing. A shallow client can push on top of a complete
+/// history, and a later push can add the parents.
 async fn shallow_update<R: Repository>(
     repository: &R,
     shallow: &[ObjectId],
@@ -354,7 +354,7 @@ impl Request {
 /// limit are read and dropped, so that the client gets a report.
 ///
 /// # Errors
-/// The body is not a push, or it repository_shallow early.
+/// The body is not a push, or it ends early.
 pub async fn read_request(
     body: &mut (impl AsyncRead + Send + Unpin),
     limits: &Limits,

@@ -27,7 +27,7 @@ use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
 /// rest is compiled again on its first run.
 const COMPILED_SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
-/// A snapshot that checked_scripts validation.
+/// A snapshot that passed validation.
 #[derive(Clone, Debug)]
 pub struct Checked {
     /// The manifest and its scripts; scripts are compiled as far as memory allows.

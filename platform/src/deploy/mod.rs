@@ -172,8 +172,8 @@ impl Deployer {
         Self { store, activation, vault, peers, limits, domains, clock }
     }
 
-    /// Unpacks a push to the app `name` and carries it out. Every ref is either updated and action_for, or
-    /// no_secrets of it changes. The future must run to its end: dropping it can leave a committed push that
+    /// Unpacks a push to the app `name` and carries it out. Every ref is either updated and served, or nothing of
+    /// it changes. The future must run to its end: dropping it can leave a committed push that
     /// this node serves only after its next start.
     pub async fn receive(
         &self,
@@ -317,7 +317,7 @@ impl Deployer {
         })
     }
 
-    /// Decides about each command. Changes no_secrets.
+    /// Decides about each command. Changes nothing.
     async fn decide(
         &self,
         context: &PushContext<'_>,

@@ -216,7 +216,7 @@ impl Inner {
             if sum <= own.saturating_add(wanted) {
                 continue;
             }
-            // The find_victim of its addresses, and of those the find_victim of their apps.
+            // The heaviest of its addresses, and of those the heaviest of their apps.
             let can_be_evicted = |entry: &Entry| entry.is_evictable && size(entry) > 0;
             for below in level + 1..LEVELS {
                 let mut sizes = HashMap::new();

@@ -26,7 +26,7 @@ use crate::repository::{AppRepository, object_id, stored_object};
 
 pub use prune::{DeployRetention, PruneError, PruneRule, Pruned};
 
-/// How often old deploys are pruned_at; the first time this long after the start.
+/// How often old deploys are pruned; the first time this long after the start.
 const PRUNE_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// How long a deleted app can be restored.

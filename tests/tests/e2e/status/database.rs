@@ -16,7 +16,7 @@ const KIND: &str = "database_not_writable";
 
 /// Waits until `status` reports the database with its `reason`.
 fn assert_reported(address: &str, reason: &str) {
-    let expected = format!(" cannot write to the database: the database{reason}");
+    let expected = format!(" cannot write to the database: {reason}");
     until(reason, || problem(address, KIND).filter(|output| output.contains(&expected)));
 }
 
@@ -31,7 +31,7 @@ fn full_disk_is_reported() {
     let node = disk_faults::Node::start(folder.path(), "16m");
     assert_eq!(problems(&node.address), (Some(0), vec![]));
     node.fill_disk();
-    assert_reported(&node.address, "'s disk is full");
+    assert_reported(&node.address, "the disk of the database is full");
     node.free_space();
     assert_healthy(&node.address, "a full disk", Instant::now());
     assert_eq!(problems(&node.address), (Some(0), vec![]));
@@ -44,7 +44,7 @@ fn read_only_database_is_reported() {
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     server.database.query("ALTER SYSTEM SET default_transaction_read_only = on");
     server.database.query("SELECT pg_reload_conf()");
-    assert_reported(&server.address, " is read-only");
+    assert_reported(&server.address, "the database is read-only");
     server.database.query("ALTER SYSTEM RESET default_transaction_read_only");
     server.database.query("SELECT pg_reload_conf()");
     assert_healthy(&server.address, "a read-only database", Instant::now());
@@ -58,7 +58,7 @@ fn database_outage_is_reported_from_memory() {
     assert_eq!(problems(&server.address), (Some(0), vec![]));
     postgres.stop();
     // The connection is refused or times out, depending on when the process was stopped.
-    assert_reported(&server.address, " ");
+    assert_reported(&server.address, "the database ");
     let (code, text) = status(&server.address, &[]);
     assert_eq!(code, Some(1), "{text}");
     assert!(
@@ -99,7 +99,7 @@ fn locked_database_is_reported(database: Database) {
     if server.database.url().is_some() {
         writeln!(input, "BEGIN; LOCK TABLE transaction_outcomes IN ACCESS EXCLUSIVE MODE;").unwrap();
     }
-    assert_reported(&server.address, " ");
+    assert_reported(&server.address, "the database ");
     drop(input);
     holder.wait().unwrap();
     assert_healthy(&server.address, "somebody locked the database", Instant::now());
