@@ -61,7 +61,7 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
             .max_lifetime(None)
     };
     // Closed last, so that the write-ahead log exists when read-only connections open.
-    let mut first = create_options(path).connect().await.map_err(unusable)?;
+    let mut first = create_options(path).disable_statement_logging().connect().await.map_err(unusable)?;
     migration::migrate(&mut first).await?;
     // Overwrite deleted data: a secret that was pushed by mistake must not remain.
     let write = Writer::new(pool(1), options.clone().pragma("secure_delete", "ON"));
