@@ -373,7 +373,7 @@ impl LiveTable {
         let (label, production) = (branch.label.clone(), branch.production);
         let live = Live {
             scripts: self.scripts.of(AppId::from_uuid(revision.app_id())),
-            revision: Arc::new(revision),
+            revision: Arc::new(revision.on_branch(&branch.name)),
             branch,
             deploy,
             executor: Arc::clone(if production { &entry.production } else { &entry.previews }),

@@ -11,6 +11,12 @@
 //! | `query` | decoded; the last value of a repeated key | `#{}` | `#{}` |
 //! | `rest` | the value of `{*rest}`, else `()` | `()` | `()` |
 //! | `body` | by content type, see below | the JSON payload | `()` |
+//! | `method` | `GET`, `POST`, ... | `""` | `""` |
+//! | `scheme`, `host`, `ip` | as trusted proxies report them | `""` | `""` |
+//! | `base` | what the paths of the app begin with | `""` | `""` |
+//! | `cookies` | by name; the first value of a repeated name | `#{}` | `#{}` |
+//! | `query_all` | all values by key | `#{}` | `#{}` |
+//! | `bytes` | the body as a blob | the payload as a blob | an empty blob |
 //!
 //! An empty body is `()`. `application/json` and every `+json` type are parsed; invalid JSON is an error of the
 //! client and fails the execution with [`FailureKind::InvalidJson`] before the script starts. `text/*`, forms
@@ -18,7 +24,7 @@
 //! bytes, or as Latin-1 if the content type says so. Anything else is a blob.
 
 use bytes::Bytes;
-use rhai::{Dynamic, Map};
+use rhai::{Array, Dynamic, Map};
 use uuid::Uuid;
 
 use crate::check::Script;
@@ -57,10 +63,28 @@ pub(crate) fn build(
                 strings(env.map(|(name, value)| (name.as_str(), value.as_str())))
             }
             Property::Secrets => strings(revision.secrets().iter()),
+            Property::App => revision.app().as_str().into(),
+            Property::Branch => revision.branch().into(),
+            Property::Commit => revision.commit().into(),
+            Property::Started => invocation.started_at_ms.into(),
+            Property::Schedule => schedule(&invocation.trigger),
         };
         ctx.insert(property.name().into(), value);
     }
     Ok(ctx)
+}
+
+/// The due schedule; `()` if something else started the script.
+fn schedule(trigger: &Trigger) -> Dynamic {
+    let Trigger::Scheduled(run) = trigger else { return Dynamic::UNIT };
+    let last_success = run.last_success_ms.map_or(Dynamic::UNIT, Dynamic::from);
+    let entries = [
+        ("name", run.name.as_str().into()),
+        ("due", run.due_at_ms.into()),
+        ("last_success", last_success),
+        ("missed", i64::try_from(run.missed).unwrap_or(i64::MAX).into()),
+    ];
+    Dynamic::from_map(entries.into_iter().map(|(name, value)| (name.into(), value)).collect())
 }
 
 /// A map of strings.
@@ -76,8 +100,8 @@ fn uuid(id: Uuid) -> Dynamic {
 
 fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
     let http = match trigger {
-        Trigger::Http(request) => Some(request),
-        Trigger::Function { .. } | Trigger::Scheduled { .. } => None,
+        Trigger::Http(request) => Some(&**request),
+        Trigger::Function { .. } | Trigger::Scheduled(_) => None,
     };
     let mut request = Map::new();
     let there = |property: &RequestProperty| {
@@ -90,7 +114,7 @@ fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
             RequestProperty::Body => match trigger {
                 Trigger::Http(http) => body(content_type(http), &http.body)?,
                 Trigger::Function { payload, .. } => body("application/json", payload)?,
-                Trigger::Scheduled { .. } => Dynamic::UNIT,
+                Trigger::Scheduled(_) => Dynamic::UNIT,
             },
             RequestProperty::Params => Dynamic::from_map(http.map_or_else(Map::new, params)),
             RequestProperty::Query => {
@@ -99,6 +123,22 @@ fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
             RequestProperty::Rest => {
                 http.and_then(|http| http.rest.as_deref()).map_or(Dynamic::UNIT, Into::into)
             }
+            RequestProperty::Method => http.map_or("", |http| http.method.as_str()).into(),
+            RequestProperty::Scheme => http.map_or("", |http| http.origin.scheme.as_str()).into(),
+            RequestProperty::Host => http.map_or("", |http| http.origin.host.as_str()).into(),
+            RequestProperty::Base => http.map_or("", |http| http.origin.base.as_str()).into(),
+            RequestProperty::Ip => {
+                http.map_or_else(String::new, |http| http.origin.client.to_string()).into()
+            }
+            RequestProperty::Cookies => Dynamic::from_map(http.map_or_else(Map::new, cookies)),
+            RequestProperty::QueryAll => {
+                Dynamic::from_map(http.map_or_else(Map::new, |http| query_all(&http.query)))
+            }
+            RequestProperty::Bytes => Dynamic::from_blob(match trigger {
+                Trigger::Http(http) => http.body.to_vec(),
+                Trigger::Function { payload, .. } => payload.to_vec(),
+                Trigger::Scheduled(_) => Vec::new(),
+            }),
         };
         request.insert(property.name().into(), value);
     }
@@ -137,6 +177,39 @@ fn query(raw: &str) -> Map {
         query.insert(percent::decode_form(key).into(), percent::decode_form(value).into());
     }
     query
+}
+
+fn query_all(raw: &str) -> Map {
+    let mut all = Map::new();
+    for pair in raw.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let values =
+            all.entry(percent::decode_form(key).into()).or_insert_with(|| Dynamic::from_array(Array::new()));
+        if let Some(mut values) = values.write_lock::<Array>() {
+            values.push(percent::decode_form(value).into());
+        }
+    }
+    all
+}
+
+/// The cookies of a request (RFC 6265 section 5.4). Of several with one name, the browser sends the most specific one
+/// first.
+fn cookies(http: &HttpRequest) -> Map {
+    let mut cookies = Map::new();
+    http.headers.for_each(&mut |name, value| {
+        if !name.eq_ignore_ascii_case("cookie") {
+            return;
+        }
+        for pair in String::from_utf8_lossy(value).split(';') {
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let (name, value) = (name.trim(), value.trim());
+            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            if !name.is_empty() && !cookies.contains_key(name) {
+                cookies.insert(name.into(), unquoted.unwrap_or(value).into());
+            }
+        }
+    });
+    cookies
 }
 
 fn content_type(http: &HttpRequest) -> &str {
@@ -221,6 +294,22 @@ mod tests {
         let http = HttpRequest { headers: Arc::new(sent), ..HttpRequest::default() };
         let headers = headers(&http);
         assert_eq!((text(&headers, "accept"), text(&headers, "cookie")), ("a, b".into(), "x=1; y=2".into()));
+    }
+
+    #[test]
+    fn all_values_of_query_key_are_kept() {
+        let all = query_all("a=1&b=x+y&a=2&&c");
+        let written = json::write_text(&Dynamic::from_map(all), 1000).unwrap();
+        assert_eq!(written, r#"{"a":["1","2"],"b":["x y"],"c":[""]}"#);
+    }
+
+    #[test]
+    fn first_of_repeated_cookies_counts() {
+        let header = |value: &str| ("Cookie".to_owned(), value.as_bytes().to_vec());
+        let sent = vec![header("a=1; b=\"2 3\";c=x=y; a=4; d; =e"), header("f=5")];
+        let http = HttpRequest { headers: Arc::new(sent), ..HttpRequest::default() };
+        let written = json::write_text(&Dynamic::from_map(cookies(&http)), 1000).unwrap();
+        assert_eq!(written, r#"{"a":"1","b":"2 3","c":"x=y","f":"5"}"#);
     }
 
     #[test]

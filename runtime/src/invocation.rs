@@ -1,7 +1,9 @@
 //! The input of an execution.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use manifest_schema::execution::TriggerKind;
@@ -20,13 +22,52 @@ pub struct Invocation {
     pub request_id: Uuid,
     /// What started the script.
     pub trigger: Trigger,
+    /// When it started, in milliseconds since 1970.
+    pub started_at_ms: i64,
+    /// The seed of its random numbers.
+    pub seed: Seed,
+}
+
+impl Invocation {
+    /// A call that starts now.
+    pub fn new(script: ScriptPath, execution_id: Uuid, request_id: Uuid, trigger: Trigger) -> Self {
+        let started_at_ms = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
+        Self { script, execution_id, request_id, trigger, started_at_ms, seed: Seed::random() }
+    }
+}
+
+/// The seed of the random numbers of an execution: the same in every pass, and never stored.
+#[derive(Clone)]
+pub struct Seed(pub(crate) [u8; 32]);
+
+impl Seed {
+    /// A new seed.
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// A fixed seed, for tests of scripts.
+    pub fn fixed(number: u64) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        Self(bytes)
+    }
+}
+
+/// Whoever knows the seed knows every random number of the execution.
+impl fmt::Debug for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Seed")
+    }
 }
 
 /// What starts a script.
 #[derive(Clone, Debug)]
 pub enum Trigger {
     /// A request to one of the app's routes.
-    Http(HttpRequest),
+    Http(Arc<HttpRequest>),
     /// A function call by name.
     Function {
         /// The function.
@@ -35,12 +76,20 @@ pub enum Trigger {
         payload: Bytes,
     },
     /// A due schedule.
-    Scheduled {
-        /// The schedule.
-        name: JobName,
-        /// The due time, in RFC 3339.
-        due_at: String,
-    },
+    Scheduled(ScheduledRun),
+}
+
+/// A run of a schedule.
+#[derive(Clone, Debug)]
+pub struct ScheduledRun {
+    /// The schedule.
+    pub name: JobName,
+    /// The due time, in milliseconds since 1970.
+    pub due_at_ms: i64,
+    /// When its last successful run was due, in milliseconds since 1970.
+    pub last_success_ms: Option<i64>,
+    /// The number of due times since then that had no run.
+    pub missed: u64,
 }
 
 impl Trigger {
@@ -49,7 +98,7 @@ impl Trigger {
         match self {
             Self::Http(request) => request.body.len(),
             Self::Function { payload, .. } => payload.len(),
-            Self::Scheduled { .. } => 0,
+            Self::Scheduled(_) => 0,
         }
     }
 
@@ -58,7 +107,7 @@ impl Trigger {
         match self {
             Self::Http(_) => TriggerKind::Http,
             Self::Function { .. } => TriggerKind::Function,
-            Self::Scheduled { .. } => TriggerKind::Scheduled,
+            Self::Scheduled(_) => TriggerKind::Scheduled,
         }
     }
 }
@@ -98,6 +147,48 @@ pub struct HttpRequest {
     pub rest: Option<String>,
     /// The complete body.
     pub body: Bytes,
+    /// Where the client sent it.
+    pub origin: Origin,
+}
+
+/// Where a client sent a request, and from where, as trusted proxies report it.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `http` or `https`.
+    pub scheme: Scheme,
+    /// The host with its port, as sent; empty if there was none.
+    pub host: String,
+    /// The address of the client.
+    pub client: IpAddr,
+    /// What the paths of the app begin with: empty at a host of the app, `/<app>` or `/<app>@<branch>` below that of
+    /// the server.
+    pub base: String,
+}
+
+/// The scheme of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// Without encryption.
+    Http,
+    /// With TLS.
+    Https,
+}
+
+impl Scheme {
+    /// The scheme in a URL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        let client = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        Self { scheme: Scheme::Http, host: String::new(), client, base: String::new() }
+    }
 }
 
 impl Default for HttpRequest {
@@ -110,6 +201,7 @@ impl Default for HttpRequest {
             query: String::new(),
             rest: None,
             body: Bytes::new(),
+            origin: Origin::default(),
         }
     }
 }

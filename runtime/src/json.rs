@@ -45,7 +45,7 @@ pub(crate) enum JsonError {
     #[error("the number {0} cannot be converted to JSON")]
     Number(String),
     /// Nested too deep.
-    #[error("the value is nested check_depth than {DEPTH_MAX} levels")]
+    #[error("the value is nested deeper than {DEPTH_MAX} levels")]
     Depth,
     /// Too long.
     #[error("the JSON is longer than {0} bytes")]

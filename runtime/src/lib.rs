@@ -70,7 +70,7 @@ pub use check::{
 };
 pub use failure::{Failure, FailureKind, SourceLocation};
 pub use host::{Host, HostCall, OutOfMemoryError, Pending};
-pub use invocation::{Headers, HttpRequest, Invocation, Trigger};
+pub use invocation::{Headers, HttpRequest, Invocation, Origin, ScheduledRun, Scheme, Seed, Trigger};
 pub use log_line::LogLine;
 pub use memory::CountingAllocator;
 pub use meter::{UNRESERVED_MEMORY_MAX, YIELD_INTERVAL};
@@ -80,5 +80,6 @@ pub use route::{RouteConflict, RouteMatch, RouteOutcome, check_routes};
 pub use run::{Execution, InlineOutcome, STACK_SIZE, run, run_inline};
 pub use run_context::has_deep_stack;
 pub use sandbox::{NativeFunction, native_functions};
+pub use sdk::{DefinitionFile, definitions};
 pub use secrets::{SECRET_MIN_BYTES, Secrets};
 pub use source::{MemoryGuard, Program, Source};

@@ -42,6 +42,8 @@ pub struct Revision {
     secrets: Arc<Secrets>,
     /// The limits of its executions: those of its manifest, as far as the server grants them.
     limits: Limits,
+    /// The branch that serves it.
+    branch: Arc<str>,
 }
 
 /// The content of a commit.
@@ -112,7 +114,17 @@ impl Revision {
         let limits = manifest.limits.clone();
         let content =
             Content { app, commit, commit_bytes, manifest, sources, scripts, routes, _memory: memory };
-        Ok(Self { content: Arc::new(content), secrets: Arc::default(), limits })
+        Ok(Self { content: Arc::new(content), secrets: Arc::default(), limits, branch: Arc::default() })
+    }
+
+    /// The same content, served by `branch`.
+    pub fn on_branch(&self, branch: &str) -> Self {
+        Self { branch: branch.into(), ..self.clone() }
+    }
+
+    /// The branch that serves it; empty until [`Revision::on_branch`].
+    pub fn branch(&self) -> &str {
+        &self.branch
     }
 
     /// The same content with the values of the secrets in its manifest. Nothing is parsed or compiled.

@@ -165,7 +165,8 @@ fn run_pass(
     stop: Option<Arc<AtomicBool>>,
 ) -> (Execution, Option<Unfinished>) {
     let limits = revision.limits();
-    let active = ActiveExecution::begin(limits, host, stop, revision.secrets(), script.captures());
+    let active =
+        ActiveExecution::begin(limits, invocation, host, stop, revision.secrets(), script.captures());
     let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
     let finished = active.finish();
     let usage = finished.usage;

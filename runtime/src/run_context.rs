@@ -11,10 +11,13 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use manifest_schema::limits::Limits;
+use rand::SeedableRng as _;
+use rand::rngs::ChaCha20Rng;
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use crate::captures::{self, Captures, Cells, VariableUse};
 use crate::host::{Host, HostCall, OutOfMemoryError, Pending};
+use crate::invocation::{HttpRequest, Invocation, Seed, Trigger};
 use crate::memory;
 use crate::meter::{InlineBudget, Meter, StopReason, Usage};
 use crate::script_error;
@@ -56,6 +59,13 @@ pub(crate) struct ExecutionState {
     /// The cells captured so far.
     cells: Cells,
     started: Instant,
+    /// The time that the script sees, in milliseconds since 1970.
+    now_ms: i64,
+    seed: Seed,
+    /// The random numbers, once the script asked for one.
+    random: Option<Box<ChaCha20Rng>>,
+    /// The request, if there is one.
+    request: Option<Arc<HttpRequest>>,
     log_lines: u64,
     log_bytes: usize,
     log_lines_dropped: u64,
@@ -177,6 +187,31 @@ pub(crate) fn innermost(error: &EvalAltResult) -> &EvalAltResult {
 /// Stops the current execution because a value is too large; for native functions that cannot fail.
 pub(crate) fn stop_for_size() {
     CURRENT.with(|current| current.meter.stop(StopReason::Size));
+}
+
+/// The time that the current execution sees, in milliseconds since 1970.
+pub(crate) fn now_ms() -> i64 {
+    CURRENT.with(|current| current.run.borrow().as_ref().map_or(0, |run| run.now_ms))
+}
+
+/// Passes the random numbers of the current execution to `draw`, which runs no script.
+pub(crate) fn with_random<T>(draw: impl FnOnce(&mut ChaCha20Rng) -> T) -> T {
+    CURRENT.with(|current| {
+        let mut run = current.run.borrow_mut();
+        match run.as_mut() {
+            Some(run) => {
+                let seed = &run.seed;
+                draw(run.random.get_or_insert_with(|| Box::new(ChaCha20Rng::from_seed(seed.0))))
+            }
+            // Without an execution there is no script that could see it.
+            None => draw(&mut ChaCha20Rng::from_seed([0; 32])),
+        }
+    })
+}
+
+/// The request of the current execution, unless something else started it.
+pub(crate) fn request() -> Option<Arc<HttpRequest>> {
+    CURRENT.with(|current| current.run.borrow().as_ref()?.request.clone())
 }
 
 /// The secrets of the current execution, if any.
@@ -351,6 +386,7 @@ impl ActiveExecution {
     /// Begins an execution: inline if `stop` is `None`, else on its own thread until `stop` is set.
     pub(crate) fn begin(
         limits: &Limits,
+        invocation: &Invocation,
         host: Arc<dyn Host>,
         stop: Option<StopFlag>,
         secrets: &Arc<Secrets>,
@@ -370,6 +406,13 @@ impl ActiveExecution {
             captures: captures.clone(),
             cells: Cells::new(),
             started,
+            now_ms: invocation.started_at_ms,
+            seed: invocation.seed.clone(),
+            random: None,
+            request: match &invocation.trigger {
+                Trigger::Http(request) => Some(Arc::clone(request)),
+                Trigger::Function { .. } | Trigger::Scheduled(_) => None,
+            },
             log_lines: 0,
             log_bytes: 0,
             log_lines_dropped: 0,
@@ -436,6 +479,10 @@ impl Drop for ActiveExecution {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use manifest_schema::name::{JobName, ScriptPath};
+    use uuid::Uuid;
+
     use super::*;
     use crate::log_line::LogLine;
     use crate::meter::STEPS_PER_POLL;
@@ -453,7 +500,12 @@ mod tests {
     }
 
     fn begin(limits: &Limits, stop: Option<StopFlag>) -> ActiveExecution {
-        ActiveExecution::begin(limits, Arc::new(NoHost), stop, &Arc::default(), &Captures::default())
+        let name = JobName::new("main").unwrap();
+        let trigger = Trigger::Function { name, payload: Bytes::new() };
+        let script = ScriptPath::new("main.rhai").unwrap();
+        let invocation = Invocation::new(script, Uuid::nil(), Uuid::nil(), trigger);
+        let (host, secrets) = (Arc::new(NoHost), Arc::default());
+        ActiveExecution::begin(limits, &invocation, host, stop, &secrets, &Captures::default())
     }
 
     fn run(limits: Limits) -> ActiveExecution {

@@ -18,9 +18,9 @@ use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::captures::VariableUse;
-use crate::sdk::{CTX, MODULES, register_types};
+use crate::sdk::CTX;
 use crate::type_name::type_name_of_id;
-use crate::{bounded, captures, caught_error, run_context, token_mapper};
+use crate::{bounded, captures, caught_error, run_context, sdk, token_mapper};
 
 /// The maximum call depth. Each level needs a few KiB of stack.
 const CALL_DEPTH_MAX: usize = 64;
@@ -62,14 +62,11 @@ impl Sandbox {
         }
     }
 
-    fn new(sdk: SdkVersion) -> Self {
+    fn new(version: SdkVersion) -> Self {
         let mut engine = Engine::new_raw();
         engine.register_global_module(Shared::clone(&STANDARD));
-        for module in MODULES.iter().filter(|module| module.since <= sdk) {
-            engine.register_static_module(module.name, (module.functions)().into());
-        }
-        bounded::register(&mut engine, sdk);
-        register_types(&mut engine, sdk);
+        bounded::register(&mut engine, version);
+        sdk::register(&mut engine, version);
         engine
             // Scripts are checked as written; the executed program is optimized later.
             .set_optimization_level(OptimizationLevel::None)
@@ -85,7 +82,7 @@ impl Sandbox {
             .set_max_array_size(0)
             .set_max_map_size(0)
             .on_progress(|_| run_context::tick().map(|_| Dynamic::UNIT));
-        register_hooks(&mut engine, sdk);
+        register_hooks(&mut engine, version);
         let (natives, signatures) = (natives(&engine), signatures(&engine));
         Self { engine, natives, signatures }
     }

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "complexity/sdk.rs"]
+mod sdk;
 mod support;
 
 use std::fmt::Write as _;
@@ -12,6 +14,7 @@ use std::time::Duration;
 
 use manifest_schema::limits::Limits;
 use runtime::{CountingAllocator, NativeFunction, STACK_SIZE, native_functions};
+use sdk::CALLS_OF_SDK;
 use support::{Call, SdkVersion, script};
 
 #[global_allocator]
@@ -247,9 +250,15 @@ fn function_for(native: &NativeFunction) -> &'static str {
     }
 }
 
+/// Whether a function belongs to a module of the SDK, whose calls are written out in [`CALLS_OF_SDK`].
+fn is_of_sdk_module(name: &str) -> bool {
+    name.contains("::") && !name.starts_with("log::")
+}
+
 /// The call as authors write it; `None` if they cannot.
 fn call(native: &NativeFunction) -> Option<String> {
-    if NOT_CALLED.contains(&native.name.as_str()) || native.parameters.contains(&"an iterator") {
+    let not_called = NOT_CALLED.contains(&native.name.as_str()) || native.parameters.contains(&"an iterator");
+    if not_called || is_of_sdk_module(&native.name) {
         return None;
     }
     let arguments: Vec<String> =
@@ -414,6 +423,36 @@ fn native_functions_take_linear_time() {
             Some(Line::measure(&what, CONSTANT.contains(&what.as_str()), "", &work))
         });
         assert_linear(lines.collect());
+    });
+}
+
+#[test]
+fn functions_of_the_sdk_take_linear_time_and_memory() {
+    const MIB: u64 = 1024 * 1024;
+    let listed = |name: &str| CALLS_OF_SDK.iter().any(|(function, _)| *function == name);
+    let names = native_functions(SdkVersion::V1_3).into_iter().map(|native| native.name);
+    let missing: Vec<String> = names.filter(|name| is_of_sdk_module(name) && !listed(name)).collect();
+    assert!(missing.is_empty(), "no call of {missing:?}");
+    on_a_deep_stack(|| {
+        let mut wrong = String::new();
+        for (_, work) in CALLS_OF_SDK {
+            let run = |times: usize| {
+                let limits = Limits {
+                    operations: u64::MAX,
+                    timeout: Duration::from_secs(60),
+                    memory: u64::MAX,
+                    ..Limits::DEFAULT
+                };
+                let call = Call { sdk: SdkVersion::V1_3, limits, ..measured(16 * SIZE, times, "", work) };
+                call.run_here(&call.revision()).execution.memory_peak_bytes
+            };
+            let (held, most) = (run(0), run(1));
+            if most > 8 * held + MIB {
+                writeln!(wrong, "{work}: {most} bytes, of {held}").unwrap();
+            }
+        }
+        assert!(wrong.is_empty(), "{wrong}");
+        assert_linear(CALLS_OF_SDK.iter().map(|(_, work)| Line::measure(work, false, "", work)).collect());
     });
 }
 

@@ -1,9 +1,24 @@
 //! The additions of SDK 1.3 as script authors see them. A draft until PiCloud 0.1.0 is released: until then this file
 //! can change.
 //!
-//! `ctx.env` and `ctx.secrets` know the names that the manifest declares.
+//! - here: `ctx.env` and `ctx.secrets`, which know the names that the manifest declares
+//! - the other modules: the rest of `ctx`, and the functions of the module of that name
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+#[path = "sdk_1_3/base64.rs"]
+mod base64;
+#[path = "sdk_1_3/cookie.rs"]
+mod cookie;
+#[path = "sdk_1_3/hex.rs"]
+mod hex;
+#[path = "sdk_1_3/random.rs"]
+mod random;
+#[path = "sdk_1_3/request.rs"]
+mod request;
 mod support;
+#[path = "sdk_1_3/time.rs"]
+mod time;
 
 use manifest_schema::sdk::SdkVersion;
 use runtime::{CountingAllocator, FailureKind, callable_functions};
@@ -154,6 +169,33 @@ fn log_line_redacts_secrets() {
 }
 
 #[test]
-fn version_adds_no_function() {
-    assert!(callable_functions(SdkVersion::V1_3).eq(callable_functions(SdkVersion::V1_2)));
+fn older_versions_do_not_see_functions_of_1_3() {
+    let older: Vec<_> = callable_functions(SdkVersion::V1_2).collect();
+    assert!(older.iter().all(|(name, _)| !name.contains("::") || name.starts_with("log::")));
+    assert!(callable_functions(SdkVersion::V1_3).any(|(name, _)| name == "time::now"));
+}
+
+#[test]
+fn arguments_of_the_wrong_kind_are_named() {
+    for (source, message) in [
+        ("let n = \"1\"; random::int(n, 6)", "random::int: `low` must be an integer, not a string"),
+        ("let n = 1.5; random::token(n)", "random::token: `length` must be an integer, not a float"),
+        ("let x = [1]; base64::encode(x)", "base64::encode: `data` must be a string or a blob, not an array"),
+        ("let x = (); cookie::make(\"a\", x)", "cookie::make: `value` must be a string, not nothing"),
+    ] {
+        assert_eq!(fails(source), message, "{source}");
+    }
+}
+
+#[test]
+fn arguments_are_not_changed_and_can_be_constants() {
+    assert_eq!(call("const A = [1, 2, 3]; random::shuffle(A); A").text(), "[1,2,3]");
+    assert_eq!(
+        call("let a = [3, 1, 2]; let b = random::shuffle(a); b.sort(); [a, b]").text(),
+        "[[3,1,2],[1,2,3]]"
+    );
+    assert_eq!(
+        call("let text = \"é\"; let f = || hex::encode(text); [f.call(), text]").text(),
+        r#"["c3a9","é"]"#
+    );
 }

@@ -10,7 +10,7 @@ use platform::execution::execute;
 use platform::live::Live;
 use platform::memory::{Account, OutOfMemory, Purpose};
 use platform::recording::Recorder;
-use runtime::{Execution, FailureKind, Headers, HttpRequest, Invocation, RouteOutcome, Trigger};
+use runtime::{Execution, FailureKind, Headers, HttpRequest, Invocation, Origin, RouteOutcome, Trigger};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -30,6 +30,7 @@ pub(crate) struct RequestHead<'r> {
     pub(crate) method: &'r Method,
     pub(crate) query: Option<&'r str>,
     pub(crate) headers: HeaderMap,
+    pub(crate) origin: Origin,
 }
 
 /// Handles a request with one live revision from start to end. `path` is the path that the app sees; it starts with `/` and is not
@@ -57,8 +58,10 @@ pub(crate) async fn handle(
                         query: head.query.unwrap_or_default().to_owned(),
                         rest: matched.rest,
                         body,
+                        origin: head.origin,
                     };
-                    run(recorder, live, matched.script, request_id, Trigger::Http(request)).await
+                    let trigger = Trigger::Http(Arc::new(request));
+                    run(recorder, live, matched.script, request_id, trigger).await
                 }
                 Err(error) => error.to_response().map(ResponseBody::from),
             }
@@ -105,7 +108,7 @@ pub(crate) async fn run(
     trigger: Trigger,
 ) -> Response<ResponseBody> {
     let execution_id = Uuid::now_v7();
-    let invocation = Invocation { script, execution_id, request_id, trigger };
+    let invocation = Invocation::new(script, execution_id, request_id, trigger);
     let mut response = match execute(recorder, Arc::clone(live), invocation).await {
         Ok(Execution { outcome: Ok(answer), .. }) => {
             from_script(answer, live.memory()).unwrap_or_else(|error| {

@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use manifest_schema::name::AppName;
 use platform::activation::RETRY_INTERVAL;
 use platform::live::LiveState;
+use runtime::{Origin, Scheme};
 use serde_json::json;
 use tower::ServiceExt as _;
 
@@ -79,9 +80,16 @@ impl Edge {
                 }
             },
         };
+        let base = path.strip_suffix(app.path).unwrap_or_default();
         let git_hint = self.git_suffix_hint(&parts, host);
+        let origin = Origin {
+            scheme: if forwarded::is_https(&parts.headers) { Scheme::Https } else { Scheme::Http },
+            host: host.to_owned(),
+            client,
+            base: base.to_owned(),
+        };
         let headers = std::mem::take(&mut parts.headers);
-        let head = RequestHead { method: &parts.method, query: parts.uri.query(), headers };
+        let head = RequestHead { method: &parts.method, query: parts.uri.query(), headers, origin };
         self.call_app(app, head, body, git_hint).await
     }
 

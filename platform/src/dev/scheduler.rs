@@ -8,7 +8,7 @@ use crate::live::Live;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::manifest::{Overlap, Schedule};
 use manifest_schema::name::JobName;
-use runtime::{Invocation, Trigger};
+use runtime::{Invocation, ScheduledRun, Trigger};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -84,9 +84,14 @@ pub struct ManualRun {
 
 /// The reason of a failure is in the log of the execution.
 async fn run(recorder: Recorder, live: Arc<Live>, schedule: Schedule, due: DateTime<Utc>) {
-    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due_at: due.to_rfc3339() };
+    let trigger = Trigger::Scheduled(ScheduledRun {
+        name: schedule.name.clone(),
+        due_at_ms: due.timestamp_millis(),
+        last_success_ms: None,
+        missed: 0,
+    });
     let (execution_id, request_id) = (Uuid::now_v7(), Uuid::new_v4());
-    let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
+    let invocation = Invocation::new(schedule.script.clone(), execution_id, request_id, trigger);
     match execute(&recorder, live, invocation).await {
         Ok(run) if run.outcome.is_ok() => {
             tracing::info!(target: "schedule", schedule = %schedule.name, "ran in {:.1} ms", run.duration.as_secs_f64() * 1000.0);

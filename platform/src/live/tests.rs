@@ -138,12 +138,9 @@ fn request_sees_one_consistent_revision_during_swaps() {
     };
     deploy(1);
     let done = AtomicBool::new(false);
-    let call = Invocation {
-        script: ScriptPath::new("main.rhai").unwrap(),
-        execution_id: Uuid::nil(),
-        request_id: Uuid::nil(),
-        trigger: Trigger::Function { name: JobName::new("main").unwrap(), payload: Bytes::new() },
-    };
+    let trigger = Trigger::Function { name: JobName::new("main").unwrap(), payload: Bytes::new() };
+    let script = ScriptPath::new("main.rhai").unwrap();
+    let call = Invocation::new(script, Uuid::nil(), Uuid::nil(), trigger);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)
             .map(|_| {

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use manifest_schema::execution::TriggerKind;
 use manifest_schema::method::Method;
 use manifest_schema::name::{AppName, ScriptPath};
-use runtime::{Execution, Failure, Invocation, LogLine, Trigger};
+use runtime::{Execution, Failure, Invocation, LogLine, ScheduledRun, Trigger};
 use store::AppId;
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -296,8 +296,15 @@ impl FinishedRun {
     ) -> Self {
         let trigger = invocation.trigger.kind();
         let (method, target) = match invocation.trigger {
-            Trigger::Http(request) => (Some(request.method), request.path),
-            Trigger::Function { name, .. } | Trigger::Scheduled { name, .. } => (None, name.to_string()),
+            Trigger::Http(request) => {
+                let method = request.method;
+                // The execution has ended, so that nothing else refers to its request.
+                let path = Arc::try_unwrap(request).map_or_else(|shared| shared.path.clone(), |own| own.path);
+                (Some(method), path)
+            }
+            Trigger::Function { name, .. } | Trigger::Scheduled(ScheduledRun { name, .. }) => {
+                (None, name.to_string())
+            }
         };
         Self {
             live,
@@ -399,7 +406,7 @@ mod tests {
         };
         let script = ScriptPath::new("a.rhai").unwrap();
         let ids = (Uuid::now_v7(), Uuid::nil());
-        let invocation = Invocation { script, execution_id: ids.0, request_id: ids.1, trigger };
+        let invocation = Invocation::new(script, ids.0, ids.1, trigger);
         execute(recorder, Arc::clone(live), invocation).await.unwrap();
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::live::Live;
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
-use runtime::{Invocation, Trigger};
+use runtime::{Invocation, ScheduledRun, Trigger};
 use store::{RunKey, RunOutcome};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -83,9 +83,14 @@ pub(crate) async fn execute_run(
     schedule: &Schedule,
     (execution_id, due): (Uuid, DateTime<Utc>),
 ) -> (RunOutcome, Option<String>) {
-    let trigger = Trigger::Scheduled { name: schedule.name.clone(), due_at: due.to_rfc3339() };
+    let trigger = Trigger::Scheduled(ScheduledRun {
+        name: schedule.name.clone(),
+        due_at_ms: due.timestamp_millis(),
+        last_success_ms: None,
+        missed: 0,
+    });
     let request_id = Uuid::new_v4();
-    let invocation = Invocation { script: schedule.script.clone(), execution_id, request_id, trigger };
+    let invocation = Invocation::new(schedule.script.clone(), execution_id, request_id, trigger);
     match execute(recorder, live, invocation).await {
         Ok(execution) => match execution.outcome {
             Ok(_) => (RunOutcome::Succeeded, None),

@@ -114,15 +114,9 @@ fn recently_used_programs_are_evicted_last() {
     scripts.programs.evict_idle();
     assert_eq!(is_compiled(), [true; 10], "all are new");
     let host = Arc::new(NoHost);
-    let invocation = runtime::Invocation {
-        script: path(),
-        execution_id: Uuid::nil(),
-        request_id: Uuid::nil(),
-        trigger: runtime::Trigger::Function {
-            name: JobName::new("main").unwrap(),
-            payload: bytes::Bytes::new(),
-        },
-    };
+    let trigger =
+        runtime::Trigger::Function { name: JobName::new("main").unwrap(), payload: bytes::Bytes::new() };
+    let invocation = runtime::Invocation::new(path(), Uuid::nil(), Uuid::nil(), trigger);
     assert!(matches!(
         runtime::run_inline(&revisions[3], &invocation, host),
         runtime::InlineOutcome::Finished(_)

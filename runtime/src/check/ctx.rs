@@ -15,6 +15,7 @@ pub(super) fn check(
     findings: &mut Findings<'_>,
 ) -> Uses {
     let mut uses = Uses::default();
+    uses.add_named(|name| declarations.members.contains(name) || declarations.removed.contains(name));
     let mut newer = Vec::new();
     // In a script with a variable of that name nothing is reported, and every part is built.
     let own_variable = declarations.variables.contains(CTX) || declarations.removed.contains(CTX);

@@ -366,9 +366,7 @@ fn ctx_uses_are_collected() {
     assert!(!path_only.contains(crate::sdk::Property::ExecutionId));
     let mut everything = Uses::default();
     everything.add_everything();
-    for source in
-        ["ctx", "ctx[\"request\"]", "let c = ctx;", "f(ctx); fn f(x) { x }", "let f = || ctx.request.path;"]
-    {
+    for source in ["ctx", "ctx[\"request\"]", "let c = ctx;", "f(ctx); fn f(x) { x }", "let f = || ctx;"] {
         assert_eq!(uses(source), everything, "{source}");
     }
     let mut request = Uses::default();

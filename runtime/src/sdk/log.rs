@@ -6,8 +6,11 @@
 use std::borrow::Cow;
 
 use manifest_schema::execution::LogLevel;
-use rhai::{Dynamic, EvalAltResult, FuncRegistration, ImmutableString, Module, NativeCallContext};
+use manifest_schema::sdk::SdkVersion;
+use rhai::{Dynamic, ImmutableString};
 
+use super::call::{Call, Outcome};
+use super::signature::{Function, Kinds, Parameter, SdkModule};
 use crate::json;
 use crate::log_line::LogLine;
 use crate::run_context;
@@ -20,54 +23,44 @@ const MESSAGE_MAX: usize = 8 * 1024;
 const DATA_MAX: usize = 64 * 1024;
 
 /// The module `log`.
-pub(crate) fn module() -> Module {
-    let mut module = Module::new();
-    for level in LogLevel::ALL {
-        FuncRegistration::new(level.as_str())
-            .set_into_module(&mut module, move |context: NativeCallContext<'_>, message: Dynamic| {
-                write(&context, level, &message, None)
-            });
-        FuncRegistration::new(level.as_str()).set_into_module(
-            &mut module,
-            move |context: NativeCallContext<'_>, message: Dynamic, data: Dynamic| {
-                write(&context, level, &message, Some(&data))
-            },
-        );
-    }
-    module
+pub(super) const MODULE: SdkModule = SdkModule {
+    name: "log",
+    since: SdkVersion::V1_0,
+    summary: "Writes the log of the app.",
+    functions: &[
+        function("trace", "Logs a line of level trace.", |call| write(call, LogLevel::Trace)),
+        function("info", "Logs a line of level info.", |call| write(call, LogLevel::Info)),
+        function("warn", "Logs a line of level warn.", |call| write(call, LogLevel::Warn)),
+        function("error", "Logs a line of level error.", |call| write(call, LogLevel::Error)),
+    ],
+};
+
+const fn function(
+    name: &'static str,
+    summary: &'static str,
+    run: fn(&Call<'_, '_>) -> Outcome<Dynamic>,
+) -> Function {
+    const PARAMETERS: &[Parameter] =
+        &[Parameter::new("message", Kinds::ANY), Parameter::new("data", Kinds::ANY)];
+    Function { name, parameters: PARAMETERS, required: 1, returns: "()", summary, run }
 }
 
-fn write(
-    context: &NativeCallContext<'_>,
-    level: LogLevel,
-    message: &Dynamic,
-    data: Option<&Dynamic>,
-) -> Result<(), Box<EvalAltResult>> {
+fn write(call: &Call<'_, '_>, level: LogLevel) -> Outcome<Dynamic> {
     let secrets = run_context::secrets();
-    let message = text(message, secrets.as_deref()).map_err(|error| json_error(context, level, &error))?;
-    let data = data.map(|data| json::write_text(data, DATA_MAX)).transpose();
-    let data = data.map_err(|error| json_error(context, level, &error))?;
+    let message = text(call.value(0), secrets.as_deref()).or_else(|error| call.fail(error.to_string()))?;
+    let data = call.has(1).then(|| json::write_text(call.value(1), DATA_MAX)).transpose();
+    let data = data.or_else(|error| call.fail(error.to_string()))?;
     let data = data.map(|data| match &secrets {
         Some(secrets) => secrets.redact(&data).into_owned(),
         None => data,
     });
     let bytes = message.len() + data.as_ref().map_or(0, String::len);
-    let Some(elapsed) = run_context::admit_log_line(bytes) else { return Ok(()) };
-    let position = context.call_position();
-    let (line, column) = (position.line(), position.position());
-    run_context::host_call(|host| {
+    let Some(elapsed) = run_context::admit_log_line(bytes) else { return Ok(Dynamic::UNIT) };
+    let (line, column) = (call.position().line(), call.position().position());
+    let logged = run_context::host_call(|host| {
         host.log(LogLine { level, message: message.clone(), data: data.clone(), line, column, elapsed })
-    })
-    .map_err(|_| EvalAltResult::ErrorTerminated(Dynamic::UNIT, position).into())
-}
-
-fn json_error(
-    context: &NativeCallContext<'_>,
-    level: LogLevel,
-    error: &json::JsonError,
-) -> Box<EvalAltResult> {
-    let message = format!("log::{}: {error}", level.as_str());
-    EvalAltResult::ErrorRuntime(message.into(), context.call_position()).into()
+    });
+    logged.map(Dynamic::from).or_else(|_| call.terminated())
 }
 
 /// A string as it is, any other value as JSON, of at most [`MESSAGE_MAX`] bytes. `secrets` are redacted before the

@@ -135,10 +135,6 @@ fn inline_with(revision: &Revision, invocation: &Invocation) -> Option<(Executio
 
 /// A function call.
 fn invocation(call: &Call, payload: Bytes) -> Invocation {
-    Invocation {
-        script: path(&call.script),
-        execution_id: Uuid::from_u128(1),
-        request_id: Uuid::from_u128(2),
-        trigger: Trigger::Function { name: JobName::new("main").unwrap(), payload },
-    }
+    let trigger = Trigger::Function { name: JobName::new("main").unwrap(), payload };
+    Invocation::new(path(&call.script), Uuid::from_u128(1), Uuid::from_u128(2), trigger)
 }

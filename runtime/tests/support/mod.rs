@@ -16,7 +16,8 @@ use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
     AppIdentity, CompileBudget, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine,
-    Pending, Program, Revision, RouteOutcome, STACK_SIZE, Secrets, Source, Trigger, UnlimitedMemory,
+    Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun, Secrets, Seed, Source, Trigger,
+    UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -30,6 +31,9 @@ pub(crate) use runtime::{CountingAllocator, FailureKind, Response, callable_func
 
 /// The app of all tests.
 pub(crate) const APP: Uuid = Uuid::from_u128(0x6ba7b810_9dad_11d1_80b4_00c04fd430c8);
+
+/// When all executions start: 2026-01-02, 03:04:05.678 UTC.
+pub(crate) const STARTED_AT_MS: i64 = 1_767_323_045_678;
 
 /// An execution to test.
 #[derive(Clone)]
@@ -67,7 +71,7 @@ pub(crate) fn script(source: &str) -> Call {
         commit: "a".repeat(40),
         execution_id: Uuid::from_u128(1),
         request_id: Uuid::from_u128(2),
-        trigger: Trigger::Http(HttpRequest { path: "/".to_owned(), ..HttpRequest::default() }),
+        trigger: Trigger::Http(Arc::new(HttpRequest { path: "/".to_owned(), ..HttpRequest::default() })),
         stop: Arc::default(),
         stored: false,
     }
@@ -89,7 +93,7 @@ impl Call {
 
     pub(crate) fn with_request(mut self, change: impl FnOnce(&mut HttpRequest)) -> Self {
         if let Trigger::Http(request) = &mut self.trigger {
-            change(request);
+            change(Arc::make_mut(request));
         }
         self
     }
@@ -103,7 +107,8 @@ impl Call {
 
     pub(crate) fn scheduled(self) -> Self {
         let name = JobName::new("tick").unwrap();
-        Self { trigger: Trigger::Scheduled { name, due_at: "2026-01-01T00:00:00Z".to_owned() }, ..self }
+        let run = ScheduledRun { name, due_at_ms: 1_767_225_600_000, last_success_ms: None, missed: 0 };
+        Self { trigger: Trigger::Scheduled(run), ..self }
     }
 
     pub(crate) fn limits(self, change: impl FnOnce(&mut Limits)) -> Self {
@@ -182,12 +187,10 @@ impl Call {
     /// Executes on this thread.
     pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
         let lines = Arc::new(Lines::default());
-        let invocation = Invocation {
-            script: ScriptPath::new(&self.script).unwrap(),
-            execution_id: self.execution_id,
-            request_id: self.request_id,
-            trigger: self.trigger.clone(),
-        };
+        let script = ScriptPath::new(&self.script).unwrap();
+        let (started_at_ms, seed) = (STARTED_AT_MS, Seed::fixed(1));
+        let invocation = Invocation::new(script, self.execution_id, self.request_id, self.trigger.clone());
+        let invocation = Invocation { started_at_ms, seed, ..invocation };
         let program = program(revision, &invocation.script);
         let execution =
             runtime::run(revision, &program, &invocation, Arc::<Lines>::clone(&lines), &self.stop);

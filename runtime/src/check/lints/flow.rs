@@ -59,6 +59,7 @@ pub(super) enum Part {
     Headers,
     Params,
     Query,
+    Cookies,
     Env,
     Secrets,
 }
@@ -494,19 +495,36 @@ impl Part {
                 Some(Property::Request) => Value::Ctx(Self::Request),
                 Some(Property::Env) => Value::Ctx(Self::Env),
                 Some(Property::Secrets) => Value::Ctx(Self::Secrets),
+                Some(Property::Started) => Value::Of(Type::Int),
+                Some(Property::Schedule) | None => Value::Unknown,
                 Some(_) => text,
-                None => Value::Unknown,
             },
             Self::Request => {
                 match RequestProperty::ALL.into_iter().find(|property| property.name() == name) {
                     Some(RequestProperty::Headers) => Value::Ctx(Self::Headers),
                     Some(RequestProperty::Params) => Value::Ctx(Self::Params),
                     Some(RequestProperty::Query) => Value::Ctx(Self::Query),
-                    Some(RequestProperty::Path) => text,
-                    Some(RequestProperty::Body | RequestProperty::Rest) | None => Value::Unknown,
+                    Some(RequestProperty::Cookies) => Value::Ctx(Self::Cookies),
+                    Some(
+                        RequestProperty::Path
+                        | RequestProperty::Method
+                        | RequestProperty::Scheme
+                        | RequestProperty::Host
+                        | RequestProperty::Base
+                        | RequestProperty::Ip,
+                    ) => text,
+                    Some(
+                        RequestProperty::Body
+                        | RequestProperty::Rest
+                        | RequestProperty::QueryAll
+                        | RequestProperty::Bytes,
+                    )
+                    | None => Value::Unknown,
                 }
             }
-            Self::Headers | Self::Params | Self::Query | Self::Env | Self::Secrets => Value::RequestText,
+            Self::Headers | Self::Params | Self::Query | Self::Cookies | Self::Env | Self::Secrets => {
+                Value::RequestText
+            }
         }
     }
 }

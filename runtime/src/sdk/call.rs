@@ -1,0 +1,260 @@
+//! A call of an SDK function: its arguments, its options and its errors.
+//!
+//! The arguments are checked against the signature before the function runs, so that it reads them without errors of
+//! its own.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use manifest_schema::diagnostic::Suggestions;
+use manifest_schema::units::parse_duration;
+use rhai::{Array, Blob, Dynamic, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
+
+use super::signature::{Accepts, Function, Kinds, OptionKey, Parameter};
+use crate::bounded::STRING_MAX;
+use crate::run_context;
+use crate::type_name::type_name;
+
+pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
+
+/// The number of bytes that cost as much as visiting one value, for natives that read or write them once.
+const BYTES_PER_STEP: usize = 16;
+
+/// The maximum length of a text quoted in an error, in characters.
+const QUOTED_MAX: usize = 80;
+
+/// A call of a function.
+pub(crate) struct Call<'c, 'a> {
+    module: &'static str,
+    function: &'static Function,
+    position: Position,
+    arguments: &'c [&'a mut Dynamic],
+}
+
+impl<'c, 'a> Call<'c, 'a> {
+    pub(super) fn new(
+        module: &'static str,
+        function: &'static Function,
+        context: &NativeCallContext<'_>,
+        arguments: &'c [&'a mut Dynamic],
+    ) -> Self {
+        Self { module, function, position: context.call_position(), arguments }
+    }
+
+    /// Checks the arguments and calls the function.
+    pub(super) fn run(&self) -> Outcome<Dynamic> {
+        for (parameter, argument) in self.function.parameters.iter().zip(self.arguments) {
+            if let Err(message) = check_argument(parameter, argument) {
+                return self.fail(message);
+            }
+        }
+        (self.function.run)(self)
+    }
+
+    /// The position of the call.
+    pub(crate) fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Whether the call has this argument.
+    pub(crate) fn has(&self, index: usize) -> bool {
+        index < self.arguments.len()
+    }
+
+    /// Any argument.
+    pub(crate) fn value(&self, index: usize) -> &Dynamic {
+        static MISSING: Dynamic = Dynamic::UNIT;
+        self.arguments.get(index).map_or(&MISSING, |argument| &**argument)
+    }
+
+    /// An integer argument; a float is truncated.
+    pub(crate) fn integer(&self, index: usize) -> i64 {
+        let value = self.value(index);
+        value.as_int().or_else(|_| value.as_float().map(|float| float as i64)).unwrap_or_default()
+    }
+
+    /// A text argument; `""` if it is left out.
+    pub(crate) fn text(&self, index: usize) -> ImmutableString {
+        self.optional_text(index).unwrap_or_default()
+    }
+
+    /// A text argument, unless it is left out.
+    pub(crate) fn optional_text(&self, index: usize) -> Option<ImmutableString> {
+        self.value(index).read_lock::<ImmutableString>().map(|text| text.clone())
+    }
+
+    /// Passes the bytes of a text or a blob to `read`.
+    pub(crate) fn with_bytes<T>(&self, index: usize, read: impl FnOnce(&[u8]) -> T) -> T {
+        let value = self.value(index);
+        if let Some(text) = value.read_lock::<ImmutableString>() {
+            return read(text.as_bytes());
+        }
+        match value.read_lock::<Blob>() {
+            Some(blob) => read(&blob),
+            None => read(&[]),
+        }
+    }
+
+    /// Passes the items of an array to `read`.
+    pub(crate) fn with_array<T>(&self, index: usize, read: impl FnOnce(&[Dynamic]) -> T) -> T {
+        match self.value(index).read_lock::<Array>() {
+            Some(array) => read(&array),
+            None => read(&[]),
+        }
+    }
+
+    /// Passes the entries of a map to `read`.
+    pub(crate) fn with_map<T>(&self, index: usize, read: impl FnOnce(&Map) -> T) -> T {
+        match self.value(index).read_lock::<Map>() {
+            Some(map) => read(&map),
+            None => read(&Map::new()),
+        }
+    }
+
+    /// The options, which are the last argument.
+    pub(crate) fn options(&self) -> Options<'_> {
+        let place = self.function.parameters.len().saturating_sub(1);
+        Options { map: self.value(place) }
+    }
+
+    /// Fails the script with `module::function: message`.
+    pub(crate) fn fail<T>(&self, message: impl AsRef<str>) -> Outcome<T> {
+        let separator = if self.module.is_empty() { "" } else { "::" };
+        let text = format!("{}{separator}{}: {}", self.module, self.function.name, message.as_ref());
+        Err(EvalAltResult::ErrorRuntime(text.into(), self.position).into())
+    }
+
+    /// Charges small steps of work, see [`run_context::charge`].
+    ///
+    /// # Errors
+    /// The execution must stop.
+    pub(crate) fn charge(&self, steps: usize) -> Outcome<()> {
+        run_context::charge(steps).map_or(Ok(()), |_| self.terminated())
+    }
+
+    /// Charges the work of reading or writing bytes once.
+    ///
+    /// # Errors
+    /// The execution must stop.
+    pub(crate) fn charge_bytes(&self, bytes: usize) -> Outcome<()> {
+        self.charge(bytes / BYTES_PER_STEP)
+    }
+
+    /// Reserves memory before it is allocated.
+    ///
+    /// # Errors
+    /// The execution must stop.
+    pub(crate) fn reserve(&self, bytes: usize) -> Outcome<()> {
+        run_context::reserve(bytes).map_or(Ok(()), |_| self.terminated())
+    }
+
+    /// Checks the length of a text before it is built.
+    ///
+    /// # Errors
+    /// It is longer than a text can be.
+    pub(crate) fn limit_text(&self, length: usize) -> Outcome<()> {
+        if length > STRING_MAX {
+            return Err(EvalAltResult::ErrorDataTooLarge("Length of string".to_owned(), self.position).into());
+        }
+        Ok(())
+    }
+
+    /// The error of a stopped execution; the meter has the reason.
+    pub(crate) fn terminated<T>(&self) -> Outcome<T> {
+        Err(EvalAltResult::ErrorTerminated(Dynamic::UNIT, self.position).into())
+    }
+}
+
+/// The options of a call.
+pub(crate) struct Options<'c> {
+    map: &'c Dynamic,
+}
+
+impl Options<'_> {
+    /// The value of an option; a missing one and `()` are `None`.
+    pub(crate) fn get(&self, key: &str) -> Option<Dynamic> {
+        let map = self.map.read_lock::<Map>()?;
+        map.get(key).filter(|value| !value.is_unit()).map(Dynamic::flatten_clone)
+    }
+
+    /// A text option.
+    pub(crate) fn text(&self, key: &str) -> Option<ImmutableString> {
+        self.get(key)?.into_immutable_string().ok()
+    }
+
+    /// A duration option.
+    pub(crate) fn duration(&self, key: &str) -> Option<Duration> {
+        parse_duration(&self.text(key)?)
+    }
+
+    /// A `true` or `false` option.
+    pub(crate) fn flag(&self, key: &str) -> Option<bool> {
+        self.get(key)?.as_bool().ok()
+    }
+}
+
+/// Checks an argument against its parameter.
+fn check_argument(parameter: &Parameter, argument: &Dynamic) -> Result<(), String> {
+    check_value(parameter.name, parameter.kinds, &parameter.accepts, argument)
+}
+
+fn check_value(name: &str, kinds: Kinds, accepts: &Accepts, value: &Dynamic) -> Result<(), String> {
+    if !kinds.contains(Kinds::of(value)) {
+        return Err(wrong_kind(name, kinds, type_name(value)));
+    }
+    match accepts {
+        Accepts::All => Ok(()),
+        Accepts::Texts(_) | Accepts::Durations => {
+            value.read_lock::<ImmutableString>().map_or(Ok(()), |text| check_text(name, accepts, &text))
+        }
+        Accepts::Options(keys) => {
+            let Some(map) = value.read_lock::<Map>() else { return Ok(()) };
+            map.iter().try_for_each(|(name, value)| check_option(keys, name, value))
+        }
+    }
+}
+
+fn check_option(keys: &[OptionKey], name: &str, value: &Dynamic) -> Result<(), String> {
+    match keys.iter().find(|key| key.name == name) {
+        None => Err(unknown_option(keys, name)),
+        // `()` is the same as no option.
+        Some(_) if value.is_unit() => Ok(()),
+        Some(key) => check_value(key.name, key.kinds, &key.accepts, value),
+    }
+}
+
+/// `` `low` must be an integer, not a string ``
+pub(crate) fn wrong_kind(name: &str, kinds: Kinds, given: &str) -> String {
+    format!("`{name}` must be {kinds}, not {given}")
+}
+
+/// Checks that a parameter or an option accepts `text`.
+pub(crate) fn check_text(name: &str, accepts: &Accepts, text: &str) -> Result<(), String> {
+    let expected = match accepts {
+        Accepts::Texts(texts) if !texts.contains(&text) => {
+            texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(" or ")
+        }
+        Accepts::Durations if parse_duration(text).is_none() => "a duration such as \"5m\"".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(format!("`{name}` must be {expected}, not \"{}\"", quoted(text)))
+}
+
+/// The message for an option that a function does not have.
+pub(crate) fn unknown_option(keys: &[OptionKey], name: &str) -> String {
+    let mut message = format!("unknown option `{}`", quoted(name));
+    // Writing to a string cannot fail.
+    let _ = match Suggestions::default().did_you_mean(name, keys.iter().map(|key| key.name)) {
+        Some(near) => write!(message, "; {near}"),
+        None => {
+            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            write!(message, "; available: {}", known.join(", "))
+        }
+    };
+    message
+}
+
+/// The beginning of a text, on one line.
+pub(crate) fn quoted(text: &str) -> String {
+    text.chars().take(QUOTED_MAX).flat_map(char::escape_debug).collect()
+}

@@ -1,0 +1,30 @@
+//! A call of every function of the SDK's modules, with arguments whose size is measured: `a` is an array of integers,
+//! `s` a string, `b` a blob and `m` a map.
+
+/// Functions and calls of them; a function whose cost depends on what it reads has several.
+pub(super) const CALLS_OF_SDK: &[(&str, &str)] = &[
+    ("base64::decode", "base64::decode(s)"),
+    ("base64::encode", "base64::encode(b)"),
+    ("base64::encode_url", "base64::encode_url(s)"),
+    ("cookie::clear", "cookie::clear(\"a\")"),
+    ("cookie::make", "cookie::make(\"a\", \"b\")"),
+    ("cookie::make", "try { cookie::make(\"a\", s) } catch { }"),
+    ("hex::decode", "hex::decode(s)"),
+    ("hex::encode", "hex::encode(b)"),
+    ("random::bytes", "random::bytes(a.len())"),
+    ("random::float", "random::float()"),
+    ("random::int", "random::int(0, a.len())"),
+    ("random::pick", "random::pick(a)"),
+    ("random::shuffle", "random::shuffle(a)"),
+    ("random::token", "random::token(a.len())"),
+    ("random::uuid", "random::uuid()"),
+    ("random::uuid7", "random::uuid7()"),
+    ("time::format", "time::format(0, \"%c\", \"Europe/Berlin\")"),
+    ("time::from_parts", "time::from_parts(#{ year: 2026 }, \"Europe/Berlin\")"),
+    ("time::http", "time::http(0)"),
+    ("time::now", "time::now()"),
+    ("time::parse", "time::parse(\"2026-01-02\")"),
+    ("time::parts", "time::parts(0, \"Europe/Berlin\")"),
+    ("time::plus", "time::plus(0, \"1 month\", \"Europe/Berlin\")"),
+    ("time::rfc3339", "time::rfc3339(0, \"Europe/Berlin\")"),
+];
