@@ -35,12 +35,21 @@ const ROOT: Keys = Keys {
 const APP: Keys = Keys { known: &["description", "domains"], reserved: &[] };
 
 /// The server and the repository that a manifest is checked against.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct ParseContext<'a> {
     /// The maximum that the server grants.
     pub ceiling: &'a Ceiling,
     /// The paths of all `.rhai` files in the repository.
     pub scripts: &'a BTreeSet<String>,
+    /// The files that a script imports.
+    pub imports_of: &'a dyn Fn(&ScriptPath) -> Vec<ScriptPath>,
+}
+
+impl<'a> ParseContext<'a> {
+    /// The context of scripts without imports.
+    pub fn new(ceiling: &'a Ceiling, scripts: &'a BTreeSet<String>) -> Self {
+        Self { ceiling, scripts, imports_of: &|_| Vec::new() }
+    }
 }
 
 /// A valid manifest with its warnings.
@@ -80,7 +89,7 @@ pub fn parse(source: &[u8], context: ParseContext<'_>) -> Result<Parsed, ParseEr
     let draft = document.map(|root| draft(root.get_ref(), context.ceiling, &mut scripts, &mut source));
     let clean = source.is_clean();
     let mut diagnostics = source.into_diagnostics();
-    scripts.warn_of_unused(&mut diagnostics);
+    scripts.warn_of_unused(context.imports_of, &mut diagnostics);
     match draft {
         Some(Draft { manifest: Some(manifest), .. }) if clean => {
             Ok(Parsed { manifest, warnings: diagnostics })

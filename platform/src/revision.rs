@@ -8,9 +8,11 @@ use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{ParseContext, parse};
-use runtime::{AppIdentity, CountingAllocator, Revision, RevisionError, Source};
+use manifest_schema::sdk::SdkVersion;
+use runtime::{AppIdentity, CountingAllocator, Revision, RevisionError, Source, imported_files};
 use store::{App, AppId, Oid, Store, StoreError};
 
+use crate::deploy::link_loaded;
 use crate::memory::{OutOfMemory, Purpose, Reservation};
 use crate::repository::{AppRepository, object_id};
 use crate::scripts::AppScripts;
@@ -67,23 +69,13 @@ impl Prepared {
         let no_objects = Pack::default();
         let quarantine = QuarantineView::new(&repository, &no_objects);
         let (manifest, files) = read_manifest(store, app, commit, &quarantine).await?;
-        let named: Vec<(ScriptPath, ObjectId)> = manifest
-            .0
-            .scripts()
-            .into_iter()
-            .filter_map(|path| Some((path.clone(), *files.get(path.as_str())?)))
-            .collect();
-        let ids: BTreeSet<ObjectId> = named.iter().map(|(_, id)| *id).collect();
-        let ids: Vec<ObjectId> = ids.into_iter().collect();
-        let mut texts: BTreeMap<ObjectId, Arc<Source>> = BTreeMap::new();
-        for ids in ids.chunks(SCRIPTS_PER_QUERY) {
-            for (id, text) in quarantine.blobs(ids, u64::MAX).await? {
-                texts.insert(id, scripts.source(&String::from_utf8_lossy(&text))?);
-            }
-        }
+        let declared: Vec<ScriptPath> = manifest.0.scripts().into_iter().cloned().collect();
+        let loaded = load_scripts(manifest.0.sdk, declared.clone(), &files, &quarantine, scripts).await?;
         let mut sources = BTreeMap::new();
-        for (path, id) in named {
-            sources.insert(path, Arc::clone(texts.get(&id).ok_or(ReadError::Missing(id))?));
+        for path in declared {
+            if let Some(source) = link_loaded(&loaded.sources, &loaded.imports, &path, scripts)? {
+                sources.insert(path, source);
+            }
         }
         Ok(Self::new(manifest, sources, scripts)?)
     }
@@ -143,6 +135,45 @@ impl Prepared {
     }
 }
 
+/// The scripts of a stored revision and their libraries.
+struct LoadedScripts {
+    sources: BTreeMap<ScriptPath, Arc<Source>>,
+    imports: BTreeMap<ScriptPath, Vec<ScriptPath>>,
+}
+
+/// Reads scripts and everything that they import.
+async fn load_scripts(
+    sdk: SdkVersion,
+    declared: Vec<ScriptPath>,
+    files: &BTreeMap<String, ObjectId>,
+    quarantine: &QuarantineView<'_, AppRepository>,
+    scripts: &AppScripts,
+) -> Result<LoadedScripts, LoadError> {
+    let mut loaded = LoadedScripts { sources: BTreeMap::new(), imports: BTreeMap::new() };
+    let mut open = declared;
+    while !open.is_empty() {
+        let named: BTreeMap<ScriptPath, ObjectId> =
+            open.drain(..).filter_map(|path| Some((path.clone(), *files.get(path.as_str())?))).collect();
+        let ids: BTreeSet<ObjectId> = named.values().copied().collect();
+        let ids: Vec<ObjectId> = ids.into_iter().collect();
+        let mut texts: BTreeMap<ObjectId, Arc<Source>> = BTreeMap::new();
+        for ids in ids.chunks(SCRIPTS_PER_QUERY) {
+            for (id, text) in quarantine.blobs(ids, u64::MAX).await? {
+                texts.insert(id, scripts.source(&String::from_utf8_lossy(&text))?);
+            }
+        }
+        for (path, id) in named {
+            let source = Arc::clone(texts.get(&id).ok_or(ReadError::Missing(id))?);
+            let imports = imported_files(sdk, source.text());
+            open.extend(imports.iter().filter(|import| !loaded.sources.contains_key(*import)).cloned());
+            loaded.imports.insert(path.clone(), imports);
+            loaded.sources.insert(path, source);
+        }
+        open.retain(|path| !loaded.sources.contains_key(path));
+    }
+    Ok(loaded)
+}
+
 /// Reads the manifest of a stored revision with its memory size, and the files of its commit.
 async fn read_manifest(
     store: &Store,
@@ -160,7 +191,7 @@ async fn read_manifest(
     let id = *files.get(manifest::FILE_NAME).ok_or(LoadError::Absent)?;
     let text = quarantine.blobs(&[id], u64::MAX).await?.remove(&id).ok_or(ReadError::Missing(id))?;
     let scripts: BTreeSet<String> = files.keys().cloned().collect();
-    let context = ParseContext { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
+    let context = ParseContext::new(&Ceiling::UNBOUNDED, &scripts);
     let (parsed, bytes) = measure_memory(|| parse(&text, context));
     let manifest = parsed.map(|parsed| parsed.manifest).map_err(|error| {
         let first = error.diagnostics.iter().next();

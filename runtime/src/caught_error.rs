@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rhai::{Dynamic, EvalAltResult, ImmutableString, Map, Position};
 
-use crate::script_error;
+use crate::{run_context, script_error};
 
 /// Fields with Rhai's types.
 const ENGINE_FIELDS: [&str; 4] = ["property", "requested", "actual", "type"];
@@ -22,6 +22,14 @@ pub(crate) fn translate(caught: &mut Dynamic, natives: &BTreeMap<String, Vec<usi
     map.insert("message".into(), message.into());
     for name in ENGINE_FIELDS {
         map.remove(name);
+    }
+    // The line in the file; Rhai counts those of the linked script.
+    let line = map.get("line").and_then(|line| usize::try_from(line.as_int().ok()?).ok());
+    if let Some((library, line)) = line.map(run_context::locate) {
+        map.insert("line".into(), i64::try_from(line).unwrap_or(i64::MAX).into());
+        if let Some(library) = library {
+            map.insert("file".into(), library.as_str().into());
+        }
     }
     let function =
         map.get("function").and_then(|name| name.read_lock::<ImmutableString>().as_deref().cloned());

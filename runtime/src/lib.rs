@@ -11,6 +11,7 @@
 //! - `source`: the text of a script and the programs compiled from it
 //! - `route`: maps method and path to a script
 //! - `check`: static checks; a script that passes them is a [`Script`]
+//! - `library`: files that scripts import, and how they are linked
 //! - `invocation`: the input of an execution
 //! - `run`: executes a script, from an [`Invocation`] to an [`Execution`]
 //! - `run_context`: the state of the execution on the current thread
@@ -47,6 +48,7 @@ mod failure;
 mod host;
 mod invocation;
 mod json;
+mod library;
 mod log_line;
 mod memory;
 mod meter;
@@ -71,6 +73,7 @@ pub use check::{
 pub use failure::{Failure, FailureKind, SourceLocation};
 pub use host::{Host, HostCall, OutOfMemoryError, Pending};
 pub use invocation::{Headers, HttpRequest, Invocation, Origin, ScheduledRun, Scheme, Seed, Trigger};
+pub use library::{Libraries, LibraryFile, LibrarySources, check_libraries, closure, imported_files};
 pub use log_line::LogLine;
 pub use memory::CountingAllocator;
 pub use meter::{UNRESERVED_MEMORY_MAX, YIELD_INTERVAL};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use manifest_schema::execution::LogLevel;
+use manifest_schema::name::ScriptPath;
 
 /// One log line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,9 @@ pub struct LogLine {
     pub message: String,
     /// The data as JSON, if any.
     pub data: Option<String>,
-    /// The line of the call in the script, from 1.
+    /// The library that wrote it; `None` for the script of the execution.
+    pub library: Option<ScriptPath>,
+    /// The line of the call in its file, from 1.
     pub line: Option<usize>,
     /// The column of the call in characters, from 1.
     pub column: Option<usize>,

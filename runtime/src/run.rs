@@ -165,8 +165,7 @@ fn run_pass(
     stop: Option<Arc<AtomicBool>>,
 ) -> (Execution, Option<Unfinished>) {
     let limits = revision.limits();
-    let active =
-        ActiveExecution::begin(limits, invocation, host, stop, revision.secrets(), script.captures());
+    let active = ActiveExecution::begin(limits, invocation, host, stop, revision.secrets(), script);
     let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
     let finished = active.finish();
     let usage = finished.usage;
@@ -182,7 +181,7 @@ fn run_pass(
         Err(panic) => Err(Failure::new(FailureKind::Panic, panic_message(&*panic))),
     };
     let execution = Execution {
-        outcome: apply_stop_reason(outcome, limits, &invocation.script, &finished),
+        outcome: apply_stop_reason(outcome, limits, Files { path: &invocation.script, script }, &finished),
         duration: usage.duration,
         operations: usage.operations,
         memory_peak_bytes: usage.memory_peak_bytes,
@@ -223,7 +222,8 @@ fn evaluate(
     let value = match run_context::take_exit() {
         Some(value) => value,
         None => {
-            evaluated.map_err(|error| failure(&error, sandbox, &invocation.script, revision.secrets()))?
+            let files = Files { path: &invocation.script, script };
+            evaluated.map_err(|error| failure(&error, sandbox, files, revision.secrets()))?
         }
     };
     response::from_value(value).map_err(|failure| {
@@ -252,7 +252,7 @@ impl Drop for CtxInFunctions {
 fn apply_stop_reason(
     outcome: Result<Response, Failure>,
     limits: &Limits,
-    script: &ScriptPath,
+    files: Files<'_>,
     finished: &FinishedExecution,
 ) -> Result<Response, Failure> {
     let usage = &finished.usage;
@@ -285,7 +285,7 @@ fn apply_stop_reason(
     let failed = outcome.err();
     // The engine's error has a better message, and a location.
     let (message, at) = match (&finished.limit, &failed) {
-        (Some((message, at)), _) => (message.clone(), location(*at, script)),
+        (Some((message, at)), _) => (message.clone(), files.location(*at)),
         (None, Some(failure)) if failure.kind == kind => (failure.message.clone(), None),
         _ => (message, None),
     };
@@ -305,7 +305,7 @@ fn retained_bytes(outcome: &Result<Response, Failure>) -> u64 {
     (bytes as u64).saturating_mul(2)
 }
 
-fn failure(error: &EvalAltResult, sandbox: &Sandbox, script: &ScriptPath, secrets: &Secrets) -> Failure {
+fn failure(error: &EvalAltResult, sandbox: &Sandbox, files: Files<'_>, secrets: &Secrets) -> Failure {
     let innermost = innermost(error);
     let kind = match innermost {
         EvalAltResult::ErrorStackOverflow(_) => FailureKind::Depth,
@@ -313,16 +313,33 @@ fn failure(error: &EvalAltResult, sandbox: &Sandbox, script: &ScriptPath, secret
         _ => FailureKind::Script,
     };
     let message = script_error::message(innermost, &sandbox.natives, MESSAGE_MAX);
+    let message = match files.script.linkage() {
+        Some(linkage) => linkage.files.readable(&message),
+        None => message,
+    };
     // Redacted before it is cut, so that no prefix of a secret remains at its end.
     let message = secrets.redact(&message);
     let message = message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned();
-    let location = location(innermost.position(), script).or_else(|| location(error.position(), script));
+    let location = files.location(innermost.position()).or_else(|| files.location(error.position()));
     Failure { kind, message, location }
 }
 
-fn location(position: Position, script: &ScriptPath) -> Option<SourceLocation> {
-    let (line, column) = (position.line()?, position.position().unwrap_or(1));
-    Some(SourceLocation { script: script.clone(), line, column })
+/// The files of an executed script: its own, and those of the libraries that it is linked with.
+#[derive(Clone, Copy)]
+struct Files<'s> {
+    path: &'s ScriptPath,
+    script: &'s Script,
+}
+
+impl Files<'_> {
+    fn location(self, position: Position) -> Option<SourceLocation> {
+        let (line, column) = (position.line()?, position.position().unwrap_or(1));
+        let (library, line) = match self.script.linkage() {
+            Some(linkage) => linkage.files.locate(line),
+            None => (None, line),
+        };
+        Some(SourceLocation { script: library.unwrap_or(self.path).clone(), line, column })
+    }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

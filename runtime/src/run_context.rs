@@ -11,11 +11,13 @@ use std::sync::{Arc, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use manifest_schema::limits::Limits;
+use manifest_schema::name::ScriptPath;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha20Rng;
 use rhai::{Dynamic, EvalAltResult, Position};
 
 use crate::captures::{self, Captures, Cells, VariableUse};
+use crate::check::{Linkage, Script};
 use crate::host::{Host, HostCall, OutOfMemoryError, Pending};
 use crate::invocation::{HttpRequest, Invocation, Seed, Trigger};
 use crate::memory;
@@ -56,6 +58,8 @@ pub(crate) struct ExecutionState {
     ctx: Option<Dynamic>,
     /// The captured variables of the script.
     captures: Captures,
+    /// What the script was linked with, if it imports libraries.
+    linkage: Option<Arc<Linkage>>,
     /// The cells captured so far.
     cells: Cells,
     started: Instant,
@@ -244,6 +248,28 @@ pub(crate) fn variable_use(name: &str) -> Option<VariableUse> {
     })
 }
 
+/// The value of a constant of a library, by its unique name.
+pub(crate) fn library_constant(name: &str) -> Option<Dynamic> {
+    CURRENT.with(|current| {
+        let run = current.run.borrow();
+        run.as_ref()?.linkage.as_ref()?.constants.get(name).cloned()
+    })
+}
+
+/// The library of a line of the current script (`None` for the script itself), and the line in that file.
+pub(crate) fn locate(line: usize) -> (Option<ScriptPath>, usize) {
+    CURRENT.with(|current| {
+        let run = current.run.borrow();
+        match run.as_ref().and_then(|run| run.linkage.as_ref()) {
+            Some(linkage) => {
+                let (library, line) = linkage.files.locate(line);
+                (library.cloned(), line)
+            }
+            None => (None, line),
+        }
+    })
+}
+
 /// Records a cell that the current execution created.
 pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
     CURRENT.with(|current| {
@@ -390,7 +416,7 @@ impl ActiveExecution {
         host: Arc<dyn Host>,
         stop: Option<StopFlag>,
         secrets: &Arc<Secrets>,
-        captures: &Captures,
+        script: &Script,
     ) -> Self {
         let started = Instant::now();
         let outer_peak = memory::begin_peak();
@@ -403,7 +429,8 @@ impl ActiveExecution {
             stop,
             secrets,
             ctx: None,
-            captures: captures.clone(),
+            captures: script.captures().clone(),
+            linkage: script.linkage().map(Arc::clone),
             cells: Cells::new(),
             started,
             now_ms: invocation.started_at_ms,
@@ -424,7 +451,7 @@ impl ActiveExecution {
         CURRENT.with(|current| {
             let outer_meter = Meter::new(limits, started, before, inline, &current.meter);
             current.meter.swap(&outer_meter);
-            let outer_captures = current.captures.replace(captures.mask);
+            let outer_captures = current.captures.replace(script.captures().mask);
             let outer_state = ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(Some(run))));
             Self { started, before, outer_peak, outer_meter, outer_captures, outer_state }
         })
@@ -480,10 +507,12 @@ impl Drop for ActiveExecution {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use manifest_schema::name::{JobName, ScriptPath};
+    use manifest_schema::name::JobName;
+    use manifest_schema::sdk::SdkVersion;
     use uuid::Uuid;
 
     use super::*;
+    use crate::check::compile;
     use crate::log_line::LogLine;
     use crate::meter::STEPS_PER_POLL;
 
@@ -505,7 +534,8 @@ mod tests {
         let script = ScriptPath::new("main.rhai").unwrap();
         let invocation = Invocation::new(script, Uuid::nil(), Uuid::nil(), trigger);
         let (host, secrets) = (Arc::new(NoHost), Arc::default());
-        ActiveExecution::begin(limits, &invocation, host, stop, &secrets, &Captures::default())
+        let compiled = compile(SdkVersion::V1_3, &invocation.script, "1").unwrap();
+        ActiveExecution::begin(limits, &invocation, host, stop, &secrets, &compiled)
     }
 
     fn run(limits: Limits) -> ActiveExecution {

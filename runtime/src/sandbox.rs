@@ -18,6 +18,7 @@ use rhai::packages::{Package, StandardPackage};
 use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
 
 use crate::captures::VariableUse;
+use crate::library::CONSTANT_PREFIX;
 use crate::sdk::CTX;
 use crate::type_name::type_name_of_id;
 use crate::{bounded, captures, caught_error, run_context, sdk, token_mapper};
@@ -37,6 +38,7 @@ pub(crate) const FUNCTIONS_MAX: usize = 1000;
 
 /// The engine of one SDK version, and the function tables that the checks need.
 pub(crate) struct Sandbox {
+    pub(crate) sdk: SdkVersion,
     pub(crate) engine: Engine,
     /// The names of native functions, with their module if any (`log::info`), and their argument counts.
     pub(crate) natives: BTreeMap<String, Vec<usize>>,
@@ -84,7 +86,7 @@ impl Sandbox {
             .on_progress(|_| run_context::tick().map(|_| Dynamic::UNIT));
         register_hooks(&mut engine, version);
         let (natives, signatures) = (natives(&engine), signatures(&engine));
-        Self { engine, natives, signatures }
+        Self { sdk: version, engine, natives, signatures }
     }
 
     /// The parameter types of the native functions with this name; the receiver of a method comes first.
@@ -156,6 +158,9 @@ fn register_hooks(engine: &mut Engine, sdk: SdkVersion) {
     engine.on_var(move |name, _, mut context| {
         if name == CTX && !context.scope().contains(CTX) {
             return Ok(run_context::ctx());
+        }
+        if name.starts_with(CONSTANT_PREFIX) {
+            return Ok(run_context::library_constant(name));
         }
         match run_context::variable_use(name) {
             None => {}

@@ -14,6 +14,7 @@ use manifest_schema::sdk::SdkVersion;
 
 use crate::check::{CompileBudget, CompileError, Script, recompile};
 use crate::failure::{Failure, FailureKind, SourceLocation};
+use crate::library::LibraryFile;
 
 /// Releases accounted memory when it is dropped.
 pub type MemoryGuard = Box<dyn Any + Send + Sync>;
@@ -21,6 +22,8 @@ pub type MemoryGuard = Box<dyn Any + Send + Sync>;
 /// The text of a script with its compiled programs, one per SDK version.
 pub struct Source {
     text: Box<str>,
+    /// The libraries that it is linked with, sorted.
+    libraries: Box<[LibraryFile]>,
     programs: [ArcSwapOption<Program>; SdkVersion::ALL.len()],
     compilation: Mutex<()>,
     _memory: Option<MemoryGuard>,
@@ -38,6 +41,7 @@ impl Source {
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self {
             text: text.into(),
+            libraries: Box::default(),
             programs: std::array::from_fn(|_| ArcSwapOption::empty()),
             compilation: Mutex::default(),
             _memory: None,
@@ -47,6 +51,16 @@ impl Source {
     /// Attaches the guard of its accounted memory.
     pub fn with_memory_guard(self, guard: MemoryGuard) -> Self {
         Self { _memory: Some(guard), ..self }
+    }
+
+    /// The same text, linked with these libraries: all that it reaches, sorted.
+    pub fn with_libraries(self, libraries: Vec<LibraryFile>) -> Self {
+        Self { libraries: libraries.into(), ..self }
+    }
+
+    /// The libraries that it is linked with.
+    pub fn libraries(&self) -> &[LibraryFile] {
+        &self.libraries
     }
 
     /// The text.
@@ -88,10 +102,12 @@ impl Program {
     pub fn compile(
         sdk: SdkVersion,
         path: &ScriptPath,
-        text: &str,
+        source: &Source,
         budget: &Arc<dyn CompileBudget>,
     ) -> Result<Self, crate::OutOfMemoryError> {
-        let script = match recompile(sdk, path, text, budget) {
+        let libraries: Vec<_> =
+            source.libraries.iter().map(|file| (file.path.clone(), file.source.text())).collect();
+        let script = match recompile(sdk, path, source.text(), &libraries, budget) {
             Ok(script) => Ok(script),
             Err(CompileError::OutOfMemory(refused)) => return Err(refused),
             Err(CompileError::Diagnostics(diagnostics)) => Err(diagnostics.iter().next().map_or_else(
@@ -147,7 +163,7 @@ impl From<Script> for Program {
 
 impl PartialEq for Source {
     fn eq(&self, other: &Self) -> bool {
-        std::ptr::eq(self, other) || self.text == other.text
+        std::ptr::eq(self, other) || (self.text == other.text && self.libraries == other.libraries)
     }
 }
 

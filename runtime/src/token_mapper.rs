@@ -5,6 +5,7 @@
 //! that such a token does not hide the errors after it. Replaced tokens are still reported as errors.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -81,6 +82,10 @@ const FOREIGN_TOKENS: [ForeignToken; 7] = [
 ];
 
 thread_local! {
+    /// The tokens of the current parse, if they are collected.
+    static TOKENS: RefCell<Option<Vec<(Token, Position)>>> = const { RefCell::new(None) };
+    /// The names that replace others in the current parse, by position.
+    static RENAMES: RefCell<Option<HashMap<Position, Identifier>>> = const { RefCell::new(None) };
     static CURRENT: RefCell<Option<ParseLog>> = const { RefCell::new(None) };
     static MEMORY: RefCell<Option<CompileMemory>> = const { RefCell::new(None) };
 }
@@ -91,6 +96,21 @@ pub(crate) fn with_deadline<T>(deadline: Instant, parse: impl FnOnce() -> T) -> 
     CURRENT.replace(Some(ParseLog { deadline: Some(deadline), ..ParseLog::default() }));
     let parsed = parse();
     (parsed, CURRENT.take().unwrap_or_default())
+}
+
+/// Runs `parse`, which parses one script on this thread, and returns its tokens.
+pub(crate) fn collect_tokens<T>(parse: impl FnOnce() -> T) -> (T, Vec<(Token, Position)>) {
+    TOKENS.replace(Some(Vec::new()));
+    let parsed = parse();
+    (parsed, TOKENS.take().unwrap_or_default())
+}
+
+/// Runs `parse`, which parses one script on this thread, with other names for the tokens at some positions.
+pub(crate) fn with_renames<T>(renames: HashMap<Position, Identifier>, parse: impl FnOnce() -> T) -> T {
+    RENAMES.replace(Some(renames));
+    let parsed = parse();
+    RENAMES.take();
+    parsed
 }
 
 /// Runs `parse`, which parses one script on this thread, within the given memory.
@@ -190,9 +210,26 @@ pub(crate) fn map(token: Token, position: Position) -> Token {
     if !may_continue && can_stop_at(&token) {
         return Token::LexError(LexError::Runtime(NO_MEMORY.to_owned()).into());
     }
-    CURRENT.with_borrow_mut(|current| match current {
+    let token = CURRENT.with_borrow_mut(|current| match current {
         Some(log) => log.map(token, position),
         None => token,
+    });
+    let token = renamed(token, position);
+    TOKENS.with_borrow_mut(|tokens| {
+        if let Some(tokens) = tokens {
+            tokens.push((token.clone(), position));
+        }
+    });
+    token
+}
+
+fn renamed(token: Token, position: Position) -> Token {
+    RENAMES.with_borrow(|renames| {
+        match (renames.as_ref().and_then(|renames| renames.get(&position)), &token) {
+            (Some(name), Token::Identifier(_)) => Token::Identifier(Box::new(name.clone())),
+            (Some(name), Token::StringConstant(_)) => Token::StringConstant(Box::new(name.clone())),
+            _ => token,
+        }
     })
 }
 

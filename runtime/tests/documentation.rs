@@ -219,7 +219,7 @@ fn manifests_of_the_reference_are_accepted() {
         let sdk = if manifest.contains("sdk = ") { "" } else { "sdk = \"1.1\"\n" };
         let named = manifest.split('"').filter(|word| word.ends_with(".rhai"));
         let scripts: BTreeSet<String> = named.map(str::to_owned).collect();
-        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
+        let context = ParseContext::new(&Ceiling::DEFAULT, &scripts);
         let parsed = parse(format!("{sdk}{manifest}").as_bytes(), context);
         assert!(parsed.is_ok(), "docs/sdk.md:{line}: {:?}", parsed.unwrap_err().diagnostics);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
-use runtime::{CompileBudget, CountingAllocator, ManifestNames, UnlimitedMemory, compile_within};
+use runtime::{CompileBudget, CountingAllocator, Libraries, ManifestNames, UnlimitedMemory, compile_within};
 use support::{Call, script};
 
 #[global_allocator]
@@ -37,7 +37,7 @@ fn correct_scripts_have_no_findings() {
             let main = ScriptPath::new("main.rhai").unwrap();
             let names = ManifestNames::of(revision.manifest(), &main);
             let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
-            let compiled = compile_within(sdk, &main, &source, Some(&names), &budget);
+            let compiled = compile_within(sdk, &main, &source, Some(&names), &Libraries::default(), &budget);
             let warnings = match &compiled {
                 Ok(script) => script.warnings(),
                 Err(diagnostics) => panic!("{shown}: {diagnostics:?}"),

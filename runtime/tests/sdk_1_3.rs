@@ -12,6 +12,8 @@ mod base64;
 mod cookie;
 #[path = "sdk_1_3/hex.rs"]
 mod hex;
+#[path = "sdk_1_3/imports.rs"]
+mod imports;
 #[path = "sdk_1_3/random.rs"]
 mod random;
 #[path = "sdk_1_3/request.rs"]

@@ -109,14 +109,24 @@ impl<'a> Scripts<'a> {
         self.is_complete.then_some(self.named)
     }
 
-    /// Warns of unused scripts, if every name was readable.
-    pub(super) fn warn_of_unused(&self, diagnostics: &mut Diagnostics) {
+    /// Warns of scripts that are neither used nor imported by used ones, if every name was readable.
+    pub(super) fn warn_of_unused(
+        &self,
+        imports_of: &dyn Fn(&ScriptPath) -> Vec<ScriptPath>,
+        diagnostics: &mut Diagnostics,
+    ) {
         if !self.is_complete {
             return;
         }
-        let named: BTreeSet<&str> = self.named.iter().map(ScriptPath::as_str).collect();
-        let message = format!("not used by any route, schedule or function of {FILE_NAME}");
-        for path in self.known.iter().filter(|path| !named.contains(path.as_str())) {
+        let (mut used, mut open) = (BTreeSet::new(), Vec::from_iter(self.named.iter().cloned()));
+        while let Some(path) = open.pop() {
+            if !used.contains(path.as_str()) {
+                open.extend(imports_of(&path));
+                used.insert(path.as_str().to_owned());
+            }
+        }
+        let message = format!("not used by any route, schedule, function or import of {FILE_NAME}");
+        for path in self.known.iter().filter(|path| !used.contains(*path)) {
             diagnostics.add(Diagnostic::warning(path, None, message.as_str()));
         }
     }

@@ -13,7 +13,7 @@ use super::helps::assert_helps_apply;
 /// Parses `text` in a repository with `a.rhai` and `b.rhai`.
 fn read(text: &[u8]) -> Result<Parsed, ParseError> {
     let scripts: BTreeSet<String> = ["a.rhai", "b.rhai"].map(str::to_owned).into();
-    parse(text, ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts })
+    parse(text, ParseContext::new(&Ceiling::DEFAULT, &scripts))
 }
 
 fn shown(diagnostic: &Diagnostic) -> String {
@@ -112,7 +112,7 @@ fn settings_and_secrets_require_sdk_1_2() {
 fn names_and_values_of_settings_and_secrets_are_validated() {
     let refused = |rest: &str| -> Vec<String> {
         let scripts = BTreeSet::new();
-        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts };
+        let context = ParseContext::new(&Ceiling::DEFAULT, &scripts);
         let refused = parse(format!("sdk = \"1.2\"\n{rest}").as_bytes(), context).unwrap_err();
         let shown = refused.diagnostics.iter().map(|diagnostic| {
             let span = diagnostic.span.as_ref().unwrap();
@@ -403,8 +403,7 @@ fn limit_beyond_the_ceiling_names_the_flag_that_raises_it() {
     let refused = |app: Option<&str>| {
         let app = app.map(|name| AppName::new(name).unwrap());
         let ceiling = Ceiling { schedules: 1, app, ..Ceiling::DEFAULT };
-        let refused =
-            parse(text.as_bytes(), ParseContext { ceiling: &ceiling, scripts: &scripts }).unwrap_err();
+        let refused = parse(text.as_bytes(), ParseContext::new(&ceiling, &scripts)).unwrap_err();
         refused.diagnostics.iter().map(shown).collect::<Vec<_>>()
     };
     assert_eq!(
@@ -433,7 +432,7 @@ fn total_run_rate_is_limited_at_the_first_schedule_that_exceeds_it() {
         let text = format!("sdk = \"1.1\"\n{}", crons.iter().enumerate().map(schedule).collect::<String>());
         let app = Some(AppName::new("hello").unwrap());
         let ceiling = Ceiling { schedule_runs, app, ..Ceiling::DEFAULT };
-        let parsed = parse(text.as_bytes(), ParseContext { ceiling: &ceiling, scripts: &scripts });
+        let parsed = parse(text.as_bytes(), ParseContext::new(&ceiling, &scripts));
         parsed
             .err()
             .map(|refused| refused.diagnostics.iter().map(shown).collect::<Vec<_>>())
@@ -486,7 +485,7 @@ fn unused_script_is_a_warning() {
         (warning.severity, warning.file.as_str(), &warning.span),
         (Severity::Warning, "b.rhai", &None)
     );
-    assert_eq!(warning.message, "not used by any route, schedule or function of picloud.toml");
+    assert_eq!(warning.message, "not used by any route, schedule, function or import of picloud.toml");
 }
 
 #[test]

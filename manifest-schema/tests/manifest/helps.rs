@@ -10,7 +10,7 @@ const SCRIPTS: [&str; 4] = ["a.rhai", "b.rhai", "jobs/tidy.rhai", "api/users.rha
 
 fn diagnostics(text: &str) -> Diagnostics {
     let scripts: BTreeSet<String> = SCRIPTS.map(str::to_owned).into();
-    match parse(text.as_bytes(), ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts }) {
+    match parse(text.as_bytes(), ParseContext::new(&Ceiling::DEFAULT, &scripts)) {
         Ok(parsed) => parsed.warnings,
         Err(refused) => refused.diagnostics,
     }

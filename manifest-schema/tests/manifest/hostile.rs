@@ -36,7 +36,7 @@ body = 4096
 "#;
 
 fn parse_with_scripts(scripts: &BTreeSet<String>, text: &[u8]) -> Result<Parsed, ParseError> {
-    parse(text, ParseContext { ceiling: &Ceiling::DEFAULT, scripts })
+    parse(text, ParseContext::new(&Ceiling::DEFAULT, scripts))
 }
 
 fn read(text: &[u8]) -> Result<Parsed, ParseError> {

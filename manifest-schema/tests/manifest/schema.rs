@@ -26,7 +26,7 @@ fn schema_errors(validator: &Validator, manifest: &str) -> Vec<String> {
 
 fn is_accepted(manifest: &str) -> bool {
     let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
-    parse(manifest.as_bytes(), ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &scripts }).is_ok()
+    parse(manifest.as_bytes(), ParseContext::new(&Ceiling::DEFAULT, &scripts)).is_ok()
 }
 
 /// All manifests in `folder`, except in build directories.

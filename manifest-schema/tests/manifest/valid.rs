@@ -11,7 +11,7 @@ use manifest_schema::sdk::SdkVersion;
 
 fn parse_with_ceiling(ceiling: &Ceiling, text: &str) -> Manifest {
     let scripts: BTreeSet<String> = ["a.rhai", "jobs/b.rhai"].map(str::to_owned).into();
-    let parsed = parse(text.as_bytes(), ParseContext { ceiling, scripts: &scripts });
+    let parsed = parse(text.as_bytes(), ParseContext::new(ceiling, &scripts));
     parsed.expect("a good manifest").manifest
 }
 

@@ -12,11 +12,12 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, ParseContext, ParseError, parse};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::{self, ZoneData, zone_data};
-use runtime::{ManifestNames, Secrets, Source};
+use runtime::{Libraries, ManifestNames, Secrets, Source};
 use store::{AppId, Environment};
 use uuid::Uuid;
 
 use super::deadline::PushDeadline;
+use super::libraries;
 use super::report::EventSender;
 use super::snapshot::{File, SNAPSHOT_BYTES_MAX, Snapshot};
 use crate::memory::MemoryBudget;
@@ -71,7 +72,9 @@ pub(crate) fn check_for(
     }
     let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
     let paths: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
-    let (parsed, parsed_bytes) = measure_memory(|| parse(bytes, ParseContext { ceiling, scripts: &paths }));
+    let imports_of = |script: &ScriptPath| libraries::imports_of(snapshot, script);
+    let context = ParseContext { ceiling, scripts: &paths, imports_of: &imports_of };
+    let (parsed, parsed_bytes) = measure_memory(|| parse(bytes, context));
     let (manifest, mut diagnostics, sdk, declared) = match parsed {
         Ok(parsed) => {
             let sdk = parsed.manifest.sdk;
@@ -89,12 +92,21 @@ pub(crate) fn check_for(
             (None, diagnostics, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
-    let expected = Expected { sdk, manifest: manifest.as_ref() };
+    let names = manifest.as_ref().map(ManifestNames::of_library);
+    let libraries = libraries::check_snapshot(
+        (sdk, names.as_ref()),
+        snapshot,
+        &declared,
+        app,
+        deadline,
+        &mut diagnostics,
+    )?;
+    let expected = Expected { sdk, manifest: manifest.as_ref(), libraries: &libraries };
     let checked_scripts =
         check_scripts(deadline, app, keep_compiled, snapshot, &expected, declared, &mut diagnostics)?;
     match manifest {
         Some(manifest) if diagnostics.errors() == 0 => {
-            let sources = checked_scripts.into_sources(app)?;
+            let sources = checked_scripts.into_sources((sdk, &libraries), app)?;
             match Prepared::new((manifest, parsed_bytes), sources, app) {
                 Ok(prepared) => Ok(Checked { prepared, warnings: diagnostics }),
                 Err(PrepareError::Routes(error)) => {
@@ -154,6 +166,7 @@ struct Expected<'m> {
     sdk: SdkVersion,
     /// `None` if it is invalid.
     manifest: Option<&'m Manifest>,
+    libraries: &'m Libraries,
 }
 
 /// The scripts that passed, by text.
@@ -181,10 +194,16 @@ impl<'s> CheckedScripts<'s> {
     }
 
     /// Converts into sources of the app: one per text, with its compiled script if kept.
-    fn into_sources(mut self, app: &AppScripts) -> Result<BTreeMap<ScriptPath, Arc<Source>>, CheckError> {
+    fn into_sources(
+        mut self,
+        (sdk, libraries): (SdkVersion, &Libraries),
+        app: &AppScripts,
+    ) -> Result<BTreeMap<ScriptPath, Arc<Source>>, CheckError> {
         let mut sources = BTreeMap::new();
         for (path, text) in self.paths {
-            let source = app.source(text).map_err(CheckError::NoMemory)?;
+            let files = libraries::linked_files(sdk, text, libraries, app);
+            let source =
+                files.and_then(|files| app.linked_source(text, files)).map_err(CheckError::NoMemory)?;
             if let Some(script) = self.compiled.remove(text).flatten() {
                 app.keep(&source, script);
             }
@@ -231,7 +250,7 @@ fn check_scripts<'s>(
         };
         let provided = expected.manifest.map(|manifest| ManifestNames::of(manifest, &path));
         if checked_for.get(text) != Some(&provided) {
-            let check = || app.check(expected.sdk, &path, text, provided.as_ref());
+            let check = || app.check(expected.sdk, &path, text, provided.as_ref(), expected.libraries);
             let mut checked = check();
             if matches!(checked, Err(CheckError::NoMemory(_))) && checked_scripts.drop_compiled() {
                 checked = check();
@@ -254,7 +273,7 @@ fn check_scripts<'s>(
     Ok(checked_scripts)
 }
 
-fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Diagnostic> {
+pub(super) fn script_text<'a>(path: &ScriptPath, file: &'a File) -> Result<&'a str, Diagnostic> {
     text(path, bytes(path.as_str(), file, || runtime::script_too_large(path))?)
 }
 
@@ -348,8 +367,8 @@ mod tests {
                 // Checked for the sdk version of the invalid manifest.
                 "1.rhai: `ctx.request.rest` requires sdk 1.1, the manifest has 1.0",
                 // Not declared, so not checked.
-                "2.rhai: not used by any route, schedule or function of picloud.toml",
-                "3.rhai: not used by any route, schedule or function of picloud.toml",
+                "2.rhai: not used by any route, schedule, function or import of picloud.toml",
+                "3.rhai: not used by any route, schedule, function or import of picloud.toml",
             ]
         );
     }
@@ -400,6 +419,38 @@ mod tests {
     }
 
     #[test]
+    fn libraries_are_checked_once_and_linked() {
+        let mut app = snapshot(&["import \"lib/a\" as a; a::f()", "import \"lib/a\" as a; a::f() + 1"]);
+        let manifest = "sdk = \"1.3\"\n[[functions]]\nname = \"f0\"\nscript = \"0.rhai\"\n\
+                        [[functions]]\nname = \"f1\"\nscript = \"1.rhai\"\n";
+        app.add(manifest::FILE_NAME, || File::Bytes(manifest.to_owned().into()));
+        app.add("lib/a.rhai", || File::Bytes("import \"lib/b\" as b; fn f() { b::g() }".to_owned().into()));
+        app.add("lib/b.rhai", || File::Bytes("fn g() { 1 }".to_owned().into()));
+        app.add("lib/unused.rhai", || File::Bytes("import \"lib/b\" as b;".to_owned().into()));
+        let checked = check(&app, &Ceiling::DEFAULT).unwrap();
+        let unused = "lib/unused.rhai: not used by any route, schedule, function or import of picloud.toml";
+        assert!(
+            messages(&checked.warnings).contains(&unused.to_owned()),
+            "{:?}",
+            messages(&checked.warnings)
+        );
+        assert_eq!(messages(&checked.warnings).len(), 2, "the other one is about the draft");
+        let sources: Vec<_> = checked.prepared.sources.values().collect();
+        let linked = |source: &Arc<Source>| {
+            source.libraries().iter().map(|file| file.path.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(linked(sources[0]), ["lib/a.rhai", "lib/b.rhai"]);
+        assert!(Arc::ptr_eq(&sources[0].libraries()[1].source, &sources[1].libraries()[1].source));
+        // An error of a library is reported once, in its file.
+        app.add("lib/b.rhai", || File::Bytes("fn g() { nope() }".to_owned().into()));
+        let diagnostics = check(&app, &Ceiling::DEFAULT).unwrap_err();
+        assert_eq!(
+            (diagnostics.errors(), messages(&diagnostics)[0].as_str()),
+            (1, "lib/b.rhai: unknown function `nope`")
+        );
+    }
+
+    #[test]
     fn same_text_at_two_paths_is_checked_per_route() {
         let mut wrong =
             snapshot(&["ctx.request.params.id", "ctx.request.params.id", "ctx.request.params.id"]);
@@ -421,7 +472,7 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
         let deadline = PushDeadline::with_limit(Duration::ZERO, &EventSender::sink());
-        let expected = Expected { sdk: SdkVersion::NEWEST, manifest: None };
+        let expected = Expected { sdk: SdkVersion::NEWEST, manifest: None, libraries: &Libraries::default() };
         check_scripts(&deadline, &app, true, &snapshot, &expected, declared, &mut diagnostics).unwrap();
         assert_eq!(
             messages(&diagnostics),

@@ -202,7 +202,7 @@ mod tests {
 
     fn content(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, Arc<Source>>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
-        let context = ParseContext { ceiling: &Ceiling::DEFAULT, scripts: &names };
+        let context = ParseContext::new(&Ceiling::DEFAULT, &names);
         let manifest = parse(format!("sdk = \"1.2\"\n{manifest}").as_bytes(), context).unwrap().manifest;
         let source = |text: &str| Arc::new(Source::new(text));
         let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), source(text)));

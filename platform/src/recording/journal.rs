@@ -145,6 +145,7 @@ fn write_line(
     admits: &mut dyn FnMut(usize) -> bool,
 ) {
     let app = live.revision.app();
+    let script = line.library.as_ref().map_or(script, |library| library.as_str());
     let LogLine { level, message, data, line, column, .. } = line;
     let bytes = LINE_BYTES + printed_bytes(message) + data.as_deref().map_or(0, printed_bytes);
     macro_rules! event {

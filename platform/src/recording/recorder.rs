@@ -493,6 +493,7 @@ mod tests {
             level: manifest_schema::execution::LogLevel::Info,
             message: "x".to_owned(),
             data: None,
+            library: None,
             line: None,
             column: None,
             elapsed: Duration::ZERO,

@@ -83,6 +83,7 @@ pub(super) fn line(line: Line) -> LogRecord {
 }
 
 fn line_record(app: AppId, script: &str, execution: Uuid, at: DateTime<Utc>, line: LogLine) -> LogRecord {
+    let script = line.library.as_ref().map_or(script, |library| library.as_str());
     LogRecord {
         execution,
         app,

@@ -62,7 +62,7 @@ impl Day {
 
     fn serve(&self, table: &LiveTable, deploy: u64, manifest: &str, script: &str) {
         let scripts = BTreeSet::from(["tick.rhai".to_owned()]);
-        let context = ParseContext { ceiling: &Ceiling::UNBOUNDED, scripts: &scripts };
+        let context = ParseContext::new(&Ceiling::UNBOUNDED, &scripts);
         let manifest = parse(manifest.as_bytes(), context).unwrap().manifest;
         let sources =
             BTreeMap::from([(ScriptPath::new("tick.rhai").unwrap(), Arc::new(Source::new(script)))]);

@@ -17,8 +17,8 @@ use manifest_schema::diagnostic::Diagnostics;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    CompileBudget, CompileError, Failure, FailureKind, ManifestNames, OutOfMemoryError, Program, Revision,
-    Script, Source, compile_within,
+    CompileBudget, CompileError, Failure, FailureKind, Libraries, LibraryFile, ManifestNames,
+    OutOfMemoryError, Program, Revision, Script, Source, compile_within,
 };
 use store::AppId;
 
@@ -96,11 +96,19 @@ impl AppScripts {
     /// # Errors
     /// Memory is short.
     pub fn source(&self, text: &str) -> Result<Arc<Source>, OutOfMemory> {
-        self.texts.get(self.app, &self.account, text)
+        self.linked_source(text, Vec::new())
     }
 
-    /// Checks and compiles a pushed text in memory of the app, against what the manifest provides if that is
-    /// known.
+    /// The source with this text and the libraries that it is linked with.
+    ///
+    /// # Errors
+    /// Memory is short.
+    pub fn linked_source(&self, text: &str, libraries: Vec<LibraryFile>) -> Result<Arc<Source>, OutOfMemory> {
+        self.texts.get(self.app, &self.account, text, libraries)
+    }
+
+    /// Checks and compiles a pushed text in memory of the app, against its libraries and what the manifest
+    /// provides if that is known.
     ///
     /// # Errors
     /// All diagnostics, or memory is short.
@@ -110,10 +118,11 @@ impl AppScripts {
         path: &ScriptPath,
         text: &str,
         provided: Option<&ManifestNames<'_>>,
+        libraries: &Libraries,
     ) -> Result<CheckedScript, CheckError> {
         let memory = CompileMemory::of(&self.account);
         let room: Arc<dyn CompileBudget> = Arc::clone(&memory) as _;
-        match compile_within(sdk, path, text, provided, &room) {
+        match compile_within(sdk, path, text, provided, libraries, &room) {
             Ok(script) => Ok(CheckedScript { script, memory }),
             Err(CompileError::Diagnostics(diagnostics)) => Err(CheckError::Diagnostics(diagnostics)),
             Err(CompileError::OutOfMemory(_)) => {
@@ -148,7 +157,7 @@ impl AppScripts {
         }
         let memory = CompileMemory::of(&self.account);
         let room: Arc<dyn CompileBudget> = Arc::clone(&memory) as _;
-        let program = Program::compile(sdk, path, source.text(), &room)
+        let program = Program::compile(sdk, path, source, &room)
             .map_err(|error| failed(FailureKind::NodeMemory, format!("cannot compile `{path}`: {error}")))?;
         Ok(self.keep_program(source, sdk, program, &memory))
     }
@@ -204,14 +213,19 @@ impl<F: Into<Diagnostics>> From<F> for CheckError {
 
 /// The memory of a compilation.
 #[derive(Debug)]
-struct CompileMemory {
+pub(crate) struct CompileMemory {
     account: Account,
     held: GrowingReservation,
 }
 
 impl CompileMemory {
-    fn of(account: &Account) -> Arc<Self> {
+    pub(crate) fn of(account: &Account) -> Arc<Self> {
         Arc::new(Self { account: account.clone(), held: GrowingReservation::new(Purpose::Programs) })
+    }
+
+    /// Why the last reservation failed.
+    pub(crate) fn last_error(&self) -> Option<OutOfMemory> {
+        self.held.last_error()
     }
 }
 

@@ -3,13 +3,16 @@ use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use runtime::Source;
+use runtime::{LibraryFile, Source};
 use store::AppId;
 
 use crate::memory::{Account, OutOfMemory, Purpose, Reservation};
 
 /// The overhead of a text: the source, its entry here, and the entry of a revision with its path.
 const OVERHEAD_BYTES: u64 = 512;
+
+/// The overhead of a library that a text is linked with: its path and its reference.
+const LIBRARY_BYTES: u64 = 64;
 
 /// The texts, deduplicated per app.
 #[derive(Default)]
@@ -34,23 +37,26 @@ impl Texts {
         app: AppId,
         account: &Account,
         text: &str,
+        libraries: Vec<LibraryFile>,
     ) -> Result<Arc<Source>, OutOfMemory> {
         let key = (app, self.hasher.hash_one(text));
-        if let Some(source) = self.find(key, text) {
+        if let Some(source) = self.find(key, text, &libraries) {
             return Ok(source);
         }
-        let held = account.try_reserve(Purpose::Sources, text.len() as u64 + OVERHEAD_BYTES)?;
+        let overhead = OVERHEAD_BYTES + LIBRARY_BYTES * libraries.len() as u64;
+        let held = account.try_reserve(Purpose::Sources, text.len() as u64 + overhead)?;
         let entry = Entry { texts: Arc::clone(self), key, _held: held };
-        let source = Arc::new(Source::new(text).with_memory_guard(Box::new(entry)));
+        let source = Source::new(text).with_libraries(libraries).with_memory_guard(Box::new(entry));
+        let source = Arc::new(source);
         // After a concurrent insert there are two copies for a while.
         self.held().entry(key).or_default().push(Arc::downgrade(&source));
         Ok(source)
     }
 
-    fn find(&self, key: Key, text: &str) -> Option<Arc<Source>> {
+    fn find(&self, key: Key, text: &str, libraries: &[LibraryFile]) -> Option<Arc<Source>> {
         // Dropping the last reference takes the lock again, so none is dropped while holding it.
         let found: Vec<_> = self.held().get(&key)?.iter().filter_map(Weak::upgrade).collect();
-        found.into_iter().find(|source| source.text() == text)
+        found.into_iter().find(|source| source.text() == text && source.libraries() == libraries)
     }
 
     fn held(&self) -> MutexGuard<'_, HashMap<Key, Vec<Weak<Source>>>> {

@@ -8,36 +8,36 @@ use super::{CLOSURE_PREFIX, walk};
 
 /// The declarations of a script.
 #[derive(Default)]
-pub(super) struct Declarations {
+pub(crate) struct Declarations {
     /// The total number of statements.
-    pub(super) statements: usize,
+    pub(crate) statements: usize,
     /// The named functions with their argument counts.
-    pub(super) functions: BTreeMap<String, Vec<usize>>,
+    pub(crate) functions: BTreeMap<String, Vec<usize>>,
     /// All variables, for suggestions, not for scopes.
-    pub(super) variables: BTreeSet<String>,
+    pub(crate) variables: BTreeSet<String>,
     /// Names under which a value can hold a function: keys, properties, strings.
-    pub(super) members: BTreeSet<String>,
+    pub(crate) members: BTreeSet<String>,
     /// The constants, which functions reach as `global::NAME`.
-    pub(super) constants: BTreeSet<String>,
+    pub(crate) constants: BTreeSet<String>,
     /// Variables and functions that are tested with `is_def_var` and `is_def_fn`.
-    pub(super) tested_names: BTreeSet<String>,
+    pub(crate) tested_names: BTreeSet<String>,
     /// Functions called as `f!()`, which see the variables of their caller.
-    pub(super) caller_scope_functions: BTreeSet<String>,
+    pub(crate) caller_scope_functions: BTreeSet<String>,
     /// The words of removed code that does not parse; each of them can be a declaration.
-    pub(super) removed: HashSet<String>,
+    pub(crate) removed: HashSet<String>,
     /// The number of captured variables per closure. Their names come before its own parameters.
-    pub(super) captured: BTreeMap<String, usize>,
+    pub(crate) captured: BTreeMap<String, usize>,
     /// The number of parameters per closure, including captured variables.
-    pub(super) closures: BTreeMap<String, usize>,
+    pub(crate) closures: BTreeMap<String, usize>,
     /// Names that cannot be replaced by the value of a constant: variables of a loop or a `catch`, and assignment
     /// targets.
-    pub(super) assigned_names: BTreeSet<String>,
+    pub(crate) assigned_names: BTreeSet<String>,
     /// Names that are read as values but are no variables, such as functions that are passed on.
-    pub(super) read_as_values: BTreeSet<String>,
+    pub(crate) read_as_values: BTreeSet<String>,
 }
 
 impl Declarations {
-    pub(super) fn of(ast: &AST) -> Self {
+    pub(crate) fn of(ast: &AST) -> Self {
         let mut declarations = Self::default();
         walk(ast, &mut |body, path| match path.last() {
             Some(ASTNode::Stmt(statement)) => {
@@ -73,7 +73,7 @@ impl Declarations {
 
     /// Whether Rhai's optimizer would replace the name of an assignment target by a constant value: it only knows
     /// scopes of `let`, and panics at such an assignment.
-    pub(super) fn misleads_optimizer(&self) -> bool {
+    pub(crate) fn misleads_optimizer(&self) -> bool {
         !self.constants.is_disjoint(&self.assigned_names)
     }
 
@@ -144,7 +144,7 @@ fn part_of(target: &Expr) -> Option<&str> {
 
 /// The name of a closure and its number of captured variables. Rhai represents a capturing closure as a block that
 /// first shares the variables and then curries them.
-pub(super) fn captures(expression: &Expr) -> Option<(String, usize)> {
+pub(crate) fn captures(expression: &Expr) -> Option<(String, usize)> {
     let Expr::Stmt(block) = expression else { return None };
     let [Stmt::Share(_), Stmt::Expr(curried)] = block.statements() else { return None };
     let Expr::FnCall(curry, ..) = curried.as_ref() else { return None };

@@ -22,7 +22,7 @@ use Replacement::{Name, Text};
 const NO_CLOCK: Replacement = Text("scripts have no clock");
 const NO_RANDOM: Replacement = Text("scripts have no random numbers");
 const NO_NETWORK: Replacement = Text("scripts cannot call other servers");
-const ONE_FILE: Replacement = Text("a script is a single file; define the functions in it");
+const ONE_FILE: Replacement = Text("import a file of the repository by its path and a name (sdk 1.3)");
 const NO_WAITING: Replacement = Text("scripts cannot wait; use a schedule for later work");
 
 /// Methods of any type.

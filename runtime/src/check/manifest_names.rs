@@ -13,6 +13,8 @@ pub struct ManifestNames<'m> {
     secrets: BTreeSet<&'m str>,
     params: BTreeSet<&'m str>,
     is_routed: bool,
+    /// Whether the script is a library: the routes of its users are not known.
+    is_library: bool,
 }
 
 /// A part of `ctx` with names from the manifest.
@@ -39,6 +41,20 @@ impl<'m> ManifestNames<'m> {
             }));
         }
         names
+    }
+
+    /// The names that `manifest` declares for every library.
+    pub fn of_library(manifest: &'m Manifest) -> Self {
+        Self {
+            env: manifest.env.keys().map(|name| name.as_str()).collect(),
+            secrets: manifest.secrets.required.iter().map(|name| name.as_str()).collect(),
+            is_library: true,
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn is_library(&self) -> bool {
+        self.is_library
     }
 
     pub(super) fn names(&self, named: NameKind) -> &BTreeSet<&'m str> {

@@ -71,7 +71,7 @@ pub(super) fn checked_for(sdk: SdkVersion, source: &str) -> (Vec<Diagnostic>, Ve
     let path = ScriptPath::new("a.rhai").unwrap();
     let mut findings = Findings::new(sdk, &path, source);
     let mut memory = CompileMemory::new(Arc::new(UnlimitedMemory));
-    drop(analyze(Sandbox::of(sdk), None, &mut findings, &mut memory).unwrap());
+    drop(analyze(Sandbox::of(sdk), None, &Libraries::default(), &mut findings, &mut memory).unwrap());
     let edits = std::mem::take(&mut findings.edits);
     let diagnostics = findings
         .into_diagnostics()

@@ -11,6 +11,7 @@ mod ctx;
 mod declarations;
 mod foreign_names;
 mod help;
+mod imports;
 mod lints;
 mod manifest_names;
 mod names;
@@ -30,16 +31,21 @@ use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
 
 use crate::captures::Captures;
 use crate::host::OutOfMemoryError;
-use crate::sandbox::Sandbox;
+use crate::library::{self, Constants, Exports, FileMap, Libraries, LinkError};
+use crate::sandbox::{FUNCTIONS_MAX, Sandbox};
 use crate::sdk::Uses;
 use crate::token_mapper::{self, CompileMemory};
-use declarations::Declarations;
+pub(crate) use declarations::Declarations;
 use help::{Edit, Help};
+use imports::Imports;
 pub use manifest_names::ManifestNames;
 use syntax::{PatchedSource, Recovered};
 
 /// The maximum size of a script, in bytes.
 pub const SOURCE_MAX: usize = 256 * 1024;
+
+/// The maximum size of a script with all libraries that it is linked with, in bytes.
+const LINKED_MAX: usize = 1024 * 1024;
 
 /// The maximum number of lines: Rhai counts them in 16 bits.
 const LINES_MAX: usize = u16::MAX as usize - 1;
@@ -67,8 +73,17 @@ pub struct Script {
     sdk: SdkVersion,
     uses: Uses,
     captures: Captures,
+    /// What it was linked with, if it imports libraries.
+    linkage: Option<Arc<Linkage>>,
+    imports: Vec<ScriptPath>,
     warnings: Diagnostics,
     bytes: u64,
+}
+
+/// The parts of a linked script that its execution needs.
+pub(crate) struct Linkage {
+    pub(crate) constants: Constants,
+    pub(crate) files: FileMap,
 }
 
 impl Script {
@@ -90,6 +105,15 @@ impl Script {
     /// Its memory in bytes; 0 without [`crate::CountingAllocator`].
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The libraries that it imports directly, sorted.
+    pub fn imports(&self) -> &[ScriptPath] {
+        &self.imports
+    }
+
+    pub(crate) fn linkage(&self) -> Option<&Arc<Linkage>> {
+        self.linkage.as_ref()
     }
 
     pub(crate) fn ast(&self) -> &AST {
@@ -159,23 +183,24 @@ impl From<Diagnostics> for CompileError {
 /// # Errors
 /// Every error, in the order of their positions.
 pub fn compile(sdk: SdkVersion, path: &ScriptPath, source: &str) -> Result<Script, Diagnostics> {
-    compile_within(sdk, path, source, None, &(Arc::new(UnlimitedMemory) as Arc<dyn CompileBudget>)).map_err(
-        |refused| match refused {
-            CompileError::Diagnostics(diagnostics) => diagnostics,
-            CompileError::OutOfMemory(_) => unreachable!("the budget is unlimited"),
-        },
-    )
+    let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
+    compile_within(sdk, path, source, None, &Libraries::default(), &budget).map_err(|refused| match refused {
+        CompileError::Diagnostics(diagnostics) => diagnostics,
+        CompileError::OutOfMemory(_) => unreachable!("the budget is unlimited"),
+    })
 }
 
-/// The same within a memory budget, and with the names in the manifest if they are known.
+/// The same within a memory budget, with the names in the manifest if they are known, and linked with the libraries
+/// that it imports.
 ///
 /// # Errors
-/// Every error, or an exhausted budget.
+/// Every error, or an exhausted budget; no diagnostics if only a library has errors.
 pub fn compile_within(
     sdk: SdkVersion,
     path: &ScriptPath,
     source: &str,
     manifest_names: Option<&ManifestNames<'_>>,
+    libraries: &Libraries,
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
     let source = strip_bom(source);
@@ -185,18 +210,126 @@ pub fn compile_within(
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
     let mut memory = CompileMemory::new(Arc::clone(budget));
-    match analyze(sandbox, manifest_names, &mut findings, &mut memory)? {
-        Some(Analyzed { ast, declarations, uses }) if !findings.has_errors() => {
+    match analyze(sandbox, manifest_names, libraries, &mut findings, &mut memory)? {
+        Some(Analyzed { imports, .. }) if !imports.is_empty() && !findings.has_errors() => {
+            // Nothing is linked with a library that has errors; those are reported for the library.
+            let Some(files) = libraries.valid_closure(&imports) else {
+                return Err(findings.into_diagnostics().into());
+            };
+            let files: Vec<_> = files.iter().map(|(path, text)| (path.clone(), &**text)).collect();
+            let mut script = link_script(sandbox, path, source, &files, memory)?;
+            script.warnings = findings.into_diagnostics();
+            script.imports = imports;
+            Ok(script)
+        }
+        Some(Analyzed { ast, declarations, uses, .. }) if !findings.has_errors() => {
             let warnings = findings.into_diagnostics();
             Ok(Script { warnings, ..build_script(sandbox, ast, declarations, sdk, uses, memory)? })
         }
-        None if let Some(marker) = conflict_marker(source) => {
-            let span = Span::from_range(source, marker);
-            let diagnostic = Diagnostic::error(path.as_str(), Some(span), CONFLICT_MESSAGE);
-            Err(Diagnostics::from(diagnostic.with_help(CONFLICT_HELP)).into())
+        None if let Some(diagnostic) = conflict_diagnostic(path, source) => {
+            Err(Diagnostics::from(diagnostic).into())
         }
         _ => Err(findings.into_diagnostics().into()),
     }
+}
+
+/// Checks a library, within a memory budget, against the libraries that it imports. Returns what it exports, and its
+/// warnings.
+///
+/// # Errors
+/// Every error, or an exhausted budget.
+pub(crate) fn check_library(
+    sdk: SdkVersion,
+    path: &ScriptPath,
+    source: &str,
+    manifest_names: Option<&ManifestNames<'_>>,
+    libraries: &Libraries,
+    budget: &Arc<dyn CompileBudget>,
+) -> Result<(Exports, Diagnostics), CompileError> {
+    let source = strip_bom(source);
+    if let Some(diagnostic) = exceeded_limit(path, source) {
+        return Err(Diagnostics::from(diagnostic).into());
+    }
+    let mut findings = Findings::new(sdk, path, source);
+    let mut memory = CompileMemory::new(Arc::clone(budget));
+    let analyzed = analyze(Sandbox::of(sdk), manifest_names, libraries, &mut findings, &mut memory)?;
+    let Some(analyzed) = analyzed else {
+        let conflict = conflict_diagnostic(path, source);
+        return Err(conflict.map_or_else(|| findings.into_diagnostics(), Diagnostics::from).into());
+    };
+    let exports = imports::library(&analyzed.ast, &mut findings);
+    if findings.has_errors() {
+        return Err(findings.into_diagnostics().into());
+    }
+    Ok((exports, findings.into_diagnostics()))
+}
+
+/// The error for a text with an unresolved merge conflict.
+fn conflict_diagnostic(path: &ScriptPath, source: &str) -> Option<Diagnostic> {
+    let span = Span::from_range(source, conflict_marker(source)?);
+    Some(Diagnostic::error(path.as_str(), Some(span), CONFLICT_MESSAGE).with_help(CONFLICT_HELP))
+}
+
+/// Compiles a script that was checked, together with all libraries that it reaches.
+fn link_script(
+    sandbox: &Sandbox,
+    path: &ScriptPath,
+    source: &str,
+    libraries: &[(ScriptPath, &str)],
+    memory: CompileMemory,
+) -> Result<Script, CompileError> {
+    let failed = |library: Option<ScriptPath>, message: String, help: &str| {
+        let file = library.unwrap_or_else(|| path.clone());
+        CompileError::from(Diagnostics::from(Diagnostic::error(file.as_str(), None, message).with_help(help)))
+    };
+    let bytes = source.len() + libraries.iter().map(|(_, text)| text.len()).sum::<usize>();
+    if bytes > LINKED_MAX {
+        let message = format!("the script and its libraries are longer than {} KiB", LINKED_MAX / 1024);
+        return Err(failed(None, message, "import fewer libraries"));
+    }
+    let deadline = Instant::now() + PARSE_TIME_MAX;
+    let link = || library::link(&sandbox.engine, source, libraries);
+    let (linked, mut memory) =
+        token_mapper::with_memory(memory, || token_mapper::with_deadline(deadline, link).0)?;
+    let linked = linked.map_err(|error| match error {
+        LinkError::Parse { library, error } => failed(library, error.to_string(), "push the app again"),
+        LinkError::TooLong => failed(
+            None,
+            format!(
+                "the script and its libraries have more than {LINES_MAX} lines, or a line is longer than that"
+            ),
+            "import fewer libraries",
+        ),
+    })?;
+    let library::Linked { text, renames, constants, files, asts } = linked;
+    memory.reserve_for_checks(&text)?;
+    let mut uses = Uses::default();
+    for ast in &asts {
+        let mut ignored = Findings::new(sandbox.sdk, path, source);
+        uses.merge(ctx::check(ast, &Declarations::of(ast), sandbox.sdk, &mut ignored));
+    }
+    drop(asts);
+    let parse = || {
+        let parse = || sandbox.engine.compile(&text);
+        token_mapper::with_renames(renames, || token_mapper::with_deadline(deadline, parse).0)
+    };
+    let (parsed, mut memory) = token_mapper::with_memory(memory, parse)?;
+    let ast = parsed.map_err(|error| match error.err_type() {
+        rhai::ParseErrorType::TooManyFunctions => {
+            let message = format!("the script and its libraries have more than {} functions", FUNCTIONS_MAX);
+            failed(None, message, "import fewer libraries")
+        }
+        rhai::ParseErrorType::BadInput(why) if token_mapper::is_timeout(why) => {
+            let message =
+                format!("linking the script with its libraries took longer than {PARSE_TIME_MAX:?}");
+            failed(None, message, "import fewer libraries")
+        }
+        _ => failed(None, format!("cannot be linked with its libraries: {error}"), "report this as a bug"),
+    })?;
+    memory.reserve_for_checks(&text)?;
+    let declarations = Declarations::of(&ast);
+    let script = build_script(sandbox, ast, declarations, sandbox.sdk, uses, memory)?;
+    Ok(Script { linkage: Some(Arc::new(Linkage { constants, files })), ..script })
 }
 
 /// A script that parses, with the results of its analysis.
@@ -204,12 +337,15 @@ struct Analyzed {
     ast: AST,
     declarations: Declarations,
     uses: Uses,
+    /// The libraries that it imports directly, sorted.
+    imports: Vec<ScriptPath>,
 }
 
 /// Parses a script and adds every error to `findings`. `None` if it does not parse.
 fn analyze(
     sandbox: &Sandbox,
     manifest_names: Option<&ManifestNames<'_>>,
+    libraries: &Libraries,
     findings: &mut Findings<'_>,
     memory: &mut CompileMemory,
 ) -> Result<Option<Analyzed>, OutOfMemoryError> {
@@ -221,17 +357,25 @@ fn analyze(
         *memory = grown;
         Ok(parsed)
     };
-    let (parsed, log) = parse(memory, source)?;
+    let (first, tokens) = if source.contains("import") {
+        token_mapper::collect_tokens(|| parse(memory, source))
+    } else {
+        (parse(memory, source), Vec::new())
+    };
+    let (parsed, log) = first?;
     syntax::foreign_tokens(&log, findings);
     match parsed {
         Ok(ast) => {
             memory.reserve_for_checks(source)?;
             syntax::open_comment(findings);
             let declarations = Declarations::of(&ast);
-            names::check(&ast, &declarations, &sandbox.natives, findings);
+            let imports = Imports::of(&ast, libraries, findings);
+            names::check(&ast, &declarations, &imports, &sandbox.natives, findings);
             let uses = ctx::check(&ast, &declarations, sdk, findings);
             lint(&ast, &declarations, sandbox, manifest_names, memory, findings)?;
-            Ok(Some(Analyzed { ast, declarations, uses }))
+            imports.warn_about_unused(&tokens, findings);
+            let imports = imports.files();
+            Ok(Some(Analyzed { ast, declarations, uses, imports }))
         }
         Err(error) => {
             memory.reserve_for_recovery(source)?;
@@ -240,7 +384,8 @@ fn analyze(
             if let Some(Recovered { ast, removed }) = recovered {
                 memory.reserve_for_checks(source)?;
                 let declarations = Declarations { removed, ..Declarations::of(&ast) };
-                names::check(&ast, &declarations, &sandbox.natives, findings);
+                let imports = Imports::of(&ast, libraries, findings);
+                names::check(&ast, &declarations, &imports, &sandbox.natives, findings);
                 ctx::check(&ast, &declarations, sdk, findings);
                 // Removed statements can change any variable.
                 if declarations.removed.is_empty() {
@@ -285,12 +430,18 @@ pub(crate) fn recompile(
     sdk: SdkVersion,
     path: &ScriptPath,
     source: &str,
+    libraries: &[(ScriptPath, &str)],
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
     let source = strip_bom(source);
     let sandbox = Sandbox::of(sdk);
     let mut findings = Findings::new(sdk, path, source);
     let memory = CompileMemory::new(Arc::clone(budget));
+    if !libraries.is_empty() {
+        let script = link_script(sandbox, path, source, libraries, memory)?;
+        names::check_sandbox(&script.ast, &Declarations::of(&script.ast), &mut findings);
+        return if findings.has_errors() { Err(findings.into_diagnostics().into()) } else { Ok(script) };
+    }
     let (parsed, mut memory) = token_mapper::with_memory(memory, || sandbox.engine.compile(source))?;
     let ast = match parsed {
         Ok(ast) => ast,
@@ -360,7 +511,8 @@ fn build_script(
     };
     drop(declarations);
     let captures = Captures::of(&ast, sdk >= SdkVersion::V1_3);
-    Ok(Script { ast, sdk, uses, captures, warnings: Diagnostics::default(), bytes: memory.held() })
+    let (linkage, imports, warnings) = Default::default();
+    Ok(Script { ast, sdk, uses, captures, linkage, imports, warnings, bytes: memory.held() })
 }
 
 /// A body of statements: the script itself, or a function.

@@ -7,6 +7,7 @@ use rhai::{AST, ASTNode, Expr, FnCallExpr, Position, Stmt};
 
 use super::declarations::Declarations;
 use super::help::Help;
+use super::imports::{Import, Imports};
 use super::syntax::Reference;
 use super::{Body, Findings, foreign_names, walk};
 use manifest_schema::execution::LogLevel;
@@ -46,10 +47,15 @@ pub(super) fn is_keyword(name: &str) -> bool {
 /// The native functions with their argument counts.
 type Natives = BTreeMap<String, Vec<usize>>;
 
-pub(super) fn check(ast: &AST, declarations: &Declarations, natives: &Natives, findings: &mut Findings<'_>) {
-    let mut names = NameChecker { declarations, natives, findings };
+pub(super) fn check(
+    ast: &AST,
+    declarations: &Declarations,
+    imports: &Imports<'_>,
+    natives: &Natives,
+    findings: &mut Findings<'_>,
+) {
+    let mut names = NameChecker { declarations, imports, natives, findings };
     walk(ast, &mut |body, path| match path.last() {
-        Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => names.call(call, *position),
         Some(ASTNode::Expr(Expr::MethodCall(call, position)))
@@ -85,10 +91,10 @@ fn is_of_foreign_object(path: &[ASTNode<'_>], declarations: &Declarations) -> bo
 
 /// Reports only what the sandbox rejects.
 pub(super) fn check_sandbox(ast: &AST, declarations: &Declarations, findings: &mut Findings<'_>) {
-    let natives = Natives::new();
-    let mut names = NameChecker { declarations, natives: &natives, findings };
+    let (natives, imports) = (Natives::new(), Imports::default());
+    let mut names = NameChecker { declarations, imports: &imports, natives: &natives, findings };
     walk(ast, &mut |_, path| match path.last() {
-        Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.import(*position),
+        Some(ASTNode::Stmt(Stmt::Import(_, position))) => names.unlinked_import(*position),
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => {
             names.report_rejected(&call.name, *position);
@@ -99,14 +105,59 @@ pub(super) fn check_sandbox(ast: &AST, declarations: &Declarations, findings: &m
 
 struct NameChecker<'a, 'f, 's> {
     declarations: &'a Declarations,
+    imports: &'a Imports<'a>,
     natives: &'a Natives,
     findings: &'f mut Findings<'s>,
 }
 
 impl NameChecker<'_, '_, '_> {
-    fn import(&mut self, position: Position) {
-        let help = "a script is a single file; define the functions in it".to_owned();
-        self.findings.add(position, "import".len(), "`import` is disabled".to_owned(), Some(help));
+    /// A script that was linked has no import statements.
+    fn unlinked_import(&mut self, position: Position) {
+        self.findings.add(position, "import".len(), "`import` is disabled".to_owned(), None);
+    }
+
+    /// Checks `alias::function(...)` against the library.
+    fn library_call(&mut self, import: &Import<'_>, alias: &str, call: &FnCallExpr, position: Position) {
+        let Some(exports) = import.exports() else { return };
+        let (name, given) = (call.name.as_str(), call.args.len());
+        let written = format!("{alias}::{name}");
+        let width = written.chars().count();
+        match exports.functions.get(name) {
+            Some(counts) if counts.contains(&given) => {}
+            Some(counts) => self.findings.add(position, width, wrong_count(&written, counts, given), None),
+            None if exports.private_functions.contains(name) => {
+                let message = format!("`{name}` is private in {}", import.path);
+                let help = format!("remove `private` before `fn {name}`");
+                self.findings.add(position, width, message, Some(help));
+            }
+            None if exports.constants.contains_key(name) => {
+                let message = format!("`{written}` is a constant, not a function");
+                self.findings.add(position, width, message, Some(format!("write `{written}`")));
+            }
+            None => {
+                let known = exports.functions.keys().map(String::as_str);
+                let help = self.findings.suggestions.did_you_mean(name, known);
+                let message = format!("{} has no function `{name}`", import.path);
+                self.findings.add(position, width, message, help);
+            }
+        }
+    }
+
+    /// Checks the constant `alias::NAME` against the library.
+    fn library_constant(&mut self, import: &Import<'_>, alias: &str, name: &str, position: Position) {
+        let Some(exports) = import.exports() else { return };
+        if exports.constants.contains_key(name) {
+            return;
+        }
+        let written = format!("{alias}::{name}");
+        let help = if exports.functions.contains_key(name) {
+            Some(format!("it is a function; write `{written}(...)`, or a closure to pass it on"))
+        } else {
+            let known = exports.constants.keys().map(String::as_str);
+            self.findings.suggestions.did_you_mean(name, known)
+        };
+        let message = format!("{} has no constant `{name}`", import.path);
+        self.findings.add(position, written.chars().count(), message, help);
     }
 
     fn call(&mut self, call: &FnCallExpr, position: Position) {
@@ -117,6 +168,11 @@ impl NameChecker<'_, '_, '_> {
             let path: Vec<&str> = call.namespace.path.iter().map(|part| part.as_str()).collect();
             if path.first() == Some(&"global") {
                 return;
+            }
+            if let [alias] = path[..]
+                && let Some(import) = self.imports.get(alias)
+            {
+                return self.library_call(import, alias, call, call.namespace.position());
             }
             (format!("{}::{}", path.join("::"), call.name), call.namespace.position())
         } else {
@@ -191,6 +247,9 @@ impl NameChecker<'_, '_, '_> {
             self.declarations.constants.contains(name) || self.declarations.removed.contains(name);
         if module == "global" && is_constant {
             return;
+        }
+        if let Some(import) = self.imports.get(module) {
+            return self.library_constant(import, module, name, position);
         }
         let written = format!("{module}::{name}");
         let help = if module == "global" && self.declarations.variables.contains(name) {
@@ -348,7 +407,10 @@ impl NameChecker<'_, '_, '_> {
         let fits = |counts: &Vec<usize>| given.is_none_or(|given| counts.contains(&given));
         let natives = self.natives.iter().filter(|(native, _)| rejected_help(native).is_none());
         let known = self.declarations.functions.iter().chain(natives).filter(|(_, counts)| fits(counts));
-        let meant = self.findings.suggestions.typo(name, known.map(|(known, _)| known.as_str()))?;
+        let imported = self.imports.functions();
+        let imported = imported.iter().map(String::as_str);
+        let known = known.map(|(known, _)| known.as_str()).chain(imported);
+        let meant = self.findings.suggestions.typo(name, known)?;
         Some(Help::did_you_mean(meant, range))
     }
 }

@@ -76,7 +76,7 @@ fn disabled_functions_are_reported_with_help() {
     assert_eq!(
         diagnostics("import \"x\" as x;\neval(\"1\");\ndebug(1);\nsleep(1);"),
         [
-            "1:1 `import` is disabled | a script is a single file; define the functions in it",
+            "1:1 `import` is disabled | imports require sdk 1.3; define the functions in the script",
             "2:1 `eval` is disabled | write the code directly, or call a function by name with `Fn(\"name\")`",
             "3:1 `debug` is disabled | use `log::trace`",
             "4:1 `sleep` is disabled | scripts cannot wait; use a schedule for later work",
@@ -103,7 +103,7 @@ fn byte_order_mark_is_accepted_and_not_counted() {
     let source = "\u{feff}let a = 1;\na";
     clean(source);
     let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
-    assert!(recompile(SdkVersion::V1_1, &path, source, &budget).is_ok());
+    assert!(recompile(SdkVersion::V1_1, &path, source, &[], &budget).is_ok());
     assert_eq!(diagnostics("\u{feff}nope()"), ["1:1 unknown function `nope`"]);
     assert_eq!(diagnostics("\u{feff}let x = ;"), ["1:9 unexpected `;`"]);
 }

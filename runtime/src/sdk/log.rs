@@ -56,9 +56,11 @@ fn write(call: &Call<'_, '_>, level: LogLevel) -> Outcome<Dynamic> {
     });
     let bytes = message.len() + data.as_ref().map_or(0, String::len);
     let Some(elapsed) = run_context::admit_log_line(bytes) else { return Ok(Dynamic::UNIT) };
-    let (line, column) = (call.position().line(), call.position().position());
+    let (library, line) = call.position().line().map(run_context::locate).unzip();
+    let (library, column) = (library.flatten(), call.position().position());
     let logged = run_context::host_call(|host| {
-        host.log(LogLine { level, message: message.clone(), data: data.clone(), line, column, elapsed })
+        let (library, message, data) = (library.clone(), message.clone(), data.clone());
+        host.log(LogLine { level, message, data, library, line, column, elapsed })
     });
     logged.map(Dynamic::from).or_else(|_| call.terminated())
 }

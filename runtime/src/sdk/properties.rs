@@ -189,6 +189,15 @@ impl Uses {
         }
     }
 
+    /// Adds what another part of the script reads.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.properties |= other.properties;
+        self.request |= other.request;
+        self.whole_request |= other.whole_request;
+        self.named |= other.named;
+        self.in_functions |= other.in_functions;
+    }
+
     pub(crate) fn contains(self, property: Property) -> bool {
         self.properties & (1 << property as u8) != 0
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    CompileBudget, CompileError, Execution, FailureKind, Host, HostCall, InlineOutcome, LogLine,
-    OutOfMemoryError, Pending, Program, SOURCE_MAX, UNRESERVED_MEMORY_MAX, compile_within,
+    CompileBudget, CompileError, Execution, FailureKind, Host, HostCall, InlineOutcome, Libraries, LogLine,
+    OutOfMemoryError, Pending, Program, SOURCE_MAX, Source, UNRESERVED_MEMORY_MAX, compile_within,
 };
 
 use super::support::{Call, script};
@@ -201,7 +201,9 @@ fn compiled(source: &str, most: u64) -> (Result<u64, CompileError>, u64) {
     let host = Grants::up_to(most);
     let budget: Arc<dyn CompileBudget> = Arc::<Grants>::clone(&host) as _;
     let compiled = std::thread::scope(|scope| {
-        let compile = || compile_within(SdkVersion::V1_1, &path("main.rhai"), source, None, &budget);
+        let compile = || {
+            compile_within(SdkVersion::V1_1, &path("main.rhai"), source, None, &Libraries::default(), &budget)
+        };
         let thread = std::thread::Builder::new().stack_size(runtime::STACK_SIZE);
         thread.spawn_scoped(scope, compile).unwrap().join().unwrap()
     });
@@ -235,7 +237,7 @@ fn compilation_stops_without_reservation() {
     }
     assert!(runtime::CountingAllocator::allocated_bytes() - before < 4096);
     let budget: Arc<dyn CompileBudget> = Grants::up_to(MIB);
-    let again = Program::compile(SdkVersion::V1_1, &path("main.rhai"), &dense("a.b;"), &budget);
+    let again = Program::compile(SdkVersion::V1_1, &path("main.rhai"), &Source::new(dense("a.b;")), &budget);
     assert!(again.is_err(), "recompilation is limited too");
 }
 
@@ -250,7 +252,14 @@ fn script_with_errors_is_rejected_for_its_errors() {
         }
     }
     let budget: Arc<dyn CompileBudget> = Arc::new(Counts);
-    let refused = compile_within(SdkVersion::V1_1, &path("main.rhai"), "let x = ;", None, &budget);
+    let refused = compile_within(
+        SdkVersion::V1_1,
+        &path("main.rhai"),
+        "let x = ;",
+        None,
+        &Libraries::default(),
+        &budget,
+    );
     assert!(matches!(refused, Err(CompileError::Diagnostics(diagnostics)) if diagnostics.errors() == 1));
     assert!(REQUESTED.load(Ordering::Relaxed) > 0);
 }

@@ -3,21 +3,22 @@
 #![allow(dead_code, reason = "each test file uses some of the helpers")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::limits::Limits;
 use manifest_schema::manifest::{App, Function, Manifest, Route, SecretNames};
 use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, CompileBudget, Execution, Failure, Host, HostCall, HttpRequest, Invocation, LogLine,
-    Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun, Secrets, Seed, Source, Trigger,
-    UnlimitedMemory,
+    AppIdentity, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest, Invocation,
+    LibraryFile, LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun,
+    Script, Secrets, Seed, Source, Trigger, UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -40,6 +41,8 @@ pub(crate) const STARTED_AT_MS: i64 = 1_767_323_045_678;
 pub(crate) struct Call {
     pub(crate) source: String,
     pub(crate) script: String,
+    /// The other scripts of the commit, which it can import.
+    pub(crate) libraries: Vec<(&'static str, &'static str)>,
     pub(crate) sdk: SdkVersion,
     pub(crate) limits: Limits,
     pub(crate) env: Vec<(&'static str, &'static str)>,
@@ -64,6 +67,7 @@ pub(crate) fn script(source: &str) -> Call {
     Call {
         source: source.to_owned(),
         script: "main.rhai".to_owned(),
+        libraries: Vec::new(),
         sdk: SdkVersion::V1_1,
         limits: Limits::DEFAULT,
         env: Vec::new(),
@@ -159,10 +163,9 @@ impl Call {
             limits: self.limits.clone(),
         };
         let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
-        let source = Arc::new(Source::new(self.source.clone()));
+        let (script, files) = self.check().unwrap_or_else(|diagnostics| panic!("rejected: {diagnostics:?}"));
+        let source = Arc::new(Source::new(self.source.clone()).with_libraries(files));
         if !self.stored {
-            let script = runtime::compile(self.sdk, &path, &self.source);
-            let script = script.unwrap_or_else(|diagnostics| panic!("rejected: {diagnostics:?}"));
             source.set_program(self.sdk, Arc::new(script.into()));
         }
         let sources = BTreeMap::from([(path, source)]);
@@ -170,6 +173,37 @@ impl Call {
         let secrets = Secrets::new(values.collect());
         let revision = Revision::new(app, self.commit.clone(), manifest, sources, None).unwrap();
         revision.with_secrets(&secrets)
+    }
+
+    /// Checks the script and its libraries as a push does.
+    pub(crate) fn check(&self) -> Result<(Script, Vec<LibraryFile>), Diagnostics> {
+        let path = ScriptPath::new(&self.script).unwrap();
+        let mut files: BTreeMap<ScriptPath, Arc<str>> = BTreeMap::new();
+        files.insert(path.clone(), self.source.as_str().into());
+        for (name, text) in &self.libraries {
+            files.insert(ScriptPath::new(name).unwrap(), (*text).into());
+        }
+        let (sources, mut diagnostics) = (Commit(files), Diagnostics::default());
+        let roots = [path.clone()].into();
+        let libraries = runtime::check_libraries(self.sdk, &roots, &sources, None, &mut diagnostics).unwrap();
+        let compiled =
+            runtime::compile_within(self.sdk, &path, &self.source, None, &libraries, &sources.budget());
+        match compiled {
+            Ok(script) if diagnostics.errors() == 0 => {
+                let linked = libraries.closure(&runtime::imported_files(self.sdk, &self.source));
+                let file = |(path, text): (ScriptPath, Arc<str>)| LibraryFile {
+                    path,
+                    source: Arc::new(Source::new(&*text)),
+                };
+                Ok((script, linked.into_iter().map(file).collect()))
+            }
+            Ok(_) => Err(diagnostics),
+            Err(CompileError::Diagnostics(found)) => {
+                diagnostics.append(found);
+                Err(diagnostics)
+            }
+            Err(CompileError::OutOfMemory(_)) => unreachable!("the budget is unlimited"),
+        }
     }
 
     pub(crate) fn run(&self) -> Ran {
@@ -220,13 +254,34 @@ impl Call {
     }
 }
 
+/// The files of a commit.
+struct Commit(BTreeMap<ScriptPath, Arc<str>>);
+
+impl LibrarySources for Commit {
+    fn scripts(&self) -> BTreeSet<ScriptPath> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn text(&self, path: &ScriptPath) -> Result<Arc<str>, Diagnostic> {
+        Ok(Arc::clone(&self.0[path]))
+    }
+
+    fn budget(&self) -> Arc<dyn CompileBudget> {
+        Arc::new(UnlimitedMemory)
+    }
+
+    fn is_late(&self) -> bool {
+        false
+    }
+}
+
 /// The compiled script, as a server compiles it on its first execution.
 pub(crate) fn program(revision: &Revision, script: &ScriptPath) -> Arc<Program> {
     let absent = Arc::new(Source::new(""));
     let (sdk, source) = (revision.manifest().sdk, revision.sources().get(script).unwrap_or(&absent));
     source.program(sdk).unwrap_or_else(|| {
         let budget: Arc<dyn CompileBudget> = Arc::new(UnlimitedMemory);
-        let program = Arc::new(Program::compile(sdk, script, source.text(), &budget).unwrap());
+        let program = Arc::new(Program::compile(sdk, script, source, &budget).unwrap());
         source.set_program(sdk, Arc::clone(&program));
         program
     })

@@ -46,7 +46,7 @@ fn index_and_head_are_distinguished() {
     assert_warnings(
         &repository,
         &[
-            "warning: f.rhai  not used by any route, schedule or function of picloud.toml",
+            "warning: f.rhai  not used by any route, schedule, function or import of picloud.toml",
             "warning: g.rhai  untracked: a push does not send it",
             "hint: git add g.rhai, and commit",
             "warning: picloud.toml  modified but not committed: a push sends the file of HEAD",

@@ -124,7 +124,8 @@ fn manifest_names(
 ) {
     let Some(manifest_names) = context.manifest_names else { return };
     let known = manifest_names.names(named);
-    if known.contains(name) || is_test {
+    let is_unknown = named == NameKind::Params && manifest_names.is_library();
+    if known.contains(name) || is_test || is_unknown {
         return;
     }
     let near = findings.suggestions.did_you_mean(name, known.iter().copied());

@@ -527,7 +527,7 @@ fn modules(site: &ErrorSite<'_>) -> Option<SyntaxError> {
     if !is_known || !is_near || word == "import" && site.at == start {
         return None;
     }
-    let help = Help::text("a script is a single file; define the functions in it");
+    let help = Help::text("import a file of the repository by its path and a name (sdk 1.3)");
     let start = site.token(start).start();
     let bytes = start..site.tokens.line_end(start).max(site.token(site.at).start());
     let message = if word == "import" {
