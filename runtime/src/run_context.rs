@@ -124,6 +124,17 @@ pub(crate) fn reserve(bytes: usize) -> Option<StopReason> {
     })
 }
 
+/// Stops the current execution if it is an inline pass, before native work that blocks other requests. `Some` if it
+/// must stop.
+pub(crate) fn require_own_thread() -> Option<StopReason> {
+    CURRENT.with(|current| {
+        if current.run.borrow().as_ref().is_some_and(|run| run.stop.is_none()) {
+            current.meter.stop(StopReason::OverBudget);
+        }
+        current.meter.stop_reason()
+    })
+}
+
 /// Reports to the host that the current execution leaked `bytes`.
 pub(crate) fn note_leaked(bytes: u64) {
     CURRENT.with(|current| {

@@ -16,11 +16,15 @@ mod hex;
 mod imports;
 #[path = "sdk_1_3/random.rs"]
 mod random;
+#[path = "sdk_1_3/regex.rs"]
+mod regex;
 #[path = "sdk_1_3/request.rs"]
 mod request;
 mod support;
 #[path = "sdk_1_3/time.rs"]
 mod time;
+#[path = "sdk_1_3/values.rs"]
+mod values;
 
 use manifest_schema::sdk::SdkVersion;
 use runtime::{CountingAllocator, FailureKind, callable_functions};
@@ -174,6 +178,12 @@ fn log_line_redacts_secrets() {
 fn older_versions_do_not_see_functions_of_1_3() {
     let older: Vec<_> = callable_functions(SdkVersion::V1_2).collect();
     assert!(older.iter().all(|(name, _)| !name.contains("::") || name.starts_with("log::")));
+    let added = callable_functions(SdkVersion::V1_3).filter(|(name, _)| !name.contains("::"));
+    let added: Vec<_> = added.filter(|native| !older.contains(native)).map(|(name, _)| name).collect();
+    assert_eq!(
+        added,
+        ["first", "format_number", "join", "last", "lines", "repeat", "replaced", "sum", "trimmed"]
+    );
     assert!(callable_functions(SdkVersion::V1_3).any(|(name, _)| name == "time::now"));
 }
 

@@ -13,11 +13,15 @@ type Natives = BTreeMap<String, Vec<usize>>;
 enum Replacement {
     /// A function with the same arguments.
     Name(&'static str),
+    /// The same, or another function in SDK versions that do not have it.
+    Newer(&'static str, &'static str),
+    /// The same, in SDK versions that have it.
+    Since(&'static str),
     /// Something else.
     Text(&'static str),
 }
 
-use Replacement::{Name, Text};
+use Replacement::{Name, Newer, Since, Text};
 
 const NO_CLOCK: Replacement = Text("scripts have no clock");
 const NO_RANDOM: Replacement = Text("scripts have no random numbers");
@@ -26,7 +30,7 @@ const ONE_FILE: Replacement = Text("import a file of the repository by its path 
 const NO_WAITING: Replacement = Text("scripts cannot wait; use a schedule for later work");
 
 /// Methods of any type.
-const METHODS: [(&str, Replacement); 60] = [
+const METHODS: [(&str, Replacement); 62] = [
     ("add", Name("push")),
     ("any", Name("some")),
     ("charAt", Text("write `text[index]`")),
@@ -65,18 +69,20 @@ const METHODS: [(&str, Replacement); 60] = [
     ("pop_front", Name("shift")),
     ("push_back", Name("push")),
     ("push_str", Text("append to strings with `+=`")),
-    ("replaceAll", Name("replace")),
-    ("replace_all", Name("replace")),
+    ("replaceAll", Newer("replaced", "replace")),
+    ("replace_all", Newer("replaced", "replace")),
     ("reversed", Name("reverse")),
     ("rfind", Text("strings can only be searched from the start, with `index_of`")),
     ("select", Name("filter")),
     ("size", Name("len")),
     ("slice", Name("extract")),
     ("sorted", Name("sort")),
-    ("strip", Name("trim")),
+    ("strip", Newer("trimmed", "trim")),
+    ("splitlines", Since("lines")),
     ("stringify", Name("to_json")),
     ("substr", Name("sub_string")),
     ("then", Text("scripts run synchronously; write it as the next statement")),
+    ("toFixed", Since("format_number")),
     ("toLowerCase", Name("to_lower")),
     ("toUpperCase", Name("to_upper")),
     ("to_f", Name("to_float")),
@@ -90,7 +96,7 @@ const METHODS: [(&str, Replacement); 60] = [
 ];
 
 /// Functions.
-const FUNCTIONS: [(&str, Replacement); 56] = [
+const FUNCTIONS: [(&str, Replacement); 57] = [
     ("Date", NO_CLOCK),
     ("Error", Text("throw the string itself")),
     ("Number", Name("to_float")),
@@ -121,6 +127,7 @@ const FUNCTIONS: [(&str, Replacement); 56] = [
     ("log::warning", Name("log::warn")),
     ("list", Text("write arrays as `[1, 2]`")),
     ("now", NO_CLOCK),
+    ("number_format", Since("format_number")),
     ("parseFloat", Name("parse_float")),
     ("parseInt", Name("parse_int")),
     ("pow", Text("write `a ** b`")),
@@ -203,8 +210,14 @@ const MEMBERS: [(&str, &str, &str); 17] = [
     ("process", "env", "ctx.env"),
 ];
 
-fn find(table: &[(&str, Replacement)], name: &str) -> Option<Replacement> {
-    table.iter().find(|(known, _)| *known == name).map(|(_, replacement)| *replacement)
+fn find(table: &[(&str, Replacement)], name: &str, natives: &Natives) -> Option<Replacement> {
+    let (_, replacement) = table.iter().find(|(known, _)| *known == name)?;
+    match *replacement {
+        Newer(native, _) | Since(native) if natives.contains_key(native) => Some(Name(native)),
+        Newer(_, native) => Some(Name(native)),
+        Since(_) => None,
+        other => Some(other),
+    }
 }
 
 /// The help for a call of the function `name` with `given` arguments.
@@ -214,9 +227,9 @@ pub(super) fn function(
     natives: &Natives,
     range: std::ops::Range<usize>,
 ) -> Option<Help> {
-    Some(match find(&FUNCTIONS, name)? {
+    Some(match find(&FUNCTIONS, name, natives)? {
         Name(native) if native == "type_of" || accepts(natives, native, given) => Help::write(native, range),
-        Name(native) => Help::text(format!("use `{native}`")),
+        Name(native) | Newer(native, _) | Since(native) => Help::text(format!("use `{native}`")),
         Text(text) => Help::text(text),
     })
 }
@@ -228,12 +241,12 @@ pub(super) fn method(
     natives: &Natives,
     range: std::ops::Range<usize>,
 ) -> Option<Help> {
-    Some(match find(&METHODS, name)? {
+    Some(match find(&METHODS, name, natives)? {
         Name("extract") => {
             Help::edit("use `extract` for arrays and `sub_string` for strings", "extract", range)
         }
         Name(native) if accepts(natives, native, given + 1) => Help::write(native, range),
-        Name(native) => Help::text(format!("use `{native}`")),
+        Name(native) | Newer(native, _) | Since(native) => Help::text(format!("use `{native}`")),
         Text(text) => Help::text(text),
     })
 }
@@ -294,15 +307,22 @@ mod tests {
 
     #[test]
     fn equivalents_exist_and_foreign_names_do_not() {
+        /// Foreign names in older versions.
+        const NATIVE_SINCE_1_3: [&str; 2] = ["join", "trimmed"];
+        let newest = &Sandbox::of(SdkVersion::V1_3).natives;
         for sdk in SdkVersion::ALL {
             let natives = &Sandbox::of(sdk).natives;
             for (name, replacement) in METHODS.iter().chain(&FUNCTIONS) {
-                if let Name(native) = replacement {
+                if let Name(native) | Newer(_, native) = replacement {
                     assert!(*native == "type_of" || natives.contains_key(*native), "{name}: {native}");
+                }
+                if let Newer(native, _) | Since(native) = replacement {
+                    assert!(newest.contains_key(*native), "{name}: {native}");
                 }
             }
             let is_there = METHODS.iter().chain(&FUNCTIONS).find(|(name, _)| natives.contains_key(*name));
-            assert!(is_there.is_none(), "{:?}", is_there.map(|(name, _)| name));
+            let is_there = is_there.map(|(name, _)| *name).filter(|name| !NATIVE_SINCE_1_3.contains(name));
+            assert_eq!(is_there, None);
             for (object, member, meant) in MEMBERS {
                 assert!(meant == "ctx.env" || natives.contains_key(meant), "{object}.{member}: {meant}");
                 assert!(is_object(object));

@@ -10,6 +10,7 @@ use manifest_schema::diagnostic::Suggestions;
 use manifest_schema::units::parse_duration;
 use rhai::{Array, Blob, Dynamic, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
 
+use super::regex::check_pattern;
 use super::signature::{Accepts, Function, Kinds, OptionKey, Parameter};
 use crate::bounded::STRING_MAX;
 use crate::run_context;
@@ -148,6 +149,14 @@ impl<'c, 'a> Call<'c, 'a> {
         run_context::reserve(bytes).map_or(Ok(()), |_| self.terminated())
     }
 
+    /// Stops an inline pass before work that takes a millisecond or more.
+    ///
+    /// # Errors
+    /// The execution must stop.
+    pub(crate) fn require_own_thread(&self) -> Outcome<()> {
+        run_context::require_own_thread().map_or(Ok(()), |_| self.terminated())
+    }
+
     /// Checks the length of a text before it is built.
     ///
     /// # Errors
@@ -203,7 +212,8 @@ fn check_value(name: &str, kinds: Kinds, accepts: &Accepts, value: &Dynamic) -> 
         return Err(wrong_kind(name, kinds, type_name(value)));
     }
     match accepts {
-        Accepts::All => Ok(()),
+        // The function compiles a pattern, once.
+        Accepts::All | Accepts::Patterns => Ok(()),
         Accepts::Texts(_) | Accepts::Durations => {
             value.read_lock::<ImmutableString>().map_or(Ok(()), |text| check_text(name, accepts, &text))
         }
@@ -234,6 +244,7 @@ pub(crate) fn check_text(name: &str, accepts: &Accepts, text: &str) -> Result<()
         Accepts::Texts(texts) if !texts.contains(&text) => {
             texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(" or ")
         }
+        Accepts::Patterns => return check_pattern(text),
         Accepts::Durations if parse_duration(text).is_none() => "a duration such as \"5m\"".to_owned(),
         _ => return Ok(()),
     };

@@ -7,6 +7,9 @@ use manifest_schema::sdk::SdkVersion;
 use super::MODULES;
 use super::signature::{Accepts, Function, Kinds, SdkModule};
 
+/// The file of the functions without a module.
+const GLOBAL: &str = "global";
+
 /// A file of definitions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DefinitionFile {
@@ -20,12 +23,18 @@ pub struct DefinitionFile {
 pub fn definitions(sdk: SdkVersion) -> Vec<DefinitionFile> {
     let modules = MODULES.iter().filter(|module| module.since <= sdk);
     modules
-        .map(|module| DefinitionFile { name: format!("{}.d.rhai", module.name), text: file(module) })
+        .map(|module| {
+            let name = if module.name.is_empty() { GLOBAL } else { module.name };
+            DefinitionFile { name: format!("{name}.d.rhai"), text: file(module) }
+        })
         .collect()
 }
 
 fn file(module: &SdkModule) -> String {
-    let mut text = format!("/// {}\nmodule {};\n", module.summary, module.name);
+    let mut text = match module.name {
+        "" => format!("/// {}\nmodule static;\n", module.summary),
+        name => format!("/// {}\nmodule {name};\n", module.summary),
+    };
     for function in module.functions {
         text.push('\n');
         define(function, &mut text);
@@ -46,11 +55,11 @@ fn define(function: &Function, text: &mut String) {
                     let accepted = match key.accepts {
                         Accepts::Texts(texts) => quoted(texts),
                         Accepts::Durations => "a duration such as `\"5m\"`".to_owned(),
-                        Accepts::All | Accepts::Options(_) => key.kinds.to_string(),
+                        Accepts::All | Accepts::Patterns | Accepts::Options(_) => key.kinds.to_string(),
                     };
                     writeln!(text, "/// - `{}` ({accepted}): {}", key.name, key.summary)
                 }),
-                Accepts::All | Accepts::Durations => Ok(()),
+                Accepts::All | Accepts::Durations | Accepts::Patterns => Ok(()),
             };
         }
         let typed: Vec<String> =

@@ -4,6 +4,8 @@
 //! - `definitions`: the signatures as files for editors
 //! - `properties`: the properties of `ctx`
 //! - `settings`: `ctx.env` and `ctx.secrets`
+//! - `output`: results that grow while they are built
+//! - `values`: the functions without a module
 //! - the other modules: the functions of the module of that name
 
 mod base64;
@@ -12,11 +14,14 @@ mod cookie;
 mod definitions;
 mod hex;
 mod log;
+mod output;
 mod properties;
 mod random;
+mod regex;
 mod settings;
 mod signature;
 mod time;
+mod values;
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::Engine;
@@ -27,13 +32,26 @@ pub(crate) use settings::{AllSecretsError, Settings};
 pub(crate) use signature::SdkModule;
 
 /// The modules of all versions.
-pub(crate) const MODULES: &[SdkModule] =
-    &[base64::MODULE, cookie::MODULE, hex::MODULE, log::MODULE, random::MODULE, time::MODULE];
+pub(crate) const MODULES: &[SdkModule] = &[
+    base64::MODULE,
+    cookie::MODULE,
+    hex::MODULE,
+    log::MODULE,
+    random::MODULE,
+    regex::MODULE,
+    time::MODULE,
+    values::MODULE,
+];
 
 /// Registers the functions and types of a version in its engine.
 pub(crate) fn register(engine: &mut Engine, sdk: SdkVersion) {
     for module in MODULES.iter().filter(|module| module.since <= sdk) {
-        engine.register_static_module(module.name, signature::register(module).into());
+        let natives = signature::register(module).into();
+        if module.name.is_empty() {
+            engine.register_global_module(natives);
+        } else {
+            engine.register_static_module(module.name, natives);
+        }
     }
     if sdk >= Settings::SINCE {
         settings::register(engine);

@@ -8,12 +8,17 @@ use std::any::TypeId;
 use std::fmt;
 
 use manifest_schema::sdk::SdkVersion;
-use rhai::{Array, Blob, Dynamic, FnPtr, FuncRegistration, ImmutableString, Map, Module, RhaiFunc, Shared};
+use rhai::{
+    Array, Blob, Dynamic, FnNamespace, FnPtr, FuncRegistration, ImmutableString, Map, Module, RhaiFunc,
+    Shared,
+};
 
 use super::call::{Call, Outcome};
 
-/// A module of functions that scripts call as `name::function`.
+/// A module of functions that scripts call as `name::function`, or functions without a module, which are called as
+/// methods too.
 pub(crate) struct SdkModule {
+    /// The name; `""` for functions without a module.
     pub(crate) name: &'static str,
     /// The version that introduced the module. Scripts of older versions do not see it.
     pub(crate) since: SdkVersion,
@@ -50,6 +55,8 @@ pub(crate) enum Accepts {
     Texts(&'static [&'static str]),
     /// Texts such as `5m`, as in the manifest.
     Durations,
+    /// Regular expressions.
+    Patterns,
     /// A map with these keys only.
     Options(&'static [OptionKey]),
 }
@@ -145,7 +152,12 @@ impl Kinds {
     }
 
     fn of_type(id: TypeId) -> Self {
-        let kinds = [
+        Self::typed().into_iter().find(|(of, _)| *of == id).map_or(Self::OTHER, |(_, kind)| kind)
+    }
+
+    /// The types of the single kinds, frequent ones first.
+    fn typed() -> [(TypeId, Self); 10] {
+        [
             (TypeId::of::<ImmutableString>(), Self::TEXT),
             (TypeId::of::<i64>(), Self::INTEGER),
             (TypeId::of::<Map>(), Self::MAP),
@@ -156,8 +168,7 @@ impl Kinds {
             (TypeId::of::<Blob>(), Self::BLOB),
             (TypeId::of::<char>(), Self::CHARACTER),
             (TypeId::of::<FnPtr>(), Self::FUNCTION),
-        ];
-        kinds.into_iter().find(|(of, _)| *of == id).map_or(Self::OTHER, |(_, kind)| kind)
+        ]
     }
 }
 
@@ -188,6 +199,22 @@ pub(crate) fn register(of: &'static SdkModule) -> Module {
 }
 
 fn register_arity(module: &mut Module, of: &'static str, function: &'static Function, count: usize) {
+    if !of.is_empty() {
+        register_types(module, of, function, vec![TypeId::of::<Dynamic>(); count]);
+        return;
+    }
+    // A function without a module is a method of the types of its first parameter, and of no other.
+    let kinds = function.parameters.first().map_or(Kinds::ANY, |first| first.kinds);
+    for (receiver, kind) in Kinds::typed() {
+        if kinds.contains(kind) {
+            let mut types = vec![TypeId::of::<Dynamic>(); count];
+            types.iter_mut().take(1).for_each(|first| *first = receiver);
+            register_types(module, of, function, types);
+        }
+    }
+}
+
+fn register_types(module: &mut Module, of: &'static str, function: &'static Function, types: Vec<TypeId>) {
     let run =
         move |context: Option<rhai::NativeCallContext<'_>>, arguments: &mut [&mut Dynamic]| match context {
             Some(context) => Call::new(of, function, &context, arguments).run(),
@@ -200,8 +227,8 @@ fn register_arity(module: &mut Module, of: &'static str, function: &'static Func
         is_pure: true,
         is_volatile: true,
     };
-    let types = vec![TypeId::of::<Dynamic>(); count];
-    FuncRegistration::new(function.name).set_into_module_raw(module, types, native);
+    let namespace = if of.is_empty() { FnNamespace::Global } else { FnNamespace::Internal };
+    FuncRegistration::new(function.name).with_namespace(namespace).set_into_module_raw(module, types, native);
 }
 
 #[cfg(test)]

@@ -534,12 +534,13 @@ fn result_of_method(receiver: Value, name: &str, arguments: &[Expr]) -> Value {
     let receiver = receiver.of_type();
     let of = match (receiver, name) {
         (_, "to_string" | "to_json" | "to_hex" | "to_octal" | "to_binary" | "sub_string") => Type::Text,
-        (Some(Type::Text), "to_upper" | "to_lower") => Type::Text,
+        (Some(Type::Text), "to_upper" | "to_lower" | "trimmed" | "replaced" | "repeat") => Type::Text,
+        (Some(Type::Array), "join") | (Some(Type::Int | Type::Float), "format_number") => Type::Text,
         (_, "contains" | "starts_with" | "ends_with" | "is_empty" | "some" | "all") => Type::Bool,
         (_, "len" | "index_of" | "to_int") => Type::Int,
         (_, "to_float") => Type::Float,
         (_, "keys" | "values" | "to_chars" | "split_rev") => Type::Array,
-        (Some(Type::Text | Type::Array), "split") => Type::Array,
+        (Some(Type::Text | Type::Array), "split") | (Some(Type::Text), "lines") => Type::Array,
         (_, "split") if matches!(arguments, [Expr::StringConstant(..) | Expr::CharConstant(..), ..]) => {
             Type::Array
         }

@@ -9,7 +9,8 @@ use super::flow::{Part, Type, Value, variable_name};
 use super::{Context, Findings, names};
 use crate::sdk::{CTX, Settings};
 
-/// Methods that change their receiver and return `()`, with an alternative that returns a value.
+/// Methods that change their receiver and return `()`, with an alternative that returns a value, if the SDK version
+/// has it.
 pub(super) const RETURN_UNIT: [(&str, Option<&str>); 29] = [
     ("append", None),
     ("chop", None),
@@ -24,7 +25,7 @@ pub(super) const RETURN_UNIT: [(&str, Option<&str>); 29] = [
     ("mixin", None),
     ("pad", None),
     ("push", None),
-    ("replace", None),
+    ("replace", Some("replaced")),
     ("reverse", None),
     ("set", None),
     ("set_bit", None),
@@ -34,7 +35,7 @@ pub(super) const RETURN_UNIT: [(&str, Option<&str>); 29] = [
     ("sort_by", Some("order_by")),
     ("sort_desc", Some("order_desc")),
     ("splice", None),
-    ("trim", None),
+    ("trim", Some("trimmed")),
     ("truncate", None),
     ("write_ascii", None),
     ("write_be", None),
@@ -88,7 +89,7 @@ pub(super) fn chain_of<'a>(
                         Some(ResultUse::Fails)
                     };
                     let receiver = variable_name(root).filter(|_| index == 0);
-                    result(used, &call.name, receiver, position, findings);
+                    result(used, &call.name, receiver, position, context, findings);
                 }
                 is_within_constant = false;
             }
@@ -294,11 +295,13 @@ fn result(
     name: &str,
     receiver: Option<&str>,
     position: Position,
+    context: &Context<'_>,
     findings: &mut Findings<'_>,
 ) {
     let Some(used) = used else { return };
     let message = format!("`{name}` changes its receiver in place and returns `()`");
     let instead = RETURN_UNIT.iter().find(|(changes, _)| *changes == name).and_then(|(_, instead)| *instead);
+    let instead = instead.filter(|instead| !context.sandbox.signatures(instead).is_empty());
     let help = match (instead, receiver) {
         (Some(instead), _) => format!("`{instead}` returns a changed copy"),
         (None, Some(receiver)) => format!("call it as a separate statement, then use `{receiver}`"),

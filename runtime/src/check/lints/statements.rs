@@ -7,8 +7,17 @@ use super::{Context, Findings};
 use crate::sdk::CTX;
 
 /// Methods that search for text, in which `${...}` can be intended.
-const SEARCHES: [&str; 8] =
-    ["replace", "contains", "index_of", "split", "split_rev", "starts_with", "ends_with", "remove"];
+const SEARCHES: [&str; 9] = [
+    "replace",
+    "replaced",
+    "contains",
+    "index_of",
+    "split",
+    "split_rev",
+    "starts_with",
+    "ends_with",
+    "remove",
+];
 
 /// Checks the blocks of a statement.
 pub(super) fn statement(statement: &Stmt, findings: &mut Findings<'_>) {
