@@ -15,7 +15,7 @@ use std::sync::LazyLock;
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
-use rhai::{Dynamic, Engine, Module, OptimizationLevel, Shared};
+use rhai::{AST, Dynamic, Engine, Module, OptimizationLevel, ParseError, Shared};
 
 use crate::captures::VariableUse;
 use crate::library::CONSTANT_PREFIX;
@@ -87,6 +87,15 @@ impl Sandbox {
         register_hooks(&mut engine, version);
         let (natives, signatures) = (natives(&engine), signatures(&engine));
         Self { sdk: version, engine, natives, signatures }
+    }
+
+    /// Parses a script.
+    ///
+    /// # Errors
+    /// It is not valid Rhai.
+    pub(crate) fn compile(&self, text: &str) -> Result<AST, ParseError> {
+        token_mapper::begin(self.sdk >= SdkVersion::V1_3);
+        self.engine.compile(text)
     }
 
     /// The parameter types of the native functions with this name; the receiver of a method comes first.

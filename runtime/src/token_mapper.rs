@@ -82,6 +82,8 @@ const FOREIGN_TOKENS: [ForeignToken; 7] = [
 ];
 
 thread_local! {
+    /// Where the current parse is, for the meaning of its words.
+    static WORDS: RefCell<Words> = const { RefCell::new(Words::new()) };
     /// The tokens of the current parse, if they are collected.
     static TOKENS: RefCell<Option<Vec<(Token, Position)>>> = const { RefCell::new(None) };
     /// The names that replace others in the current parse, by position.
@@ -210,6 +212,7 @@ pub(crate) fn map(token: Token, position: Position) -> Token {
     if !may_continue && can_stop_at(&token) {
         return Token::LexError(LexError::Runtime(NO_MEMORY.to_owned()).into());
     }
+    let token = WORDS.with_borrow_mut(|words| words.map(token));
     let token = CURRENT.with_borrow_mut(|current| match current {
         Some(log) => log.map(token, position),
         None => token,
@@ -231,6 +234,63 @@ fn renamed(token: Token, position: Position) -> Token {
             _ => token,
         }
     })
+}
+
+/// Begins the parse of a script. `words_are_names`: whether reserved words are names where only a name can stand.
+pub(crate) fn begin(words_are_names: bool) {
+    WORDS.set(Words { words_are_names, ..Words::new() });
+}
+
+/// Lets scripts use any word as the name of a property, as documents of others do: `body.repository.private`,
+/// `#{ default: 1 }`. Rhai reserves many words for later versions.
+struct Words {
+    words_are_names: bool,
+    /// The brackets that are open; `true` for the braces of a map.
+    open: Vec<bool>,
+    /// Whether only the name of a property, or of a key, can follow.
+    expects_name: bool,
+}
+
+impl Words {
+    const fn new() -> Self {
+        Self { words_are_names: false, open: Vec::new(), expects_name: false }
+    }
+
+    fn map(&mut self, token: Token) -> Token {
+        if !self.words_are_names {
+            return token;
+        }
+        let token = if self.expects_name { as_name(token) } else { token };
+        match &token {
+            Token::MapStart => self.open.push(true),
+            Token::LeftBrace | Token::LeftParen | Token::LeftBracket | Token::QuestionBracket => {
+                self.open.push(false);
+            }
+            Token::RightBrace | Token::RightParen | Token::RightBracket => drop(self.open.pop()),
+            _ => {}
+        }
+        self.expects_name = match &token {
+            Token::Period | Token::Elvis | Token::MapStart => true,
+            Token::Comma => self.open.last() == Some(&true),
+            _ => false,
+        };
+        token
+    }
+}
+
+/// A reserved word as a name.
+fn as_name(token: Token) -> Token {
+    let word = match &token {
+        Token::Reserved(word) => word.as_str(),
+        token if token.is_standard_keyword() => token.literal_syntax(),
+        _ => return token,
+    };
+    let is_word = word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    // Functions of the language that are called like methods.
+    if !is_word || matches!(word, "call" | "curry" | "type_of" | "is_shared") {
+        return token;
+    }
+    Token::Identifier(Box::new(Identifier::from(word)))
 }
 
 /// Whether an error in place of `token` stops the parse. Inside a template string Rhai accepts a few errors only, and
@@ -303,7 +363,7 @@ mod tests {
     #[test]
     fn parse_stops_at_its_deadline() {
         let source = "1;\n".repeat(1000);
-        let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
+        let parse = || Sandbox::of(SdkVersion::V1_1).compile(&source);
         let (parsed, _) = with_deadline(Instant::now(), parse);
         let error = parsed.unwrap_err();
         assert!(matches!(error.err_type(), ParseErrorType::BadInput(why) if is_timeout(why)), "{error}");
@@ -311,7 +371,7 @@ mod tests {
         assert!(parse().is_ok(), "without a deadline it finishes");
         for tokens_before in 0..4 {
             let source = format!("{}`{}`", ";".repeat(tokens_before), "x${1}".repeat(1000));
-            let parse = || Sandbox::of(SdkVersion::V1_1).engine.compile(&source);
+            let parse = || Sandbox::of(SdkVersion::V1_1).compile(&source);
             assert!(
                 with_deadline(Instant::now(), parse).0.is_err(),
                 "inside a template string it stops after the string"
@@ -323,7 +383,7 @@ mod tests {
     fn parse_stops_after_too_many_foreign_tokens() {
         let source = "null;".repeat(FOREIGN_TOKENS_MAX + 1);
         let (parsed, log) = with_deadline(Instant::now() + Duration::from_secs(60), || {
-            Sandbox::of(SdkVersion::V1_1).engine.compile(&source)
+            Sandbox::of(SdkVersion::V1_1).compile(&source)
         });
         assert!(parsed.is_err() && log.foreign_tokens.len() == FOREIGN_TOKENS_MAX);
     }

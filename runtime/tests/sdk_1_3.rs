@@ -8,6 +8,8 @@
 
 #[path = "sdk_1_3/base64.rs"]
 mod base64;
+#[path = "sdk_1_3/checks.rs"]
+mod checks;
 #[path = "sdk_1_3/cookie.rs"]
 mod cookie;
 #[path = "sdk_1_3/hex.rs"]

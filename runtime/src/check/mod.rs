@@ -288,7 +288,7 @@ fn link_script(
         return Err(failed(None, message, "import fewer libraries"));
     }
     let deadline = Instant::now() + PARSE_TIME_MAX;
-    let link = || library::link(&sandbox.engine, source, libraries);
+    let link = || library::link(sandbox, source, libraries);
     let (linked, mut memory) =
         token_mapper::with_memory(memory, || token_mapper::with_deadline(deadline, link).0)?;
     let linked = linked.map_err(|error| match error {
@@ -310,7 +310,7 @@ fn link_script(
     }
     drop(asts);
     let parse = || {
-        let parse = || sandbox.engine.compile(&text);
+        let parse = || sandbox.compile(&text);
         token_mapper::with_renames(renames, || token_mapper::with_deadline(deadline, parse).0)
     };
     let (parsed, mut memory) = token_mapper::with_memory(memory, parse)?;
@@ -352,7 +352,7 @@ fn analyze(
     let (sdk, source) = (findings.sdk, findings.source);
     let deadline = Instant::now() + PARSE_TIME_MAX;
     let parse = |memory: &mut CompileMemory, text: &str| {
-        let log = || token_mapper::with_deadline(deadline, || sandbox.engine.compile(text));
+        let log = || token_mapper::with_deadline(deadline, || sandbox.compile(text));
         let (parsed, grown) = token_mapper::with_memory(memory.clone(), log)?;
         *memory = grown;
         Ok(parsed)
@@ -442,7 +442,7 @@ pub(crate) fn recompile(
         names::check_sandbox(&script.ast, &Declarations::of(&script.ast), &mut findings);
         return if findings.has_errors() { Err(findings.into_diagnostics().into()) } else { Ok(script) };
     }
-    let (parsed, mut memory) = token_mapper::with_memory(memory, || sandbox.engine.compile(source))?;
+    let (parsed, mut memory) = token_mapper::with_memory(memory, || sandbox.compile(source))?;
     let ast = match parsed {
         Ok(ast) => ast,
         Err(error) => {

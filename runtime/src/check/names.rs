@@ -342,6 +342,12 @@ impl NameChecker<'_, '_, '_> {
         if let Some(help) = foreign_names::variable(name, self.natives, written.as_ref()) {
             return Some(help);
         }
+        let module = format!("{name}::");
+        let is_module = self.natives.keys().any(|native| native.starts_with(&module));
+        if is_module && self.findings.text()[range.end..].starts_with('.') {
+            let text = format!("functions of a module are called with `{module}`");
+            return Some(Help::edit(text, module, range.start..range.end + 1));
+        }
         let others = self.declarations.variables.iter().map(String::as_str).filter(|other| *other != name);
         let meant = self.findings.suggestions.typo(name, others.chain([CTX]))?;
         Some(Help::did_you_mean(meant, range))

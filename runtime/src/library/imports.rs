@@ -34,7 +34,7 @@ pub(super) fn imports(sdk: SdkVersion, text: &str) -> Vec<ImportedFile> {
         return Vec::new();
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (_, tokens) = token_mapper::collect_tokens(|| Sandbox::of(sdk).engine.compile(text));
+    let (_, tokens) = token_mapper::collect_tokens(|| Sandbox::of(sdk).compile(text));
     tokens
         .windows(2)
         .filter_map(|pair| match pair {

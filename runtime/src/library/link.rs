@@ -11,10 +11,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use manifest_schema::name::ScriptPath;
-use rhai::{AST, ASTFlags, Dynamic, Engine, Identifier, ParseError, Position, Stmt, Token};
+use rhai::{AST, ASTFlags, Dynamic, Identifier, ParseError, Position, Stmt, Token};
 
 use super::imports::imported_file;
 use crate::check::Declarations;
+use crate::sandbox::Sandbox;
 use crate::token_mapper;
 
 /// The first character of the names of library constants.
@@ -67,12 +68,12 @@ struct TooLong;
 /// # Errors
 /// One of the files does not parse, or the files are too long.
 pub(crate) fn link(
-    engine: &Engine,
+    sandbox: &Sandbox,
     script: &str,
     libraries: &[(ScriptPath, &str)],
 ) -> Result<Linked, LinkError> {
     let parse = |library: Option<&ScriptPath>, text| {
-        File::parse(engine, text).map_err(|error| LinkError::Parse { library: library.cloned(), error })
+        File::parse(sandbox, text).map_err(|error| LinkError::Parse { library: library.cloned(), error })
     };
     let mut files = Vec::with_capacity(libraries.len() + 1);
     for (path, text) in libraries {
@@ -156,9 +157,9 @@ fn unused_prefix(files: &[(Option<&ScriptPath>, File<'_>)]) -> String {
 }
 
 impl<'t> File<'t> {
-    fn parse(engine: &Engine, text: &'t str) -> Result<Self, ParseError> {
+    fn parse(sandbox: &Sandbox, text: &'t str) -> Result<Self, ParseError> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let (parsed, tokens) = token_mapper::collect_tokens(|| engine.compile(text));
+        let (parsed, tokens) = token_mapper::collect_tokens(|| sandbox.compile(text));
         let ast = parsed?;
         let declarations = Declarations::of(&ast);
         let (mut imports, mut constants) = (BTreeMap::new(), BTreeMap::new());
@@ -441,7 +442,6 @@ mod tests {
     use manifest_schema::sdk::SdkVersion;
 
     use super::*;
-    use crate::sandbox::Sandbox;
 
     fn path(name: &str) -> ScriptPath {
         ScriptPath::new(name).unwrap()
@@ -453,7 +453,7 @@ mod tests {
             "import \"lib/b\" as b;\nexport const U = [1.5e-3, \"é;\"];\nfn f(x) { /* Ü */ b::g(x) + f.h }\n";
         let script = "import \"lib/a\" as a;\nlet x = a::f(1) + a::U.len();\nx";
         let libraries = [(path("lib/a.rhai"), library), (path("lib/b.rhai"), "fn g(x) { x }")];
-        let linked = link(&Sandbox::of(SdkVersion::V1_3).engine, script, &libraries).unwrap();
+        let linked = link(Sandbox::of(SdkVersion::V1_3), script, &libraries).unwrap();
         let lines: Vec<&str> = linked.text.lines().collect();
         assert_eq!(lines[0], "                   ;");
         assert_eq!(lines[1], "                               ;");
@@ -475,7 +475,7 @@ mod tests {
     #[test]
     fn prefix_of_unique_names_is_unused() {
         let libraries = [(path("a.rhai"), "fn lib_0_f() { 1 } fn g() { \"xlib_\" }")];
-        let linked = link(&Sandbox::of(SdkVersion::V1_3).engine, "1", &libraries).unwrap();
+        let linked = link(Sandbox::of(SdkVersion::V1_3), "1", &libraries).unwrap();
         assert!(linked.renames.values().all(|name| name.starts_with("xxlib_0_")), "{:?}", linked.renames);
     }
 }

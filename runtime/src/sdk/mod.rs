@@ -26,10 +26,11 @@ mod values;
 use manifest_schema::sdk::SdkVersion;
 use rhai::Engine;
 
+pub(crate) use call::{check_text, unknown_option, wrong_kind};
 pub use definitions::{DefinitionFile, definitions};
 pub(crate) use properties::{CTX, Property, RequestProperty, Uses};
 pub(crate) use settings::{AllSecretsError, Settings};
-pub(crate) use signature::SdkModule;
+pub(crate) use signature::{Accepts, Function, Kinds, OptionKey, Parameter, SdkModule};
 
 /// The modules of all versions.
 pub(crate) const MODULES: &[SdkModule] = &[

@@ -148,11 +148,12 @@ impl Kinds {
 
     /// The kind of a value.
     pub(crate) fn of(value: &Dynamic) -> Self {
-        Self::of_type(value.type_id())
+        Self::of_type(value.type_id()).unwrap_or(Self::OTHER)
     }
 
-    fn of_type(id: TypeId) -> Self {
-        Self::typed().into_iter().find(|(of, _)| *of == id).map_or(Self::OTHER, |(_, kind)| kind)
+    /// The kind of the values of a type in Rhai; `None` for types that are no kind of their own.
+    pub(crate) fn of_type(id: TypeId) -> Option<Self> {
+        Self::typed().into_iter().find(|(of, _)| *of == id).map(|(_, kind)| kind)
     }
 
     /// The types of the single kinds, frequent ones first.

@@ -10,6 +10,7 @@
 //! - `ctx_reads`: names that `ctx` never contains: headers in upper case, and names that the manifest does not
 //!   declare
 //! - `responses`: maps that the response convention rejects or does not recognize
+//! - `sdk_calls`: arguments and options that a function of the SDK does not take
 //! - `statements`: statements without effect, constant comparisons, and `${...}` in double quotes
 
 mod ast;
@@ -18,6 +19,7 @@ mod ctx_reads;
 mod flow;
 mod members;
 mod responses;
+mod sdk_calls;
 mod statements;
 #[cfg(test)]
 mod tests;
@@ -47,6 +49,7 @@ pub(super) fn check(
             statements::statement(statement, findings);
             match statement {
                 Stmt::FnCall(call, _) => {
+                    sdk_calls::call(call, &context, findings);
                     callbacks::call(call, &context, findings);
                     ctx_reads::call(call, &context, findings);
                 }
@@ -61,6 +64,7 @@ pub(super) fn check(
             }
             Expr::FnCall(call, position) => {
                 statements::operands(call, *position, &context, findings);
+                sdk_calls::call(call, &context, findings);
                 callbacks::call(call, &context, findings);
                 ctx_reads::call(call, &context, findings);
             }
