@@ -30,6 +30,31 @@ pub struct Limits {
     pub concurrency: u32,
 }
 
+/// The limits of the executions of one route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, JsonSchema)]
+#[schemars(deny_unknown_fields, default)]
+pub struct RouteLimits {
+    /// Timeout of an execution in wall-clock time.
+    #[schemars(with = "DurationText", skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
+    /// Maximum number of Rhai operations of an execution.
+    #[schemars(with = "u64", range(min = 1), skip_serializing_if = "Option::is_none")]
+    pub operations: Option<u64>,
+    /// Maximum memory of an execution, in bytes.
+    #[schemars(with = "Size", skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// Maximum size of a request body, in bytes.
+    #[schemars(with = "Size", skip_serializing_if = "Option::is_none")]
+    pub body: Option<u64>,
+}
+
+impl RouteLimits {
+    /// Whether none is set.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 fn default_timeout() -> String {
     show_duration(Limits::DEFAULT.timeout)
 }
@@ -52,6 +77,10 @@ impl Limits {
         concurrency: 64,
     };
 
+    /// The timeout of a scheduled run since SDK 1.3. Nobody waits for its response, so it is longer than that of a
+    /// request.
+    pub const SCHEDULE_TIMEOUT: Duration = Duration::from_secs(60);
+
     /// The ceiling that a server grants by default.
     pub const CEILING: Self = Self {
         timeout: Duration::from_secs(60),
@@ -69,6 +98,18 @@ impl Limits {
         body: u64::MAX,
         concurrency: u32::MAX,
     };
+
+    /// These limits with those of a route, which are never higher.
+    pub fn of_route(&self, route: &RouteLimits) -> Self {
+        let Self { timeout, operations, memory, body, concurrency } = self;
+        Self {
+            timeout: route.timeout.map_or(*timeout, |limit| limit.min(*timeout)),
+            operations: route.operations.map_or(*operations, |limit| limit.min(*operations)),
+            memory: route.memory.map_or(*memory, |limit| limit.min(*memory)),
+            body: route.body.map_or(*body, |limit| limit.min(*body)),
+            concurrency: *concurrency,
+        }
+    }
 
     /// These limits, each reduced to `ceiling`.
     pub fn within(&self, ceiling: &Self) -> Self {
@@ -151,5 +192,12 @@ mod tests {
         assert_eq!(Limits::DEFAULT.within(&Limits::CEILING), Limits::DEFAULT);
         assert_eq!(Limits::CEILING.within(&Limits::DEFAULT), Limits::DEFAULT);
         assert_eq!(Limits::CEILING.within(&Limits::UNBOUNDED), Limits::CEILING);
+    }
+
+    #[test]
+    fn limits_of_a_route_are_never_higher() {
+        assert_eq!(Limits::DEFAULT.of_route(&RouteLimits::default()), Limits::DEFAULT);
+        let route = RouteLimits { body: Some(1), timeout: Some(Duration::MAX), ..RouteLimits::default() };
+        assert_eq!(Limits::DEFAULT.of_route(&route), Limits { body: 1, ..Limits::DEFAULT });
     }
 }

@@ -1,15 +1,17 @@
 //! The manifest as typed, validated values.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 
 use crate::cron::Cron;
-use crate::limits::Limits;
+use crate::limits::{Limits, RouteLimits};
 use crate::method::MethodSet;
 use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::RoutePath;
 use crate::sdk::SdkVersion;
+use crate::units::DurationText;
 
 /// The manifest's file name, at the root of the repository.
 pub const FILE_NAME: &str = "picloud.toml";
@@ -97,6 +99,9 @@ pub struct Route {
     pub methods: MethodSet,
     /// The script that handles the request, as a path in the repository.
     pub script: ScriptPath,
+    /// Limits of its executions, at most those in `[limits]`. SDK 1.3.
+    #[schemars(default, skip_serializing_if = "RouteLimits::is_empty")]
+    pub limits: RouteLimits,
 }
 
 /// A script that runs on a schedule.
@@ -116,6 +121,9 @@ pub struct Schedule {
     /// What happens with runs that were missed while no node was running; `once` by default.
     #[schemars(default)]
     pub catch_up: CatchUp,
+    /// Timeout of a run in wall-clock time; 60 seconds by default, or what the server grants if that is less. SDK 1.3.
+    #[schemars(with = "DurationText", default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Duration>,
 }
 
 /// What happens when a run is due while the previous one is running.

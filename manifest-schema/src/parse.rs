@@ -143,17 +143,20 @@ fn manifest(
         scripts.mark_incomplete();
     }
     let app = root.get("app").map(|value| app(value, source)).unwrap_or_default();
-    let routes = array_items(root, "routes", source, |value, source| routes::read(value, scripts, source));
+    let limits = limits::read(root.get("limits"), ceiling, source);
+    let of_app = (sdk, limits.as_ref());
+    let routes =
+        array_items(root, "routes", source, |value, source| routes::read(value, of_app, scripts, source));
     routes::check_conflicts(&routes, source);
-    let schedules =
-        array_items(root, "schedules", source, |value, source| schedules::read(value, scripts, source));
+    let schedules = array_items(root, "schedules", source, |value, source| {
+        schedules::read(value, (sdk, ceiling), scripts, source)
+    });
     check_schedule_count(root, schedules.len(), ceiling, source);
     schedules::check_run_rate(&schedules, ceiling, source);
     let schedules = schedules.into_iter().map(|draft| draft.job).collect();
     let functions =
         array_items(root, "functions", source, |value, source| functions::read(value, scripts, source));
     let settings = settings::read(root, sdk, source);
-    let limits = limits::read(root.get("limits"), ceiling, source);
     let (env, secrets) = settings.unzip();
     Some(Manifest {
         sdk: sdk?,
@@ -297,6 +300,7 @@ mod tests {
             ("/definitions/Function", &functions::KEYS),
             ("/definitions/SecretNames", &settings::KEYS),
             ("/definitions/Limits", &limits::KEYS),
+            ("/definitions/RouteLimits", &limits::ROUTE_KEYS),
         ] {
             let properties = schema.pointer(&format!("{definition}/properties")).and_then(Value::as_object);
             let declared: BTreeSet<&str> =

@@ -24,7 +24,7 @@ use platform::nodes::{ClusterMember, LocalNode, NodeList, Peers, Role};
 use platform::recording::Writer;
 use platform::records::Records;
 use platform::schedules::Scheduler;
-use platform::secrets::Vault;
+use platform::secrets::{SealingKeys, Vault};
 use platform::status::StatusChecker;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
 use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
@@ -171,6 +171,7 @@ impl Node {
         let node_id = Uuid::now_v7();
         let shares = store.cluster().is_some();
         let vault = Vault::new(store.clone(), settings.key_file(), shares.then_some(node_id));
+        table.set_sealing_keys(SealingKeys::of_node(vault.clone()));
         if let Err(error) = vault.check().await {
             tracing::error!(%error, "cannot decrypt secrets; apps that require them are not served");
         }

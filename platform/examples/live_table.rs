@@ -9,7 +9,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::{Limits, RouteLimits};
 use manifest_schema::manifest::{App, Manifest, Route};
 use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::{AppName, ScriptPath};
@@ -147,7 +147,12 @@ fn revision(app: &str, paths: impl IntoIterator<Item = String>) -> Outcome<Revis
     let methods = MethodSet::from_iter([Method::Get]);
     let mut routes = Vec::new();
     for path in paths {
-        routes.push(Route { path: RoutePath::parse(&path)?, methods, script: script.clone() });
+        routes.push(Route {
+            path: RoutePath::parse(&path)?,
+            methods,
+            script: script.clone(),
+            limits: RouteLimits::default(),
+        });
     }
     let manifest = Manifest {
         sdk: SdkVersion::NEWEST,

@@ -329,7 +329,7 @@ impl Activation {
             if let Some(served) = self.serving(app, on) {
                 // The limits granted at push time are capped by the current ones.
                 let revision = served.revision.limited_to(&granted.executions);
-                let has_same_limits = revision.limits() == served.revision.limits();
+                let has_same_limits = revision.has_same_limits(&served.revision);
                 if !requires_secrets(&revision) {
                     built.extend((!has_same_limits).then_some((on, revision)));
                     continue;

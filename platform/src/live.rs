@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
 use manifest_schema::name::{AppName, DomainName};
-use runtime::Revision;
+use runtime::{HostCall, Revision, SealingKey, SealingKeyId};
 use store::{AppId, Environment};
 
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
@@ -23,6 +23,7 @@ use crate::rate_limit::RateLimit;
 use crate::recording::DropCounters;
 use crate::request_metrics::{RejectReason, RequestCounts, RequestMetrics};
 use crate::scripts::{AppScripts, Scripts};
+use crate::secrets::SealingKeys;
 
 /// The maximum number of apps with metrics of their own. Further apps share one set, so that the number of
 /// time series is bounded.
@@ -61,9 +62,21 @@ pub struct Live {
     scripts: AppScripts,
     limits: Arc<ArcSwap<GrantedLimits>>,
     memory_log: Arc<RateLimit>,
+    sealing_keys: Option<SealingKeys>,
 }
 
 impl Live {
+    /// The key of `crypto::seal` with this id, or the newest one.
+    pub(crate) fn sealing_key(
+        &self,
+        id: Option<SealingKeyId>,
+    ) -> HostCall<Result<Option<SealingKey>, String>> {
+        match &self.sealing_keys {
+            Some(keys) => keys.key(self.revision.app_id(), self.branch.production, id),
+            None => HostCall::Ready(Err("this server has no key to seal with".to_owned())),
+        }
+    }
+
     /// The current limits of the app.
     pub fn limits(&self) -> Arc<GrantedLimits> {
         self.limits.load_full()
@@ -169,6 +182,7 @@ pub struct LiveTable {
     /// The metrics of the apps beyond [`METRIC_APPS_MAX`].
     shared_metrics: Arc<RequestMetrics>,
     scripts: Scripts,
+    sealing_keys: OnceLock<SealingKeys>,
 }
 
 /// The executor resources of an app's production, or of all its previews. They are separate, so that previews
@@ -232,7 +246,14 @@ impl LiveTable {
             write_lock: Mutex::default(),
             shared_metrics: Arc::default(),
             scripts: Scripts::new(memory),
+            sealing_keys: OnceLock::new(),
         }
+    }
+
+    /// Sets the keys of `crypto::seal` for revisions that become live from now on.
+    pub fn set_sealing_keys(&self, keys: SealingKeys) {
+        // Only set at the start.
+        let _ = self.sealing_keys.set(keys);
     }
 
     /// The memory budget of the apps.
@@ -381,6 +402,7 @@ impl LiveTable {
             records: Arc::clone(&entry.records),
             limits: Arc::clone(&entry.limits),
             memory_log: Arc::clone(&entry.memory_log),
+            sealing_keys: self.sealing_keys.get().cloned(),
         };
         branches.unserved.remove(&label);
         branches.by_label.insert(label.clone(), Arc::new(live));

@@ -9,10 +9,13 @@ use manifest_schema::manifest::{self, Manifest};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::sdk::SdkVersion;
-use runtime::{AppIdentity, CountingAllocator, Revision, RevisionError, Source, imported_files};
+use runtime::{
+    AppIdentity, CountingAllocator, Revision, RevisionError, Source, TEMPLATE_FOLDER, Templates,
+    imported_files,
+};
 use store::{App, AppId, Oid, Store, StoreError};
 
-use crate::deploy::link_loaded;
+use crate::deploy::{TEMPLATES_SINCE, is_template, link_loaded};
 use crate::memory::{OutOfMemory, Purpose, Reservation};
 use crate::repository::{AppRepository, object_id};
 use crate::scripts::AppScripts;
@@ -33,6 +36,8 @@ pub struct Prepared {
     pub manifest: Manifest,
     /// The scripts.
     pub sources: BTreeMap<ScriptPath, Arc<Source>>,
+    /// The templates.
+    pub templates: Templates,
     /// The app whose memory it uses.
     app: AppId,
     held: Arc<Reservation>,
@@ -51,7 +56,7 @@ impl Prepared {
         runtime::check_routes(&manifest).map_err(RevisionError::from)?;
         let bytes = manifest_bytes.saturating_mul(MANIFEST_MEMORY_FACTOR);
         let held = Arc::new(scripts.account().try_reserve(Purpose::Sources, bytes)?);
-        Ok(Self { manifest, sources, app: scripts.app(), held })
+        Ok(Self { manifest, sources, templates: Templates::new(), app: scripts.app(), held })
     }
 
     /// Loads a stored revision from its commit. Its limits are those of the push.
@@ -77,7 +82,8 @@ impl Prepared {
                 sources.insert(path, source);
             }
         }
-        Ok(Self::new(manifest, sources, scripts)?)
+        let templates = load_templates(&manifest.0, &files, &quarantine, scripts).await?;
+        Ok(Self { templates, ..Self::new(manifest, sources, scripts)? })
     }
 
     /// Loads the manifest of a stored revision, without its scripts.
@@ -131,7 +137,8 @@ impl Prepared {
         app: AppIdentity,
         commit: String,
     ) -> Result<Revision, RevisionError> {
-        Revision::new(app, commit, self.manifest, self.sources, Some(Box::new(self.held)))
+        let revision = Revision::new(app, commit, self.manifest, self.sources, Some(Box::new(self.held)))?;
+        Ok(revision.with_templates(self.templates))
     }
 }
 
@@ -172,6 +179,30 @@ async fn load_scripts(
         open.retain(|path| !loaded.sources.contains_key(path));
     }
     Ok(loaded)
+}
+
+/// Loads the templates of a stored revision.
+async fn load_templates(
+    manifest: &Manifest,
+    files: &BTreeMap<String, ObjectId>,
+    quarantine: &QuarantineView<'_, AppRepository>,
+    scripts: &AppScripts,
+) -> Result<Templates, LoadError> {
+    let mut templates = Templates::new();
+    if manifest.sdk < TEMPLATES_SINCE {
+        return Ok(templates);
+    }
+    let named: Vec<_> = files.iter().filter(|(path, _)| is_template(path)).collect();
+    for named in named.chunks(SCRIPTS_PER_QUERY) {
+        let ids: BTreeSet<ObjectId> = named.iter().map(|(_, id)| **id).collect();
+        let texts = quarantine.blobs(&Vec::from_iter(ids), u64::MAX).await?;
+        for (path, id) in named {
+            let text = texts.get(*id).ok_or(ReadError::Missing(**id))?;
+            let name = path.strip_prefix(TEMPLATE_FOLDER).unwrap_or(path);
+            templates.insert(name.to_owned(), scripts.source(&String::from_utf8_lossy(text))?);
+        }
+    }
+    Ok(templates)
 }
 
 /// Reads the manifest of a stored revision with its memory size, and the files of its commit.

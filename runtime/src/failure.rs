@@ -25,6 +25,8 @@ pub enum FailureKind {
     InvalidResponse,
     /// The body is declared as JSON but is not valid JSON, and the script reads it. The client's error.
     InvalidJson,
+    /// The body is declared as a form but is not a valid form, and the script reads it. The client's error.
+    InvalidForm,
     /// The script exceeded its time limit.
     Timeout,
     /// The script exceeded its operation limit.
@@ -49,10 +51,11 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Script,
         Self::InvalidResponse,
         Self::InvalidJson,
+        Self::InvalidForm,
         Self::Timeout,
         Self::Operations,
         Self::Memory,
@@ -79,6 +82,7 @@ impl FailureKind {
             Self::Script => "script_error",
             Self::InvalidResponse => "invalid_response",
             Self::InvalidJson => "invalid_json",
+            Self::InvalidForm => "invalid_form",
             Self::Timeout => "timeout",
             Self::Operations => "operations",
             Self::Memory => "memory",
@@ -96,7 +100,7 @@ impl FailureKind {
     pub fn http_status(self) -> u16 {
         match self {
             Self::Timeout => 504,
-            Self::InvalidJson => 400,
+            Self::InvalidJson | Self::InvalidForm => 400,
             Self::NodeMemory => 503,
             _ => 500,
         }

@@ -16,6 +16,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::log_line::LogLine;
+use crate::sealing::{SealingKey, SealingKeyId};
 
 /// The outside of an execution.
 pub trait Host: Send + Sync {
@@ -41,6 +42,13 @@ pub trait Host: Send + Sync {
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         let _ = bytes;
         Ok(())
+    }
+
+    /// The key with this id that `crypto::seal` used, or the newest key if `id` is `None`. An unknown id has none.
+    /// The error is a message for authors: what the operator has to do.
+    fn sealing_key(&self, id: Option<SealingKeyId>) -> HostCall<Result<Option<SealingKey>, String>> {
+        let _ = id;
+        HostCall::Ready(Err("this server has no key to seal with".to_owned()))
     }
 
     /// Records that the execution leaked `bytes`.

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use manifest_schema::execution::TriggerKind;
+use manifest_schema::limits::Limits;
 use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use uuid::Uuid;
@@ -26,6 +27,8 @@ pub struct Invocation {
     pub started_at_ms: i64,
     /// The seed of its random numbers.
     pub seed: Seed,
+    /// The limits of its route or schedule; `None` for those of the app.
+    pub limits: Option<Arc<Limits>>,
 }
 
 impl Invocation {
@@ -34,7 +37,7 @@ impl Invocation {
         let started_at_ms = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Self { script, execution_id, request_id, trigger, started_at_ms, seed: Seed::random() }
+        Self { script, execution_id, request_id, trigger, started_at_ms, seed: Seed::random(), limits: None }
     }
 }
 
@@ -56,7 +59,7 @@ impl Seed {
     }
 }
 
-/// Whoever knows the seed knows every random number of the execution.
+/// The seed determines every random number of the execution, so it is not shown.
 impl fmt::Debug for Seed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Seed")

@@ -26,6 +26,8 @@
 //! - `type_name`: type names in messages for authors
 //! - `response`: converts the value of a script to a response
 //! - `failure`: why an execution has no response; `script_error` and `caught_error` translate Rhai's errors
+//! - `sealing`: the keys of `crypto::seal`
+//! - `template`: the templates of an app, which `html::render` fills with data
 //! - `secrets` and `log_line`: the secrets of an app, and one line of its log
 //!
 //! The path of a request: [`Revision::route`] -> [`run_inline`], or [`run()`] for a slow script -> [`Response`]. The
@@ -61,8 +63,10 @@ mod run_context;
 mod sandbox;
 mod script_error;
 mod sdk;
+mod sealing;
 mod secrets;
 mod source;
+mod template;
 mod token_mapper;
 mod type_name;
 
@@ -84,5 +88,9 @@ pub use run::{Execution, InlineOutcome, STACK_SIZE, run, run_inline};
 pub use run_context::has_deep_stack;
 pub use sandbox::{NativeFunction, native_functions};
 pub use sdk::{DefinitionFile, definitions};
+pub use sealing::{SealingKey, SealingKeyId};
 pub use secrets::{SECRET_MIN_BYTES, Secrets};
 pub use source::{MemoryGuard, Program, Source};
+pub use template::{
+    TEMPLATE_BYTES_MAX, TEMPLATE_FOLDER, TEMPLATES_MAX, Templates, check_templates, template_too_large,
+};

@@ -234,6 +234,11 @@ impl Meter {
         }
     }
 
+    /// The time until the time limit, if there is one.
+    pub(crate) fn time_left(&self) -> Option<Duration> {
+        self.deadline.get().map(|deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Whether the execution must let others compute.
     pub(crate) fn yield_is_due(&self) -> bool {
         self.yield_at.get().is_some_and(|at| Instant::now() >= at)

@@ -19,7 +19,7 @@ use crate::json;
 use crate::type_name::type_name;
 
 /// The maximum length of a body, in bytes. It is held in memory.
-const BODY_MAX: usize = 8 * 1024 * 1024;
+pub(crate) const BODY_MAX: usize = 8 * 1024 * 1024;
 
 /// The maximum number of headers; clients and proxies reject many more.
 const HEADERS_MAX: usize = 64;

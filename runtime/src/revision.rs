@@ -7,17 +7,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use manifest_schema::limits::Limits;
-use manifest_schema::manifest::Manifest;
+use manifest_schema::manifest::{Manifest, Schedule};
 use manifest_schema::name::{AppName, ScriptPath};
+use manifest_schema::sdk::SdkVersion;
 use uuid::Uuid;
 
 use crate::failure::{Failure, FailureKind};
 use crate::route::{RouteConflict, RouteOutcome, RouteTable};
 use crate::secrets::Secrets;
 use crate::source::{MemoryGuard, Source};
+use crate::template::Templates;
 
 /// The maximum number of bytes that the executions of one script of one revision can leak before the script is
 /// quarantined. No leak is known ([`crate::captures`] frees closures that hold themselves); this is a safety net.
@@ -42,8 +45,12 @@ pub struct Revision {
     secrets: Arc<Secrets>,
     /// The limits of its executions: those of its manifest, as far as the server grants them.
     limits: Limits,
+    /// What the server grants as the timeout of a schedule.
+    schedule_timeout_max: Duration,
     /// The branch that serves it.
     branch: Arc<str>,
+    /// The templates of the commit.
+    templates: Arc<Templates>,
 }
 
 /// The content of a commit.
@@ -114,7 +121,24 @@ impl Revision {
         let limits = manifest.limits.clone();
         let content =
             Content { app, commit, commit_bytes, manifest, sources, scripts, routes, _memory: memory };
-        Ok(Self { content: Arc::new(content), secrets: Arc::default(), limits, branch: Arc::default() })
+        Ok(Self {
+            content: Arc::new(content),
+            secrets: Arc::default(),
+            limits,
+            schedule_timeout_max: Duration::MAX,
+            branch: Arc::default(),
+            templates: Arc::default(),
+        })
+    }
+
+    /// The same content with the templates of the commit.
+    pub fn with_templates(self, templates: Templates) -> Self {
+        Self { templates: Arc::new(templates), ..self }
+    }
+
+    /// Its templates.
+    pub fn templates(&self) -> &Arc<Templates> {
+        &self.templates
     }
 
     /// The same content, served by `branch`.
@@ -134,12 +158,28 @@ impl Revision {
 
     /// The same content with the limits of its manifest, capped at `ceiling`.
     pub fn limited_to(&self, ceiling: &Limits) -> Self {
-        Self { limits: self.content.manifest.limits.within(ceiling), ..self.clone() }
+        let limits = self.content.manifest.limits.within(ceiling);
+        Self { limits, schedule_timeout_max: ceiling.timeout, ..self.clone() }
     }
 
     /// The limits of its executions.
     pub fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// The limits of the runs of a schedule; `None` for those of the app. Since SDK 1.3 a schedule has a timeout of its
+    /// own: nobody waits for a run, so it can take longer than a request.
+    pub fn schedule_limits(&self, schedule: &Schedule) -> Option<Limits> {
+        if self.content.manifest.sdk < SdkVersion::V1_3 {
+            return None;
+        }
+        let timeout = schedule.timeout.unwrap_or(Limits::SCHEDULE_TIMEOUT);
+        Some(Limits { timeout: timeout.min(self.schedule_timeout_max), ..self.limits.clone() })
+    }
+
+    /// Whether executions have the same limits as those of `other`, which has the same content.
+    pub fn has_same_limits(&self, other: &Self) -> bool {
+        self.limits == other.limits && self.schedule_timeout_max == other.schedule_timeout_max
     }
 
     fn declared_secrets(&self, secrets: &Secrets) -> Secrets {

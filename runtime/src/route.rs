@@ -21,6 +21,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
+use manifest_schema::limits::RouteLimits;
 use manifest_schema::manifest::{Manifest, Route};
 use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::name::ScriptPath;
@@ -66,6 +67,8 @@ pub struct RouteMatch {
     pub path: String,
     /// The request is HEAD: the response is sent without its body.
     pub head: bool,
+    /// The limits of the route, if it has any.
+    pub limits: Option<Arc<RouteLimits>>,
 }
 
 /// Two routes that match the same requests; a checked manifest never has any.
@@ -96,6 +99,7 @@ pub(crate) struct RouteTable {
     scripts: Vec<ScriptPath>,
     /// The capture names of a route in path order; most routes share theirs with many others.
     names: Vec<Box<[Arc<str>]>>,
+    limits: Vec<Arc<RouteLimits>>,
 }
 
 /// The text of a literal segment; a short one is stored inline.
@@ -144,6 +148,8 @@ struct Endpoint {
     script: u32,
     /// Routes with the same path shape can have different capture names.
     names: u32,
+    /// One more than the index of its limits; 0 if it has none.
+    limits: u32,
 }
 
 /// The indices while a table is built.
@@ -163,6 +169,7 @@ impl RouteTable {
             endpoint_lists: vec![Box::default()],
             scripts: Vec::new(),
             names: Vec::new(),
+            limits: Vec::new(),
         };
         let mut builder = TableBuilder::default();
         for route in routes {
@@ -202,7 +209,8 @@ impl RouteTable {
         let path = if path.contains('%') { format!("/{}", segments.join("/")) } else { path.to_owned() };
         let head = known == Some(Method::Head);
         let script = self.scripts[endpoint.script as usize].clone();
-        RouteOutcome::Script(RouteMatch { script, params, rest, path, head })
+        let limits = endpoint.limits.checked_sub(1).map(|index| Arc::clone(&self.limits[index as usize]));
+        RouteOutcome::Script(RouteMatch { script, params, rest, path, head, limits })
     }
 
     fn add_node(&mut self) -> NodeId {
@@ -241,7 +249,13 @@ impl RouteTable {
         if list.iter().any(|other| !other.methods.intersection(route.methods).is_empty()) {
             return Err(RouteConflict(route.path.to_string()));
         }
-        list.push(Endpoint { methods: route.methods, script, names });
+        let limits = if route.limits.is_empty() {
+            0
+        } else {
+            self.limits.push(Arc::new(route.limits.clone()));
+            id(self.limits.len())
+        };
+        list.push(Endpoint { methods: route.methods, script, names, limits });
         Ok(())
     }
 
@@ -393,6 +407,7 @@ mod tests {
                     "*" => MethodSet::ALL,
                     methods => methods.split(' ').map(|name| Method::parse(name).unwrap()).collect(),
                 },
+                limits: RouteLimits::default(),
                 script: ScriptPath::new(&format!("{}.rhai", path.replace(['/', '{', '}', '*'], "_")))
                     .unwrap(),
             })
@@ -497,6 +512,7 @@ mod tests {
             path: RoutePath::parse(path).unwrap(),
             methods: MethodSet::ALL,
             script: ScriptPath::new("a.rhai").unwrap(),
+            limits: RouteLimits::default(),
         };
         assert!(RouteTable::new(&[route("/a/{b}"), route("/a/{c}")]).is_err());
         assert!(RouteTable::new(&[route("/a/{b}"), route("/a/{*c}"), route("/a/c")]).is_ok());

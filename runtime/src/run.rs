@@ -164,7 +164,7 @@ fn run_pass(
     host: Arc<dyn Host>,
     stop: Option<Arc<AtomicBool>>,
 ) -> (Execution, Option<Unfinished>) {
-    let limits = revision.limits();
+    let limits = invocation.limits.as_deref().unwrap_or(revision.limits());
     let active = ActiveExecution::begin(limits, invocation, host, stop, revision.secrets(), script);
     let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
     let finished = active.finish();
@@ -207,6 +207,9 @@ fn evaluate(
     if run_context::reserve(0).is_some() {
         // Replaced by the reached limit.
         return Err(Failure::new(FailureKind::Memory, "the request does not fit into memory"));
+    }
+    if !revision.templates().is_empty() {
+        run_context::set_templates(revision.templates());
     }
     let uses = script.uses();
     let mut scope = Scope::new();

@@ -24,6 +24,7 @@ use crate::memory;
 use crate::meter::{InlineBudget, Meter, StopReason, Usage};
 use crate::script_error;
 use crate::secrets::Secrets;
+use crate::template::Templates;
 
 /// The maximum number of log lines of an execution: enough to trace a script, too few to fill a disk with one
 /// request.
@@ -68,8 +69,12 @@ pub(crate) struct ExecutionState {
     seed: Seed,
     /// The random numbers, once the script asked for one.
     random: Option<Box<ChaCha20Rng>>,
+    /// The number of values sealed so far.
+    sealings: u64,
     /// The request, if there is one.
     request: Option<Arc<HttpRequest>>,
+    /// The templates of the revision, if it has some.
+    templates: Option<Arc<Templates>>,
     log_lines: u64,
     log_bytes: usize,
     log_lines_dropped: u64,
@@ -130,6 +135,18 @@ pub(crate) fn require_own_thread() -> Option<StopReason> {
     CURRENT.with(|current| {
         if current.run.borrow().as_ref().is_some_and(|run| run.stop.is_none()) {
             current.meter.stop(StopReason::OverBudget);
+        }
+        current.meter.stop_reason()
+    })
+}
+
+/// Stops the current execution if its time limit leaves less than `time`. `Some` if it must stop. Work that cannot be
+/// stopped would exceed the limit.
+pub(crate) fn require_time(time: Duration) -> Option<StopReason> {
+    CURRENT.with(|current| {
+        current.poll_limits();
+        if current.meter.time_left().is_some_and(|left| left < time) {
+            current.meter.stop(StopReason::Timeout);
         }
         current.meter.stop_reason()
     })
@@ -224,9 +241,35 @@ pub(crate) fn with_random<T>(draw: impl FnOnce(&mut ChaCha20Rng) -> T) -> T {
     })
 }
 
+/// The seed of the current execution and the number of this call, for a nonce that no other call gets.
+pub(crate) fn next_sealing() -> (Seed, u64) {
+    CURRENT.with(|current| match current.run.borrow_mut().as_mut() {
+        Some(run) => {
+            run.sealings += 1;
+            (run.seed.clone(), run.sealings)
+        }
+        // Without an execution there is no key either.
+        None => (Seed::fixed(0), 0),
+    })
+}
+
 /// The request of the current execution, unless something else started it.
 pub(crate) fn request() -> Option<Arc<HttpRequest>> {
     CURRENT.with(|current| current.run.borrow().as_ref()?.request.clone())
+}
+
+/// The templates of the current execution, if any.
+pub(crate) fn templates() -> Option<Arc<Templates>> {
+    CURRENT.with(|current| current.run.borrow().as_ref()?.templates.clone())
+}
+
+/// Sets the templates of the current execution.
+pub(crate) fn set_templates(templates: &Arc<Templates>) {
+    CURRENT.with(|current| {
+        if let Some(run) = current.run.borrow_mut().as_mut() {
+            run.templates = Some(Arc::clone(templates));
+        }
+    });
 }
 
 /// The secrets of the current execution, if any.
@@ -447,10 +490,12 @@ impl ActiveExecution {
             now_ms: invocation.started_at_ms,
             seed: invocation.seed.clone(),
             random: None,
+            sealings: 0,
             request: match &invocation.trigger {
                 Trigger::Http(request) => Some(Arc::clone(request)),
                 Trigger::Function { .. } | Trigger::Scheduled(_) => None,
             },
+            templates: None,
             log_lines: 0,
             log_bytes: 0,
             log_lines_dropped: 0,

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "complexity/forms.rs"]
+mod forms;
 #[path = "complexity/sdk.rs"]
 mod sdk;
 mod support;
@@ -316,7 +318,8 @@ fn measured(size: usize, times: usize, before: &str, work: &str) -> Call {
          0",
         values.concat()
     );
-    script(&source).function(made(["m", "m2"], format!("{{{}}}", entries())))
+    let page = "{% for x in a %}{{ x }}{% endfor %}{{ s }}{% for k, v in m %}{{ k }}{% endfor %}";
+    script(&source).template("page.html", page).function(made(["m", "m2"], format!("{{{}}}", entries())))
 }
 
 /// The time of `times` calls, without the creation of the values.

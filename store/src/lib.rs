@@ -88,7 +88,7 @@ pub use model::{
 };
 pub use schedule::{
     Claim, ClaimAction, DeclaredSchedule, DueRange, LostRun, NewRun, NodeIdentity, Paused, RUN_PRUNE_BATCH,
-    RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState, UnrunDueTimes,
+    RunHistory, RunKey, RunOutcome, ScheduleId, ScheduleRun, ScheduleState, UnrunDueTimes,
 };
 pub use schedule_hold::{ResumedSchedule, ScheduleHold};
 pub use secret::{EncryptedSecret, Environment, SecretChange, SecretReceipt};

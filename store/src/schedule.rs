@@ -283,6 +283,16 @@ impl ScheduleRun {
     }
 }
 
+/// What the rows of a schedule before a run show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RunHistory {
+    /// The due time of the last successful run, manual ones included; `None` if no row of one is kept.
+    pub last_success: Option<DateTime<Utc>>,
+    /// The number of due times since then that no run served, as far as rows are kept and count: those that failed, were
+    /// lost, skipped or missed, and those that the run itself stands for besides its own.
+    pub missed: u64,
+}
+
 /// A run that was recorded as lost.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct LostRun {
@@ -411,6 +421,14 @@ impl Store {
     /// The database failed.
     pub async fn claim_run(&self, run: &NewRun) -> Result<Claim, StoreError> {
         dispatch!(self, schedule_runs::claim_run(run))
+    }
+
+    /// What was before a claimed run.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn run_history(&self, run: &RunKey) -> Result<RunHistory, StoreError> {
+        dispatch!(self, schedule_runs::run_history(run))
     }
 
     /// Renews the lease of a run for `lease` from now. `false`: it was recorded as lost.

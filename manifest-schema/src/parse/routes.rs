@@ -4,16 +4,19 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::diagnostic::quoted;
+use crate::limits::{Limits, RouteLimits};
 use crate::manifest::Route;
 use crate::method::{Method, MethodSet};
 use crate::name::ScriptPath;
 use crate::path::RoutePath;
+use crate::sdk::SdkVersion;
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
 
+use super::limits;
 use super::scripts::Scripts;
 
-pub(super) const KEYS: Keys = Keys { known: &["path", "methods", "script"], reserved: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["path", "methods", "script", "limits"], reserved: &[] };
 
 /// A partially parsed route.
 pub(super) struct RouteDraft {
@@ -21,24 +24,31 @@ pub(super) struct RouteDraft {
     /// The valid methods.
     methods: MethodSet,
     script: Option<ScriptPath>,
+    limits: Option<RouteLimits>,
 }
 
 impl RouteDraft {
     /// The route, if it is valid.
     pub(super) fn finish(self) -> Option<Route> {
         let (path, _) = self.path?;
-        Some(Route { path, methods: self.methods, script: self.script? })
+        Some(Route { path, methods: self.methods, script: self.script?, limits: self.limits? })
     }
 }
 
-/// Reads one `[[routes]]` table.
-pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> RouteDraft {
+/// Reads one `[[routes]]` table. `limits` are those of the app, if they are valid.
+pub(super) fn read(
+    value: Value<'_>,
+    (sdk, limits): (Option<SdkVersion>, Option<&Limits>),
+    scripts: &mut Scripts<'_>,
+    source: &mut Source<'_>,
+) -> RouteDraft {
     let Some(table) = value.table("[[routes]]", &KEYS, source) else {
-        return RouteDraft { path: None, methods: MethodSet::NONE, script: None };
+        return RouteDraft { path: None, methods: MethodSet::NONE, script: None, limits: None };
     };
     let path = path(&table, source);
     let methods = table.get("methods").map_or(MethodSet::ALL, |value| methods(value, source));
-    RouteDraft { path, methods, script: scripts.read(&table, source) }
+    let script = scripts.read(&table, source);
+    RouteDraft { path, methods, script, limits: limits::of_route(&table, limits, sdk, source) }
 }
 
 fn path(table: &Table<'_>, source: &mut Source<'_>) -> Option<(RoutePath, Range<usize>)> {

@@ -7,15 +7,16 @@ use crate::diagnostic::quoted;
 use crate::limits::Ceiling;
 use crate::manifest::{CatchUp, Overlap, Schedule};
 use crate::name::JobName;
+use crate::sdk::SdkVersion;
 use crate::source::Source;
 use crate::table::{Keys, Table, Value};
 use crate::zone::{Zone, ZoneSuggestion, is_typo, suggest, zone_data};
 
 use super::scripts::Scripts;
-use super::{JobDraft, job_name};
+use super::{JobDraft, job_name, limits};
 
 pub(super) const KEYS: Keys =
-    Keys { known: &["name", "cron", "timezone", "script", "overlap", "catch_up"], reserved: &[] };
+    Keys { known: &["name", "cron", "timezone", "script", "overlap", "catch_up", "timeout"], reserved: &[] };
 
 const OVERLAPS: [(&str, Overlap); 2] = [("skip", Overlap::Skip), ("allow", Overlap::Allow)];
 
@@ -29,7 +30,12 @@ pub(super) struct ScheduleDraft {
 }
 
 /// Reads one `[[schedules]]` table.
-pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Source<'_>) -> ScheduleDraft {
+pub(super) fn read(
+    value: Value<'_>,
+    (sdk, ceiling): (Option<SdkVersion>, &Ceiling),
+    scripts: &mut Scripts<'_>,
+    source: &mut Source<'_>,
+) -> ScheduleDraft {
     let Some(table) = value.table("[[schedules]]", &KEYS, source) else {
         return ScheduleDraft { job: JobDraft { name: None, job: None }, rate: None };
     };
@@ -44,9 +50,11 @@ pub(super) fn read(value: Value<'_>, scripts: &mut Scripts<'_>, source: &mut Sou
     let script = scripts.read(&table, source);
     let overlap = choice(&table, "overlap", &OVERLAPS, &subject, source);
     let catch_up = choice(&table, "catch_up", &CATCH_UPS, &subject, source);
+    let timeout = limits::timeout_of_schedule(&table, ceiling, sdk, source);
     let schedule = |name: JobName| {
         zone?;
-        Some(Schedule { name, cron: cron?, script: script?, overlap: overlap?, catch_up: catch_up? })
+        let (overlap, catch_up) = (overlap?, catch_up?);
+        Some(Schedule { name, cron: cron?, script: script?, overlap, catch_up, timeout: timeout? })
     };
     let job = name.clone().and_then(|(name, _)| schedule(name));
     ScheduleDraft { job: JobDraft { name, job }, rate }

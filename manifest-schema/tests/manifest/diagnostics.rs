@@ -651,3 +651,76 @@ fn sdk_in_a_table_is_one_diagnostic() {
         ["2:1 unknown key `sdk` | it is a key of the root table: move it above the first table"]
     );
 }
+
+/// A manifest of SDK 1.3 whose route in lines 4 to 7 has these limits.
+fn route_with(limits: &str) -> String {
+    format!(
+        "sdk = \"1.3\"\n[limits]\ntimeout = \"2s\"\n[[routes]]\npath = \"/a\"\nscript = \"a.rhai\"\nlimits = {limits}\n"
+    )
+}
+
+#[test]
+fn route_has_at_most_the_limits_of_the_app() {
+    for (limits, expected) in [
+        (
+            "{ timeout = \"3s\" }",
+            "7:22 `timeout` is 3s, more than the 2s that [limits] allows \
+             | lower it, or raise `timeout` in [limits]: a route can only have less",
+        ),
+        (
+            "{ body = \"2MiB\" }",
+            "7:19 `body` is 2MiB, more than the 1MiB that [limits] allows \
+             | lower it, or raise `body` in [limits]: a route can only have less",
+        ),
+        ("{ operations = 0 }", "7:25 `operations` must be above zero"),
+        (
+            "{ memory = \"1 GB\" }",
+            "7:21 `memory` must be a size such as `\"64MiB\"` or `\"512KiB\"`, or a number of bytes, not `1 GB` \
+             | write `\"64MiB\"`, the most that [limits] allows",
+        ),
+        (
+            "{ concurrency = 1 }",
+            "7:12 unknown key `concurrency` | limits = { ... } accepts timeout, operations, memory, body",
+        ),
+        ("\"2s\"", "7:10 `limits` must be a table, not a string"),
+    ] {
+        assert_eq!(errors(&route_with(limits)), [expected], "{limits}");
+    }
+    // What the app requests in vain is reported once.
+    let text = route_with("{ timeout = \"3m\" }").replacen("2s", "2m", 1);
+    assert_eq!(errors(&text).len(), 1);
+}
+
+#[test]
+fn schedule_has_at_most_the_timeout_that_the_server_grants() {
+    let schedule = |timeout: &str| {
+        format!(
+            "sdk = \"1.3\"\n[[schedules]]\nname = \"t\"\ncron = \"@daily\"\nscript = \"a.rhai\"\ntimeout = {timeout}\n"
+        )
+    };
+    assert_eq!(
+        errors(&schedule("\"90s\"")),
+        ["6:11 `timeout` is 90s, more than the 60s that a server grants by default \
+          | checked against the default limits; an admin can raise them with  picloud apps limits APP --timeout 90s"]
+    );
+    assert_eq!(
+        errors(&schedule("30")),
+        [
+            "6:11 `timeout` must be a duration such as `\"5s\"`, `\"500ms\"` or `\"1m\"`, not an integer | write `\"30s\"`"
+        ]
+    );
+}
+
+#[test]
+fn limits_of_routes_and_schedules_require_sdk_1_3() {
+    let older = |text: String| text.replacen("1.3", "1.2", 1);
+    assert_eq!(
+        errors(&older(route_with("{ timeout = \"9m\" }"))),
+        ["7:1 `limits` of a route requires sdk 1.3, this manifest has 1.2 | set `sdk = \"1.3\"`"]
+    );
+    let schedule = "sdk = \"1.2\"\n[[schedules]]\nname = \"t\"\ncron = \"@daily\"\nscript = \"a.rhai\"\ntimeout = \"9s\"\n";
+    assert_eq!(
+        errors(schedule),
+        ["6:1 `timeout` of a schedule requires sdk 1.3, this manifest has 1.2 | set `sdk = \"1.3\"`"]
+    );
+}

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use manifest_schema::limits::{Ceiling, Limits};
+use manifest_schema::limits::{Ceiling, Limits, RouteLimits};
 use manifest_schema::manifest::{CatchUp, Manifest, Overlap};
 use manifest_schema::method::{Method, MethodSet};
 use manifest_schema::parse::{ParseContext, parse};
@@ -114,4 +114,45 @@ fn limits_at_the_ceiling_are_granted() {
 fn unbounded_ceiling_grants_any_limit() {
     let text = "sdk = \"1.1\"\n[limits]\ntimeout = \"1000m\"\nmemory = \"64GiB\"";
     assert_eq!(parse_with_ceiling(&Ceiling::UNBOUNDED, text).limits.memory, 64 << 30);
+}
+
+#[test]
+fn routes_and_schedules_have_limits_of_their_own() {
+    let manifest = read(
+        r#"
+        sdk = "1.3"
+        [[routes]]
+        path = "/a"
+        script = "a.rhai"
+        limits = { timeout = "2s", body = "64KiB" }
+        [[routes]]
+        path = "/b"
+        script = "a.rhai"
+        [routes.limits]
+        operations = 5
+        memory = "1MiB"
+        [[routes]]
+        path = "/c"
+        script = "a.rhai"
+        [[schedules]]
+        name = "long"
+        cron = "@daily"
+        script = "a.rhai"
+        timeout = "50s"
+        [[schedules]]
+        name = "default"
+        cron = "@daily"
+        script = "a.rhai"
+        "#,
+    );
+    let limits: Vec<_> = manifest.routes.into_iter().map(|route| route.limits).collect();
+    let first = RouteLimits {
+        timeout: Some(Duration::from_secs(2)),
+        body: Some(64 * 1024),
+        ..RouteLimits::default()
+    };
+    let second = RouteLimits { operations: Some(5), memory: Some(1024 * 1024), ..RouteLimits::default() };
+    assert_eq!(limits, [first, second, RouteLimits::default()]);
+    let timeouts: Vec<_> = manifest.schedules.into_iter().map(|schedule| schedule.timeout).collect();
+    assert_eq!(timeouts, [Some(Duration::from_secs(50)), None]);
 }

@@ -36,11 +36,14 @@ pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandEr
     let repository = git_status::inspect(folder, &|path| manifest.contains(path));
     // Ignored scripts are not part of the app unless the manifest names them.
     snapshot.scripts.retain(|path, _| manifest.contains(path.as_str()) || !repository.ignored.contains(path));
+    snapshot.templates.retain(|path, _| !repository.ignored.contains(path));
     // Unchanged files are validated as committed, since a filter or a sparse checkout can alter them in the working tree.
     if let Some(committed) = &repository.committed {
         let same = |path: &str| !repository.differing.contains(path);
         let scripts = committed.scripts.iter().filter(|(path, _)| same(path));
         snapshot.scripts.extend(scripts.map(|(path, file)| (path.clone(), file.clone())));
+        let templates = committed.templates.iter().filter(|(path, _)| same(path));
+        snapshot.templates.extend(templates.map(|(path, file)| (path.clone(), file.clone())));
         if same(manifest::FILE_NAME) {
             snapshot.manifest.clone_from(&committed.manifest);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use manifest_schema::limits::Limits;
 use manifest_schema::method::Method as Declared;
 use manifest_schema::name::ScriptPath;
 use platform::execution::execute;
@@ -45,7 +46,10 @@ pub(crate) async fn handle(
 ) -> Response<ResponseBody> {
     let mut response = match live.revision.route(head.method.as_str(), path) {
         RouteOutcome::Script(matched) => {
-            match read_for_app(live, body, body_limits).await {
+            let app_limits = live.revision.limits();
+            let limits = matched.limits.map(|route| Arc::new(app_limits.of_route(&route)));
+            let bytes_max = limits.as_deref().unwrap_or(app_limits).body;
+            match read_for_app(live, body, bytes_max, body_limits).await {
                 Ok(body) => {
                     let request_id = request_id(&head.headers);
                     // Routes only match these methods.
@@ -61,7 +65,7 @@ pub(crate) async fn handle(
                         origin: head.origin,
                     };
                     let trigger = Trigger::Http(Arc::new(request));
-                    run(recorder, live, matched.script, request_id, trigger).await
+                    run(recorder, live, (matched.script, limits), request_id, trigger).await
                 }
                 Err(error) => error.to_response().map(ResponseBody::from),
             }
@@ -99,16 +103,17 @@ impl Headers for HeaderView {
     }
 }
 
-/// Runs a script and turns its outcome into a response.
+/// Runs a script and turns its outcome into a response. Without limits of its own, those of the app apply.
 pub(crate) async fn run(
     recorder: &Recorder,
     live: &Arc<Live>,
-    script: ScriptPath,
+    (script, limits): (ScriptPath, Option<Arc<Limits>>),
     request_id: Uuid,
     trigger: Trigger,
 ) -> Response<ResponseBody> {
     let execution_id = Uuid::now_v7();
     let invocation = Invocation::new(script, execution_id, request_id, trigger);
+    let invocation = Invocation { limits, ..invocation };
     let mut response = match execute(recorder, Arc::clone(live), invocation).await {
         Ok(Execution { outcome: Ok(answer), .. }) => {
             from_script(answer, live.memory()).unwrap_or_else(|error| {
@@ -140,6 +145,7 @@ pub(crate) fn request_id(headers: &HeaderMap) -> Uuid {
 fn script_failed(kind: FailureKind, execution_id: Uuid) -> Response<ResponseBody> {
     let error = match kind {
         FailureKind::InvalidJson => "invalid JSON body",
+        FailureKind::InvalidForm => "invalid form body",
         FailureKind::NodeMemory => "node out of memory",
         _ => "script error",
     };

@@ -7,7 +7,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use manifest_schema::name::AppName;
-use platform::dev::run_schedule;
+use platform::dev::{ScheduleHistories, run_schedule};
 
 use super::api_error::ApiError;
 use super::functions::FunctionCaller;
@@ -20,6 +20,7 @@ pub(crate) struct DevApp {
     pub(crate) app: AppName,
     /// The host names to serve, besides IP addresses and `localhost`.
     pub(crate) hosts: Vec<String>,
+    pub(crate) histories: ScheduleHistories,
 }
 
 impl DevApp {
@@ -34,8 +35,14 @@ impl DevApp {
     }
 }
 
+#[derive(Clone)]
+struct DevState {
+    functions: FunctionCaller,
+    histories: ScheduleHistories,
+}
+
 /// The routes of the control plane.
-pub(super) fn router(functions: FunctionCaller) -> Router {
+pub(super) fn router(functions: FunctionCaller, histories: ScheduleHistories) -> Router {
     let not_found =
         || ApiError::not_found("`picloud dev` only serves health checks, functions and schedule runs here");
     Router::new()
@@ -43,12 +50,12 @@ pub(super) fn router(functions: FunctionCaller) -> Router {
         .route("/-/health/ready", get(|| async { "ok\n" }))
         .route("/-/api/v1/apps/{app}/functions/{function}", post(call))
         .route("/-/api/v1/apps/{app}/schedules/{schedule}/run", post(run))
-        .with_state(functions)
+        .with_state(DevState { functions, histories })
         .fallback(async move || not_found())
 }
 
 async fn call(
-    State(functions): State<FunctionCaller>,
+    State(DevState { functions, .. }): State<DevState>,
     Path((app, function)): Path<(String, String)>,
     request: Request,
 ) -> Result<Response<Body>, ApiError> {
@@ -58,7 +65,7 @@ async fn call(
 }
 
 async fn run(
-    State(functions): State<FunctionCaller>,
+    State(DevState { functions, histories }): State<DevState>,
     Path((app, schedule)): Path<(String, String)>,
     request: Request,
 ) -> Result<Json<Started>, ApiError> {
@@ -67,7 +74,8 @@ async fn run(
     let live = production(&functions.table, &app)?;
     let deploy = live.deploy;
     // Spawned: the run completes although the client disconnects.
-    let task = tokio::spawn(async move { run_schedule(&functions.recorder, live, &schedule).await });
+    let task =
+        tokio::spawn(async move { run_schedule(&functions.recorder, &histories, live, &schedule).await });
     let ran = task.await?.ok_or_else(|| ApiError::not_found("schedule not found"))?;
     let run = Run {
         due_at: ran.started_at,

@@ -116,7 +116,7 @@ impl TrustedProxies {
 /// The address of the client, from resolved headers.
 pub(super) fn client(headers: &HeaderMap, peer: IpAddr) -> IpAddr {
     let client = headers.get(FORWARDED_FOR).and_then(|address| address.to_str().ok());
-    client.and_then(|address| address.parse().ok()).unwrap_or(peer)
+    client.and_then(|address| address.parse().ok()).unwrap_or(peer).to_canonical()
 }
 
 /// Whether the client uses TLS, from resolved headers.

@@ -41,12 +41,14 @@ impl FunctionCaller {
         let found = found.ok_or_else(|| ApiError::not_found("function not found"))?;
         let (script, name) = (found.script.clone(), found.name.clone());
         let request_id = request_id(request.headers());
-        let payload = match read_for_app(&live, request.into_body(), self.bodies).await {
-            Ok(payload) => payload,
-            Err(error) => return Ok(error.to_response()),
-        };
+        let payload =
+            match read_for_app(&live, request.into_body(), live.revision.limits().body, self.bodies).await {
+                Ok(payload) => payload,
+                Err(error) => return Ok(error.to_response()),
+            };
         let trigger = Trigger::Function { name, payload };
-        let mut response = run(&self.recorder, &live, script, request_id, trigger).await.map(Body::new);
+        let mut response =
+            run(&self.recorder, &live, (script, None), request_id, trigger).await.map(Body::new);
         response.extensions_mut().insert(MemoryReserved);
         sandbox(response.headers_mut());
         Ok(response)

@@ -172,7 +172,7 @@ impl Edge {
             apps: AppLookup { hosts: Arc::default(), table },
             proxies: TrustedProxies::default(),
             public_url: PublicUrl::default(),
-            control_plane: dev::router(functions),
+            control_plane: dev::router(functions, app.histories.clone()),
             recorder,
             git: None,
             body_limits,

@@ -52,11 +52,17 @@ pub(super) enum BodyError {
 }
 
 /// Reads the body of a request to an app, in memory of the app. Rejections are counted.
-pub(super) async fn read_for_app<B>(live: &Live, body: B, limits: BodyLimits) -> Result<Bytes, BodyError>
+/// `bytes_max` is the limit of the app, or of the route.
+pub(super) async fn read_for_app<B>(
+    live: &Live,
+    body: B,
+    bytes_max: u64,
+    limits: BodyLimits,
+) -> Result<Bytes, BodyError>
 where
     B: hyper::body::Body<Data = Bytes>,
 {
-    let read = read_body(body, live.revision.limits().body, limits, live.memory()).await;
+    let read = read_body(body, bytes_max, limits, live.memory()).await;
     match &read {
         Err(BodyError::TooLarge { .. }) => live.metrics().count_rejection(RejectReason::Body),
         Err(BodyError::NoMemory(error)) => live.report_out_of_memory(Purpose::Requests, error),

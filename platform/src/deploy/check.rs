@@ -20,6 +20,7 @@ use super::deadline::PushDeadline;
 use super::libraries;
 use super::report::EventSender;
 use super::snapshot::{File, SNAPSHOT_BYTES_MAX, Snapshot};
+use super::templates::CheckedTemplates;
 use crate::memory::MemoryBudget;
 use crate::revision::{PrepareError, Prepared, measure_memory};
 use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
@@ -92,7 +93,8 @@ pub(crate) fn check_for(
             (None, diagnostics, sdk.unwrap_or(SdkVersion::NEWEST), scripts.unwrap_or_else(all))
         }
     };
-    let names = manifest.as_ref().map(ManifestNames::of_library);
+    let templates = CheckedTemplates::check(snapshot, sdk, &mut diagnostics);
+    let names = manifest.as_ref().map(|manifest| templates.add_names(ManifestNames::of_library(manifest)));
     let libraries = libraries::check_snapshot(
         (sdk, names.as_ref()),
         snapshot,
@@ -101,14 +103,18 @@ pub(crate) fn check_for(
         deadline,
         &mut diagnostics,
     )?;
-    let expected = Expected { sdk, manifest: manifest.as_ref(), libraries: &libraries };
+    let expected =
+        Expected { sdk, manifest: manifest.as_ref(), libraries: &libraries, templates: &templates };
     let checked_scripts =
         check_scripts(deadline, app, keep_compiled, snapshot, &expected, declared, &mut diagnostics)?;
     match manifest {
         Some(manifest) if diagnostics.errors() == 0 => {
             let sources = checked_scripts.into_sources((sdk, &libraries), app)?;
             match Prepared::new((manifest, parsed_bytes), sources, app) {
-                Ok(prepared) => Ok(Checked { prepared, warnings: diagnostics }),
+                Ok(mut prepared) => {
+                    prepared.templates = templates.into_sources(app).map_err(CheckError::NoMemory)?;
+                    Ok(Checked { prepared, warnings: diagnostics })
+                }
                 Err(PrepareError::Routes(error)) => {
                     Err(Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into())
                 }
@@ -167,6 +173,7 @@ struct Expected<'m> {
     /// `None` if it is invalid.
     manifest: Option<&'m Manifest>,
     libraries: &'m Libraries,
+    templates: &'m CheckedTemplates<'m>,
 }
 
 /// The scripts that passed, by text.
@@ -248,7 +255,9 @@ fn check_scripts<'s>(
                 continue;
             }
         };
-        let provided = expected.manifest.map(|manifest| ManifestNames::of(manifest, &path));
+        let provided = expected
+            .manifest
+            .map(|manifest| expected.templates.add_names(ManifestNames::of(manifest, &path)));
         if checked_for.get(text) != Some(&provided) {
             let check = || app.check(expected.sdk, &path, text, provided.as_ref(), expected.libraries);
             let mut checked = check();
@@ -286,7 +295,7 @@ fn manifest_bytes(file: Option<&File>) -> Result<&[u8], Diagnostic> {
     bytes(manifest::FILE_NAME, file, parse::too_large)
 }
 
-fn bytes<'a>(
+pub(super) fn bytes<'a>(
     path: &str,
     file: &'a File,
     too_large: impl FnOnce() -> Diagnostic,
@@ -472,7 +481,13 @@ mod tests {
         let mut diagnostics = Diagnostics::default();
         let (app, snapshot) = (app(MemoryBudget::unbounded()), snapshot(&["1", "nope()"]));
         let deadline = PushDeadline::with_limit(Duration::ZERO, &EventSender::sink());
-        let expected = Expected { sdk: SdkVersion::NEWEST, manifest: None, libraries: &Libraries::default() };
+        let (libraries, templates) = (Libraries::default(), CheckedTemplates::default());
+        let expected = Expected {
+            sdk: SdkVersion::NEWEST,
+            manifest: None,
+            libraries: &libraries,
+            templates: &templates,
+        };
         check_scripts(&deadline, &app, true, &snapshot, &expected, declared, &mut diagnostics).unwrap();
         assert_eq!(
             messages(&diagnostics),

@@ -30,6 +30,7 @@ mod report;
 mod rollback;
 mod setting;
 mod snapshot;
+mod templates;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -60,6 +61,7 @@ pub use report::{Activated, Event, EventSender, Outcome, PushReport, RefReport, 
 pub use rollback::{MESSAGE_CHARS_MAX, RollbackError, RolledBack};
 pub use setting::{LimitsError, UnsetSecretError};
 pub use snapshot::{FILE_BYTES_MAX, File, Snapshot};
+pub(crate) use snapshot::{TEMPLATES_SINCE, is_template};
 
 use crate::TRACE_TARGET;
 use crate::activation::{Activation, PushedRevisions};

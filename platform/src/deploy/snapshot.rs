@@ -1,4 +1,4 @@
-//! The manifest and the scripts of a commit.
+//! The manifest, the scripts and the templates of a commit.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -6,9 +6,11 @@ use bytes::Bytes;
 use git_receiver::{
     FileKind, ObjectId, QuarantineView, ReadError, Repository, TreeFile, TreeLimitError, TreeLimits,
 };
+use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
-use manifest_schema::parse::MANIFEST_MAX;
-use runtime::SOURCE_MAX;
+use manifest_schema::parse::{MANIFEST_MAX, ParseContext, parse};
+use manifest_schema::sdk::SdkVersion;
+use runtime::{SOURCE_MAX, TEMPLATE_FOLDER, TEMPLATES_MAX};
 
 use crate::memory::{Account, OutOfMemory, Purpose, Reservation};
 
@@ -39,13 +41,17 @@ pub enum File {
 const LFS_POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
 
 impl File {
+    fn len(&self) -> u64 {
+        if let Self::Bytes(bytes) = self { bytes.len() as u64 } else { 0 }
+    }
+
     /// Whether the file is a Git LFS pointer to content outside of the repository.
     pub fn is_lfs_pointer(&self) -> bool {
         matches!(self, Self::Bytes(bytes) if bytes.starts_with(LFS_POINTER))
     }
 }
 
-/// The manifest and the scripts of a working tree or a commit.
+/// The manifest, the scripts and the templates of a working tree or a commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Snapshot {
     /// The number of files.
@@ -54,23 +60,40 @@ pub struct Snapshot {
     pub manifest: Option<File>,
     /// The files whose paths end in `.rhai`.
     pub scripts: BTreeMap<String, File>,
+    /// The files in the folder `templates`, by path. Pushes read them only for manifests whose SDK has templates.
+    pub templates: BTreeMap<String, File>,
 }
 
 impl Snapshot {
-    /// The size of the files read.
+    /// The size of manifest and scripts.
     pub fn bytes(&self) -> u64 {
-        self.manifest
-            .iter()
-            .chain(self.scripts.values())
-            .map(|file| if let File::Bytes(bytes) = file { bytes.len() as u64 } else { 0 })
-            .sum()
+        self.manifest.iter().chain(self.scripts.values()).map(File::len).sum()
     }
 
-    /// Adds a manifest or script; other files are only counted.
+    /// The size of the templates.
+    pub(super) fn template_bytes(&self) -> u64 {
+        self.templates.values().map(File::len).sum()
+    }
+
+    /// Whether the SDK of the manifest has templates.
+    fn has_templates(&self) -> bool {
+        let Some(File::Bytes(manifest)) = &self.manifest else { return false };
+        let scripts = self.scripts.keys().cloned().collect();
+        let context = ParseContext::new(&Ceiling::UNBOUNDED, &scripts);
+        let sdk = match parse(manifest, context) {
+            Ok(parsed) => Some(parsed.manifest.sdk),
+            Err(error) => error.sdk,
+        };
+        sdk.is_some_and(|sdk| sdk >= TEMPLATES_SINCE)
+    }
+
+    /// Adds a manifest, script or template; other files are only counted.
     pub fn add(&mut self, path: &str, file: impl FnOnce() -> File) {
         self.files += 1;
         if path == manifest::FILE_NAME {
             self.manifest = Some(file());
+        } else if is_template(path) {
+            self.templates.insert(path.to_owned(), file());
         } else if is_script(path) {
             self.scripts.insert(path.to_owned(), file());
         }
@@ -78,13 +101,25 @@ impl Snapshot {
 
     /// The file at `path`, if it is part of the snapshot.
     pub fn get(&self, path: &str) -> Option<&File> {
-        if path == manifest::FILE_NAME { self.manifest.as_ref() } else { self.scripts.get(path) }
+        if path == manifest::FILE_NAME {
+            self.manifest.as_ref()
+        } else {
+            self.scripts.get(path).or_else(|| self.templates.get(path))
+        }
     }
 
     /// Whether a file at `path` is part of a snapshot.
     pub fn includes(path: &str) -> bool {
-        path == manifest::FILE_NAME || is_script(path)
+        path == manifest::FILE_NAME || is_script(path) || is_template(path)
     }
+}
+
+/// The SDK version that introduced templates.
+pub(crate) const TEMPLATES_SINCE: SdkVersion = SdkVersion::V1_3;
+
+/// Whether the file is a template, and not a script.
+pub(crate) fn is_template(path: &str) -> bool {
+    path.starts_with(TEMPLATE_FOLDER) && !is_script(path)
 }
 
 fn is_script(path: &str) -> bool {
@@ -105,13 +140,32 @@ pub(super) async fn read_snapshot<R: Repository>(
         Err(ReadError::Limit(limit)) => return Err(SnapshotError::Rejected(limit)),
         tree => tree?,
     };
-    let (included, others): (Vec<_>, Vec<_>) =
-        tree.into_iter().partition(|file| Snapshot::includes(&file.path));
-    let mut snapshot = Snapshot { files: others.len(), ..Snapshot::default() };
+    let count = tree.len();
+    let included = tree.into_iter().filter(|file| Snapshot::includes(&file.path));
+    let (mut templates, files): (Vec<_>, Vec<_>) = included.partition(|file| is_template(&file.path));
+    // One more, which the check reports.
+    templates.truncate(TEMPLATES_MAX + 1);
+    let mut snapshot = Snapshot::default();
     let mut held = account.try_reserve(Purpose::Pushes, 0)?;
     // Files can share blobs: each blob is read and stored once.
     let mut blobs: HashMap<ObjectId, Option<Bytes>> = HashMap::new();
-    for files in included.chunks(FILES_PER_QUERY) {
+    read_files(quarantine, &files, &mut snapshot, &mut blobs, &mut held).await?;
+    if !templates.is_empty() && snapshot.has_templates() {
+        read_files(quarantine, &templates, &mut snapshot, &mut blobs, &mut held).await?;
+    }
+    snapshot.files = count;
+    Ok((snapshot, held))
+}
+
+/// Reads files into the snapshot, with their blobs.
+async fn read_files<R: Repository>(
+    quarantine: &QuarantineView<'_, R>,
+    files: &[TreeFile],
+    snapshot: &mut Snapshot,
+    blobs: &mut HashMap<ObjectId, Option<Bytes>>,
+    held: &mut Reservation,
+) -> Result<(), SnapshotError> {
+    for files in files.chunks(FILES_PER_QUERY) {
         let is_file = |file: &&TreeFile| matches!(file.kind, FileKind::Regular | FileKind::Executable);
         let new = files.iter().filter(is_file).map(|file| file.id).filter(|id| !blobs.contains_key(id));
         let new: Vec<ObjectId> = new.collect::<BTreeSet<_>>().into_iter().collect();
@@ -130,11 +184,11 @@ pub(super) async fn read_snapshot<R: Repository>(
             };
             snapshot.add(&file.path, || found);
         }
-        if snapshot.bytes() > SNAPSHOT_BYTES_MAX {
+        if snapshot.bytes() + snapshot.template_bytes() > SNAPSHOT_BYTES_MAX {
             break;
         }
     }
-    Ok((snapshot, held))
+    Ok(())
 }
 
 /// Why a snapshot was not read.

@@ -14,12 +14,13 @@ use runtime::{AppIdentity, Secrets};
 use store::AppId;
 use uuid::Uuid;
 
-pub use scheduler::{ManualRun, run_schedule, run_schedules};
+pub use scheduler::{ManualRun, ScheduleHistories, run_schedule, run_schedules};
 
 use crate::deploy::{
     Checked, EventSender, Planned, PushDeadline, RevisionContent, Snapshot, check_for, due_times, plan,
 };
 use crate::scripts::CheckError;
+use crate::secrets::SealingKeys;
 
 /// The only branch.
 const BRANCH: &str = "main";
@@ -52,6 +53,7 @@ pub enum SaveOutcome {
 impl DevDeployer {
     /// Creates the server of `app`, the only one in `table`, with these secrets.
     pub fn new(table: Arc<LiveTable>, app: AppName, secrets: Secrets) -> Self {
+        table.set_sealing_keys(SealingKeys::Development);
         // Script ids are derived from it, so that they are stable across restarts.
         let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, app.as_str().as_bytes());
         Self { table, app: AppIdentity { id, name: app }, secrets, revisions: 0 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use manifest_schema::name::ScriptPath;
-use runtime::{Host, HostCall, Invocation, LogLine, OutOfMemoryError, Pending};
+use runtime::{Host, HostCall, Invocation, LogLine, OutOfMemoryError, Pending, SealingKey, SealingKeyId};
 use uuid::Uuid;
 
 use crate::executor::CpuPermit;
@@ -56,6 +56,10 @@ impl Host for InlineHost {
 
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         reserve(&self.memory, &self.live, bytes)
+    }
+
+    fn sealing_key(&self, id: Option<SealingKeyId>) -> HostCall<Result<Option<SealingKey>, String>> {
+        self.live.sealing_key(id)
     }
 
     fn note_leaked(&self, bytes: u64) {
@@ -117,6 +121,10 @@ impl Host for ThreadHost {
 
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         reserve(&self.memory, &self.live, bytes)
+    }
+
+    fn sealing_key(&self, id: Option<SealingKeyId>) -> HostCall<Result<Option<SealingKey>, String>> {
+        self.live.sealing_key(id)
     }
 
     fn note_leaked(&self, bytes: u64) {

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::{Limits, RouteLimits};
 use manifest_schema::manifest::{App, Manifest, Route, SecretNames};
 use manifest_schema::method::MethodSet;
 use manifest_schema::name::{JobName, ScriptPath};
@@ -16,8 +16,12 @@ use crate::memory::MemoryBudget;
 
 fn revision(commit: char, source: &str) -> Revision {
     let script = ScriptPath::new("main.rhai").unwrap();
-    let route =
-        Route { path: RoutePath::parse("/").unwrap(), methods: MethodSet::ALL, script: script.clone() };
+    let route = Route {
+        path: RoutePath::parse("/").unwrap(),
+        methods: MethodSet::ALL,
+        script: script.clone(),
+        limits: RouteLimits::default(),
+    };
     let manifest = Manifest {
         sdk: SdkVersion::V1_1,
         app: App::default(),

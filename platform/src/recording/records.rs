@@ -112,7 +112,10 @@ fn failure_record(failure: &Failure) -> FailureRecord {
 /// Failures caused by the client or by other apps are warnings.
 fn severity(kind: FailureKind) -> LogLevel {
     match kind {
-        FailureKind::InvalidJson | FailureKind::Stopped | FailureKind::NodeMemory => LogLevel::Warn,
+        FailureKind::InvalidJson
+        | FailureKind::InvalidForm
+        | FailureKind::Stopped
+        | FailureKind::NodeMemory => LogLevel::Warn,
         _ => LogLevel::Error,
     }
 }

@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::live::Live;
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::Schedule;
+use manifest_schema::sdk::SdkVersion;
 use runtime::{Invocation, ScheduledRun, Trigger};
-use store::{RunKey, RunOutcome};
+use store::{RunHistory, RunKey, RunOutcome, StoreError};
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
@@ -31,7 +32,7 @@ impl Scheduler {
         let app = live.revision.app().clone();
         let (name, due) = (&run.schedule.name, run.due_at);
         tokio::select! {
-            (outcome, detail) = execute_run(&self.0.recorder, live, schedule, (run.execution, run.due_at)) => {
+            (outcome, detail) = self.execute_with_history(live, schedule, &run) => {
                 self.0.metrics.count_outcome(outcome);
                 if !self.record(&run, outcome, detail.as_deref()).await {
                     tracing::error!(%app, schedule = %name, %due, outcome = outcome.as_str(), "cannot record the outcome");
@@ -40,6 +41,35 @@ impl Scheduler {
             () = self.renew_lease(&run) => {
                 self.0.metrics.count_outcome(RunOutcome::Lost);
                 tracing::error!(%app, schedule = %name, %due, "stopped: the lease expired and the run was recorded as lost");
+            }
+        }
+    }
+
+    async fn execute_with_history(
+        &self,
+        live: Arc<Live>,
+        schedule: &Schedule,
+        run: &RunKey,
+    ) -> (RunOutcome, Option<String>) {
+        match self.history(&live, run).await {
+            Ok(history) => {
+                let trigger = scheduled_run(schedule, run.due_at, &history);
+                execute_run(&self.0.recorder, live, schedule, run.execution, trigger).await
+            }
+            Err(error) => (RunOutcome::Failed, Some(format!("cannot read its earlier runs: {error}"))),
+        }
+    }
+
+    /// What was before a run. Waits for the database while the run has its lease.
+    async fn history(&self, live: &Live, run: &RunKey) -> Result<RunHistory, StoreError> {
+        // Older scripts cannot see it.
+        if live.revision.manifest().sdk < SdkVersion::V1_3 {
+            return Ok(RunHistory::default());
+        }
+        loop {
+            match self.0.store.run_history(run).await {
+                Err(error) if error.is_unavailable() => sleep(RECORD_RETRY_DELAY).await,
+                found => return found,
             }
         }
     }
@@ -76,21 +106,29 @@ impl Scheduler {
     }
 }
 
+/// A run of a schedule, as its script sees it.
+pub(crate) fn scheduled_run(schedule: &Schedule, due: DateTime<Utc>, history: &RunHistory) -> ScheduledRun {
+    ScheduledRun {
+        name: schedule.name.clone(),
+        due_at_ms: due.timestamp_millis(),
+        last_success_ms: history.last_success.map(|at| at.timestamp_millis()),
+        missed: history.missed,
+    }
+}
+
 /// Executes a schedule for a due time. Returns the outcome with the reason of a failure.
 pub(crate) async fn execute_run(
     recorder: &Recorder,
     live: Arc<Live>,
     schedule: &Schedule,
-    (execution_id, due): (Uuid, DateTime<Utc>),
+    execution_id: Uuid,
+    run: ScheduledRun,
 ) -> (RunOutcome, Option<String>) {
-    let trigger = Trigger::Scheduled(ScheduledRun {
-        name: schedule.name.clone(),
-        due_at_ms: due.timestamp_millis(),
-        last_success_ms: None,
-        missed: 0,
-    });
     let request_id = Uuid::new_v4();
+    let trigger = Trigger::Scheduled(run);
+    let limits = live.revision.schedule_limits(schedule).map(Arc::new);
     let invocation = Invocation::new(schedule.script.clone(), execution_id, request_id, trigger);
+    let invocation = Invocation { limits, ..invocation };
     match execute(recorder, live, invocation).await {
         Ok(execution) => match execution.outcome {
             Ok(_) => (RunOutcome::Succeeded, None),

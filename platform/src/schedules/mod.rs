@@ -50,10 +50,10 @@ use rate::LimitedApps;
 use timer::Alarm;
 
 pub use hold::hold_message;
-pub(crate) use lease::execute_run;
+pub(crate) use lease::{execute_run, scheduled_run};
 pub use metrics::RunMetrics;
 pub use operations::{RunCursor, RunNowError, ScheduleStatus};
-pub use store::{RunOutcome, ScheduleHold, ScheduleRun};
+pub use store::{RunHistory, RunOutcome, ScheduleHold, ScheduleRun};
 
 use crate::clock::Clock;
 use crate::recording::Recorder;

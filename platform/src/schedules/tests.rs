@@ -296,6 +296,29 @@ async fn only_live_deploy_runs_and_next_deploy_continues() {
 }
 
 #[tokio::test]
+async fn script_sees_its_earlier_runs() {
+    let day = Day::begin().await;
+    let manifest = manifest("cron = \"* * * * *\"").replace("1.1", "1.3");
+    let script = "let s = ctx.schedule; if s.missed != 2 { throw `${s.last_success} ${s.missed}` }";
+    let node = day.node("a", 1, &manifest, script);
+    for now in ["00:01:00", "00:02:00", "00:03:00", "00:04:00"] {
+        node.run_until_idle(at(now)).await;
+    }
+    let live = node.0.table.get_production(day.app.name.as_str()).unwrap();
+    let schedule = live.revision.manifest().schedules[0].clone();
+    let ran = node.run_now(live, schedule, &Actor::named("ada")).await.unwrap().unwrap();
+    let mut details: Vec<_> =
+        day.store.runs(&day.tick(), None, 9).await.unwrap().into_iter().map(|row| row.detail).collect();
+    details.reverse();
+    let success = at("00:03:00").timestamp_millis();
+    let ends = [":  0", ":  1", "", &format!(": {success} 0")];
+    for (detail, end) in details.iter().zip(ends) {
+        assert!(detail.as_deref().unwrap_or_default().ends_with(end), "{details:?}");
+    }
+    assert!(ran.detail.unwrap().contains(&format!("{success} 1")), "the manual run");
+}
+
+#[tokio::test]
 async fn due_times_of_replaced_expression_are_recorded() {
     let day = Day::begin().await;
     day.node("a", 1, &manifest(FIVE), "1").run_until_idle(at("00:05:00")).await;

@@ -19,6 +19,9 @@ pub const FILE_NAME: &str = "secret-key";
 /// The size of a key in bytes.
 const KEY_BYTES: usize = 32;
 
+/// The size of a key's id in bytes.
+const ID_BYTES: usize = 8;
+
 /// The maximum number of keys in a file.
 const KEYS_MAX: usize = 100;
 
@@ -172,6 +175,11 @@ impl Keys {
     pub(super) fn find(&self, id: &str) -> Option<&Key> {
         self.0.iter().find(|key| key.id() == id)
     }
+
+    /// The same by the bytes of the id.
+    pub(super) fn find_by_bytes(&self, id: [u8; ID_BYTES]) -> Option<&Key> {
+        self.0.iter().find(|key| key.id_bytes() == id)
+    }
 }
 
 impl Key {
@@ -188,10 +196,17 @@ impl Key {
 
     /// The id of the key, which does not reveal it.
     pub(super) fn id(&self) -> String {
+        self.id_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The same as bytes.
+    pub(super) fn id_bytes(&self) -> [u8; ID_BYTES] {
         let mut hash = Sha256::new();
         hash.update(b"the name of a PiCloud secret key\0");
         hash.update(self.0);
-        hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+        let mut id = [0; ID_BYTES];
+        id.iter_mut().zip(hash.finalize()).for_each(|(byte, hashed)| *byte = hashed);
+        id
     }
 }
 

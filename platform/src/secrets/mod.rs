@@ -2,6 +2,7 @@
 //!
 //! - [`key`]: the keys, in a file outside of the database
 //! - `cipher`: encryption and decryption of a secret
+//! - `sealing`: the keys of `crypto::seal`
 //!
 //! Production has one set, and all previews share another: anyone who can push a preview can read its
 //! secrets. [`Vault::set`] encrypts a value and stores it with a new deploy of every live revision that reads
@@ -10,6 +11,7 @@
 
 mod cipher;
 pub mod key;
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,6 +28,7 @@ use uuid::Uuid;
 
 pub use cipher::CipherError;
 pub use key::{KeyError, KeyFile};
+pub use sealing::{NodeKeys, SealingKeys};
 pub use store::{EncryptedSecret, Environment};
 
 use cipher::{AssociatedData, decrypt, encrypt};

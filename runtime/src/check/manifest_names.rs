@@ -15,6 +15,8 @@ pub struct ManifestNames<'m> {
     is_routed: bool,
     /// Whether the script is a library: the routes of its users are not known.
     is_library: bool,
+    /// The templates of the commit, if they are known.
+    templates: Option<BTreeSet<&'m str>>,
 }
 
 /// A part of `ctx` with names from the manifest.
@@ -55,6 +57,15 @@ impl<'m> ManifestNames<'m> {
 
     pub(super) fn is_library(&self) -> bool {
         self.is_library
+    }
+
+    /// The same with the names of the templates of the commit.
+    pub fn with_templates(self, templates: impl Iterator<Item = &'m str>) -> Self {
+        Self { templates: Some(templates.collect()), ..self }
+    }
+
+    pub(super) fn templates(&self) -> Option<&BTreeSet<&'m str>> {
+        self.templates.as_ref()
     }
 
     pub(super) fn names(&self, named: NameKind) -> &BTreeSet<&'m str> {

@@ -59,7 +59,7 @@ pub(super) fn check(
         Some(ASTNode::Stmt(Stmt::FnCall(call, position)))
         | Some(ASTNode::Expr(Expr::FnCall(call, position))) => names.call(call, *position),
         Some(ASTNode::Expr(Expr::MethodCall(call, position)))
-            if !is_of_foreign_object(path, declarations) =>
+            if !is_of_foreign_object(path, declarations, natives) =>
         {
             names.method(call, *position);
         }
@@ -76,7 +76,7 @@ pub(super) fn check(
 }
 
 /// Whether a method is called on an object of another language; only the object is reported.
-fn is_of_foreign_object(path: &[ASTNode<'_>], declarations: &Declarations) -> bool {
+fn is_of_foreign_object(path: &[ASTNode<'_>], declarations: &Declarations, natives: &Natives) -> bool {
     let [.., ASTNode::Expr(parent), _] = path else { return false };
     let Expr::Dot(chain, ..) = parent else { return false };
     // The first method of a longer chain starts the rest of it.
@@ -85,8 +85,13 @@ fn is_of_foreign_object(path: &[ASTNode<'_>], declarations: &Declarations) -> bo
         _ => &chain.lhs,
     };
     matches!(object, Expr::Variable(variable, ..) if variable.0.is_none()
-        && foreign_names::is_object(&variable.1)
+        && (foreign_names::is_object(&variable.1) || is_module(&variable.1, natives))
         && !declarations.variables.contains(variable.1.as_str()))
+}
+
+/// Whether `name` is a module of the SDK.
+fn is_module(name: &str, natives: &Natives) -> bool {
+    natives.keys().any(|native| native.strip_prefix(name).is_some_and(|rest| rest.starts_with("::")))
 }
 
 /// Reports only what the sandbox rejects.
@@ -343,8 +348,7 @@ impl NameChecker<'_, '_, '_> {
             return Some(help);
         }
         let module = format!("{name}::");
-        let is_module = self.natives.keys().any(|native| native.starts_with(&module));
-        if is_module && self.findings.text()[range.end..].starts_with('.') {
+        if is_module(name, self.natives) && self.findings.text()[range.end..].starts_with('.') {
             let text = format!("functions of a module are called with `{module}`");
             return Some(Help::edit(text, module, range.start..range.end + 1));
         }

@@ -21,6 +21,10 @@ pub(crate) type Outcome<T> = Result<T, Box<EvalAltResult>>;
 /// The number of bytes that cost as much as visiting one value, for natives that read or write them once.
 const BYTES_PER_STEP: usize = 16;
 
+/// The number of bytes between two polls of the limits, for natives that pass bytes on to a library. It takes a
+/// fraction of a millisecond.
+const CHUNK_BYTES: usize = 64 * 1024;
+
 /// The maximum length of a text quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
 
@@ -141,6 +145,18 @@ impl<'c, 'a> Call<'c, 'a> {
         self.charge(bytes / BYTES_PER_STEP)
     }
 
+    /// Passes `bytes` to `read` in parts, and charges each before.
+    ///
+    /// # Errors
+    /// The execution must stop.
+    pub(crate) fn in_chunks(&self, bytes: &[u8], mut read: impl FnMut(&[u8])) -> Outcome<()> {
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            self.charge_bytes(chunk.len())?;
+            read(chunk);
+        }
+        Ok(())
+    }
+
     /// Reserves memory before it is allocated.
     ///
     /// # Errors
@@ -155,6 +171,14 @@ impl<'c, 'a> Call<'c, 'a> {
     /// The execution must stop.
     pub(crate) fn require_own_thread(&self) -> Outcome<()> {
         run_context::require_own_thread().map_or(Ok(()), |_| self.terminated())
+    }
+
+    /// Checks that the time limit leaves `time`, before work that cannot be stopped.
+    ///
+    /// # Errors
+    /// The execution must stop.
+    pub(crate) fn require_time(&self, time: Duration) -> Outcome<()> {
+        run_context::require_time(time).map_or(Ok(()), |_| self.terminated())
     }
 
     /// Checks the length of a text before it is built.

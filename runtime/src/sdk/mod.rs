@@ -11,17 +11,25 @@
 mod base64;
 mod call;
 mod cookie;
+mod crypto;
+mod csv;
 mod definitions;
+mod feed;
 mod hex;
+mod html;
 mod log;
+mod markdown;
 mod output;
 mod properties;
 mod random;
 mod regex;
+mod response;
 mod settings;
 mod signature;
 mod time;
+mod url;
 mod values;
+mod webhook;
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::Engine;
@@ -36,12 +44,20 @@ pub(crate) use signature::{Accepts, Function, Kinds, OptionKey, Parameter, SdkMo
 pub(crate) const MODULES: &[SdkModule] = &[
     base64::MODULE,
     cookie::MODULE,
+    crypto::MODULE,
+    csv::MODULE,
+    feed::MODULE,
     hex::MODULE,
+    html::MODULE,
     log::MODULE,
+    markdown::MODULE,
     random::MODULE,
     regex::MODULE,
+    response::MODULE,
     time::MODULE,
+    url::MODULE,
     values::MODULE,
+    webhook::MODULE,
 ];
 
 /// Registers the functions and types of a version in its engine.

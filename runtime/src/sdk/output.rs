@@ -37,6 +37,10 @@ impl<'t, 'c, 'a> Text<'t, 'c, 'a> {
         Ok(())
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.text.len()
+    }
+
     pub(super) fn push(&mut self, more: char) -> Outcome<()> {
         self.push_str(more.encode_utf8(&mut [0; 4]))
     }

@@ -89,11 +89,14 @@ pub(crate) enum RequestProperty {
     Ip,
     Cookies,
     QueryAll,
+    Form,
+    FormAll,
+    Files,
     Bytes,
 }
 
 impl RequestProperty {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Path,
         Self::Headers,
         Self::Body,
@@ -107,12 +110,18 @@ impl RequestProperty {
         Self::Ip,
         Self::Cookies,
         Self::QueryAll,
+        Self::Form,
+        Self::FormAll,
+        Self::Files,
         Self::Bytes,
     ];
 
     /// Properties that have no JSON form or are costly. A script that reads the request as a whole gets them only if
     /// their names occur in it, so that it can log or answer the request.
-    pub(crate) const ON_DEMAND: [Self; 1] = [Self::Bytes];
+    pub(crate) const ON_DEMAND: [Self; 4] = [Self::Form, Self::FormAll, Self::Files, Self::Bytes];
+
+    /// Properties that are read from the form in the body.
+    pub(crate) const OF_FORM: [Self; 3] = [Self::Form, Self::FormAll, Self::Files];
 
     fn is_on_demand(self) -> bool {
         Self::ON_DEMAND.contains(&self)
@@ -133,6 +142,9 @@ impl RequestProperty {
             Self::Ip => "ip",
             Self::Cookies => "cookies",
             Self::QueryAll => "query_all",
+            Self::Form => "form",
+            Self::FormAll => "form_all",
+            Self::Files => "files",
             Self::Bytes => "bytes",
         }
     }

@@ -76,6 +76,11 @@ impl Parameter {
         Self { name, kinds, accepts: Accepts::All }
     }
 
+    /// A parameter that accepts these texts.
+    pub(crate) const fn one_of(name: &'static str, texts: &'static [&'static str]) -> Self {
+        Self { name, kinds: Kinds::TEXT, accepts: Accepts::Texts(texts) }
+    }
+
     /// The options map.
     pub(crate) const fn options(keys: &'static [OptionKey]) -> Self {
         Self { name: "options", kinds: Kinds::MAP, accepts: Accepts::Options(keys) }

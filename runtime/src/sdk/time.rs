@@ -179,7 +179,7 @@ fn parse(call: &Call<'_, '_>) -> Outcome<Dynamic> {
 }
 
 /// Parses RFC 3339, ISO 8601 and RFC 2822.
-fn standard_form(text: &str, zone: TimeZone) -> Option<Timestamp> {
+pub(super) fn standard_form(text: &str, zone: TimeZone) -> Option<Timestamp> {
     if let Ok(time) = text.parse::<Timestamp>() {
         return Some(time);
     }

@@ -52,3 +52,17 @@ fn large_body_is_not_read_inline() {
     assert!(inline(1000).is_some());
     assert!(inline(1_000_000).is_none());
 }
+
+#[test]
+fn large_form_is_not_read_inline() {
+    let call = Call { sdk: SdkVersion::V1_3, ..script("ctx.request.form.a.len()") };
+    let call = call.header("content-type", "application/x-www-form-urlencoded");
+    let inline = |bytes: usize| {
+        let call =
+            call.clone().with_request(|request| request.body = format!("a={}", "x".repeat(bytes)).into());
+        let invocation = Invocation { trigger: call.trigger.clone(), ..invocation(&call, Bytes::new()) };
+        inline_with(&call.revision(), &invocation)
+    };
+    assert_eq!(inline(1000).unwrap().0.outcome.unwrap().body, "1000");
+    assert!(inline(100_000).is_none());
+}

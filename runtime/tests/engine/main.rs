@@ -29,12 +29,14 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use manifest_schema::limits::Limits;
-use manifest_schema::manifest::{App, Manifest, Route};
+use manifest_schema::cron::Cron;
+use manifest_schema::limits::{Limits, RouteLimits};
+use manifest_schema::manifest::{App, CatchUp, Manifest, Overlap, Route, Schedule};
 use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, ScriptPath};
 use manifest_schema::path::RoutePath;
 use manifest_schema::sdk::SdkVersion;
+use manifest_schema::zone::Zone;
 use runtime::{
     AppIdentity, CountingAllocator, Execution, FailureKind, Host, InlineOutcome, Invocation, LogLine,
     Revision, RevisionError, RouteConflict, RouteOutcome, Secrets, Source, Trigger, compile,
@@ -80,6 +82,7 @@ fn manifest(routes: &[(&str, &str)]) -> Manifest {
         path: RoutePath::parse(route).unwrap(),
         methods: MethodSet::ALL,
         script: path(script),
+        limits: RouteLimits::default(),
     };
     Manifest {
         sdk: SdkVersion::V1_1,

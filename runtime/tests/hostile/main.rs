@@ -7,7 +7,9 @@
 //! - `// returns: 200 [1]` status and body, if it has no effect
 //! - `// rejected: ...` the start of the first error message, if it does not compile
 //! - `// limits: timeout=100ms operations=1000 memory=16MiB` limits other than the defaults
-//! - `// body: application/json [1]` the body of the request
+//! - `// body: application/json [1]` the body of the request; `↵` is a line break of a header
+//! - `// sdk: 1.3` the SDK version, if not 1.1
+//! - `// template: page.html {{ x }}` a template of the commit
 //! - `// stored` it passed the checks of an earlier server: only the sandbox and the limits apply
 //!
 //! One of the first three is required. In the whole file, `«3×ab»` stands for `ababab`.
@@ -24,7 +26,7 @@ use std::time::Duration;
 use manifest_schema::limits::Limits;
 use manifest_schema::name::ScriptPath;
 use runtime::{CountingAllocator, Execution, STACK_SIZE, compile};
-use support::{Call, script};
+use support::{Call, SdkVersion, script};
 
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
@@ -100,9 +102,14 @@ fn read(path: &Path, name: &str) -> Hostile {
             Some(("returns", response)) => end = Some(End::Returns(response.to_owned())),
             Some(("rejected", message)) => end = Some(End::Rejected(message.to_owned())),
             Some(("limits", limits)) => limits.split(' ').for_each(|limit| lower(&mut call.limits, limit)),
+            Some(("sdk", sdk)) => call.sdk = SdkVersion::parse(sdk).unwrap(),
+            Some(("template", template)) => {
+                let (name, text) = template.split_once(' ').unwrap();
+                call = call.template(name, text);
+            }
             Some(("body", body)) => {
                 let (content_type, body) = body.split_once(' ').unwrap();
-                call = call.body(content_type, body.to_owned());
+                call = call.body(content_type, body.replace('↵', "\r\n"));
             }
             _ if line == "stored" => call = call.stored(),
             _ => descriptions += 1,
@@ -263,6 +270,9 @@ fn hostile_scripts_end_as_declared_and_free_their_memory() {
     assert!(scripts.len() >= 60, "{}", scripts.len());
     on_deep_stack(|| {
         run_next_script("nothing").unwrap();
+        // The engine of each version stays in memory from its first use on.
+        let newest = Call { sdk: SdkVersion::V1_3, ..script("0") };
+        newest.run_here(&newest.revision());
         let wrong: Vec<_> = scripts.iter().filter_map(|script| script.check().err()).collect();
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     });

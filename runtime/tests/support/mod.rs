@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
-use manifest_schema::limits::Limits;
+use manifest_schema::limits::{Limits, RouteLimits};
 use manifest_schema::manifest::{App, Function, Manifest, Route, SecretNames};
 use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
@@ -18,7 +18,7 @@ use manifest_schema::path::RoutePath;
 use runtime::{
     AppIdentity, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest, Invocation,
     LibraryFile, LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun,
-    Script, Secrets, Seed, Source, Trigger, UnlimitedMemory,
+    Script, SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger, UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -54,6 +54,8 @@ pub(crate) struct Call {
     pub(crate) stop: Arc<AtomicBool>,
     /// Whether the script was checked by an earlier push, possibly on an earlier server.
     pub(crate) stored: bool,
+    /// The templates of the commit: names and texts.
+    pub(crate) templates: Vec<(String, String)>,
 }
 
 /// The result of an execution.
@@ -78,10 +80,17 @@ pub(crate) fn script(source: &str) -> Call {
         trigger: Trigger::Http(Arc::new(HttpRequest { path: "/".to_owned(), ..HttpRequest::default() })),
         stop: Arc::default(),
         stored: false,
+        templates: Vec::new(),
     }
 }
 
 impl Call {
+    /// With a template of the commit.
+    pub(crate) fn template(mut self, name: &str, text: impl Into<String>) -> Self {
+        self.templates.push((name.to_owned(), text.into()));
+        self
+    }
+
     pub(crate) fn header(self, name: &str, value: &str) -> Self {
         self.with_request(|request| {
             let mut headers = Vec::new();
@@ -151,6 +160,7 @@ impl Call {
             path: RoutePath::parse(route).unwrap(),
             methods: MethodSet::ALL,
             script: path.clone(),
+            limits: RouteLimits::default(),
         });
         let manifest = Manifest {
             sdk: self.sdk,
@@ -163,16 +173,33 @@ impl Call {
             limits: self.limits.clone(),
         };
         let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
-        let (script, files) = self.check().unwrap_or_else(|diagnostics| panic!("rejected: {diagnostics:?}"));
-        let source = Arc::new(Source::new(self.source.clone()).with_libraries(files));
-        if !self.stored {
+        let source = if self.stored {
+            Source::new(self.source.clone()).with_libraries(self.library_files())
+        } else {
+            let (script, files) =
+                self.check().unwrap_or_else(|diagnostics| panic!("rejected: {diagnostics:?}"));
+            let source = Source::new(self.source.clone()).with_libraries(files);
             source.set_program(self.sdk, Arc::new(script.into()));
-        }
+            source
+        };
+        let source = Arc::new(source);
         let sources = BTreeMap::from([(path, source)]);
         let values = self.secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let secrets = Secrets::new(values.collect());
         let revision = Revision::new(app, self.commit.clone(), manifest, sources, None).unwrap();
-        revision.with_secrets(&secrets)
+        let templates = self.templates.iter();
+        let templates = templates.map(|(name, text)| (name.clone(), Arc::new(Source::new(text.clone()))));
+        revision.with_templates(templates.collect()).with_secrets(&secrets)
+    }
+
+    /// All libraries, unchecked.
+    fn library_files(&self) -> Vec<LibraryFile> {
+        let files: BTreeMap<_, _> = self.libraries.iter().copied().collect();
+        let file = |(path, text): (&str, &str)| LibraryFile {
+            path: ScriptPath::new(path).unwrap(),
+            source: Arc::new(Source::new(text)),
+        };
+        files.into_iter().map(file).collect()
     }
 
     /// Checks the script and its libraries as a push does.
@@ -305,6 +332,11 @@ impl Host for Lines {
     fn log(&self, line: LogLine) -> HostCall<()> {
         self.0.lock().unwrap().push(line);
         HostCall::Ready(())
+    }
+
+    fn sealing_key(&self, id: Option<SealingKeyId>) -> HostCall<Result<Option<SealingKey>, String>> {
+        let key = SealingKey::for_development(APP);
+        HostCall::Ready(Ok(Some(key).filter(|key| id.is_none_or(|id| id == key.id()))))
     }
 
     fn wait(&self, _: Pending, _: &AtomicBool) -> Duration {

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
 use crate::schedule::{
     CLOCK_SKEW_MAX, Claim, ClaimAction, DueRange, LEASE_MAX, LOST_DETAIL, LostRun, NewRun, NodeIdentity,
-    RUN_PRUNE_BATCH, RunKey, RunOutcome, ScheduleId, ScheduleRun, overlap_reason,
+    RUN_PRUNE_BATCH, RunHistory, RunKey, RunOutcome, ScheduleId, ScheduleRun, overlap_reason,
 };
 use crate::sql_types::{Id, Unsigned, signed_small};
 
@@ -206,6 +206,41 @@ async fn row_exists(tx: &mut Connection, run: &NewRun) -> Result<bool, StoreErro
     .fetch_one(tx)
     .await?;
     Ok(row_exists)
+}
+
+#[derive(sqlx::FromRow)]
+struct HistoryRow {
+    last_success: Option<DateTime<Utc>>,
+    #[sqlx(try_from = "Unsigned<u64>")]
+    missed: u64,
+}
+
+/// Reads a range of the primary key.
+pub(crate) async fn run_history(connections: &Connections, run: &RunKey) -> Result<RunHistory, StoreError> {
+    let HistoryRow { last_success, missed } = sqlx::query_as(
+        "SELECT last_success, CAST(coalesce((
+                 SELECT sum(due_times) FROM schedule_runs
+                 WHERE app = $1 AND branch = $2 AND schedule = $3 AND due_at > coalesce(last_success, $6) AND due_at < $4
+                     AND NOT manual AND outcome <> 'succeeded'
+             ), 0) + coalesce((
+                 SELECT due_times - 1 FROM schedule_runs
+                 WHERE app = $1 AND branch = $2 AND schedule = $3 AND due_at = $4 AND manual = $5
+             ), 0) AS bigint) AS missed
+         FROM (SELECT (
+             SELECT due_at FROM schedule_runs
+             WHERE app = $1 AND branch = $2 AND schedule = $3 AND due_at < $4 AND outcome = 'succeeded'
+             ORDER BY due_at DESC LIMIT 1
+         ) AS last_success) AS success",
+    )
+    .bind(run.schedule.app)
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
+    .bind(run.due_at)
+    .bind(run.manual)
+    .bind(DateTime::UNIX_EPOCH)
+    .fetch_one(connections.reader())
+    .await?;
+    Ok(RunHistory { last_success, missed })
 }
 
 pub(crate) async fn renew_run(

@@ -50,7 +50,7 @@ pub(crate) async fn failing_apps(
                       SELECT failure FROM executions
                       WHERE app = apps.id AND sequence > $1 AND failure IS NOT NULL
                       ORDER BY sequence DESC LIMIT $2
-                  ) AS failure WHERE failure NOT IN ('stopped', 'invalid_json')) AS failed,
+                  ) AS failure WHERE failure NOT IN ('stopped', 'invalid_json', 'invalid_form')) AS failed,
                  (SELECT count(*) FROM (
                       SELECT 1 FROM executions WHERE app = apps.id AND sequence > $1 ORDER BY sequence DESC LIMIT $3
                   ) AS execution) AS executions

@@ -48,6 +48,7 @@ async fn queries_do_not_scan_tables() {
             store.runs(&of(id), None, 20).await.unwrap();
             let run = run(id, 1, noon() + chrono::TimeDelta::minutes(i64::from(round) + 1));
             assert_eq!(store.claim_run(&run).await.unwrap(), store::Claim::Granted);
+            store.run_history(&key(&run)).await.unwrap();
             store.renew_run(&key(&run), std::time::Duration::from_secs(60), run.now).await.unwrap();
             store.finish_run(&key(&run), store::RunOutcome::Succeeded, None, run.now).await.unwrap();
             store.mark_lost_runs(run.now).await.unwrap();

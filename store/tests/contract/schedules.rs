@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use manifest_schema::name::JobName;
 use store::{
     Actor, AppId, AuditAction, Claim, ClaimAction, DueRange, Location, NewDeploy, NewPush, NewRun, RefChange,
-    RunOutcome, ScheduleId, ScheduleRun, Store, UnrunDueTimes,
+    RunHistory, RunKey, RunOutcome, ScheduleId, ScheduleRun, Store, UnrunDueTimes,
 };
 
 use crate::fixtures::*;
@@ -16,6 +17,7 @@ on_both_databases!(
     claim_for_old_deploy_is_rejected,
     run_records_its_outcome,
     unrun_due_times_are_one_row,
+    history_counts_due_times_since_last_success,
     overlapping_run_is_skipped,
     run_with_expired_lease_stays_lost,
     run_with_renewed_lease_is_not_lost,
@@ -140,6 +142,51 @@ async fn unrun_due_times_are_one_row(location: Location) {
     );
     assert_eq!((row.execution, row.lease_until), (None, None));
     assert!(row.finished_at.is_some());
+}
+
+async fn history_counts_due_times_since_last_success(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let history = async |run: &NewRun| {
+        let found = store.run_history(&key(run)).await.unwrap();
+        (found.last_success, found.missed)
+    };
+    let claim = async |run: &NewRun, outcome: Option<RunOutcome>| {
+        assert_eq!(store.claim_run(run).await.unwrap(), Claim::Granted);
+        if let Some(outcome) = outcome {
+            assert!(store.finish_run(&key(run), outcome, None, Utc::now()).await.unwrap());
+        }
+    };
+    let first = run(id, 1, after(1));
+    claim(&first, None).await;
+    assert_eq!(history(&first).await, (None, 0));
+    assert!(store.finish_run(&key(&first), RunOutcome::Failed, None, Utc::now()).await.unwrap());
+    let second = run(id, 1, after(2));
+    claim(&second, Some(RunOutcome::Succeeded)).await;
+    assert_eq!(history(&second).await, (None, 1), "the first one failed");
+    let unrun_due = DueRange { first: after(3), last: after(9), count: 7 };
+    claim(&NewRun { due: unrun_due, action: unrun("asleep"), ..run(id, 1, after(9)) }, None).await;
+    claim(&run(id, 1, after(10)), Some(RunOutcome::Lost)).await;
+    // A manual run is no due time, and neither is one that is in progress.
+    let manual = NewRun { manual: true, ..run(id, 1, after(11)) };
+    claim(&manual, Some(RunOutcome::Failed)).await;
+    claim(&run(id, 1, after(12)), None).await;
+    let due = DueRange { first: after(13), last: after(15), count: 3 };
+    let several = NewRun { due, forbid_overlap: false, ..run(id, 1, after(15)) };
+    claim(&several, Some(RunOutcome::Succeeded)).await;
+    assert_eq!(history(&several).await, (Some(after(2)), 7 + 1 + 2));
+    assert_eq!(history(&manual).await, (Some(after(2)), 8));
+    // Its other due times were served by it.
+    let next = NewRun { forbid_overlap: false, ..run(id, 1, after(16)) };
+    claim(&next, None).await;
+    assert_eq!(history(&next).await, (Some(after(15)), 0));
+    // A manual success counts, and other schedules do not.
+    let manual = NewRun { manual: true, forbid_overlap: false, ..run(id, 1, after(17)) };
+    claim(&manual, Some(RunOutcome::Succeeded)).await;
+    let other = RunKey { due_at: after(20), ..key(&next) };
+    assert_eq!(store.run_history(&other).await.unwrap().last_success, Some(after(17)));
+    let name = JobName::new("other").unwrap();
+    let other = RunKey { schedule: ScheduleId { name, ..of(id) }, ..other };
+    assert_eq!(store.run_history(&other).await.unwrap(), RunHistory::default());
 }
 
 async fn overlapping_run_is_skipped(location: Location) {

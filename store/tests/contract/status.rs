@@ -101,11 +101,14 @@ async fn failed_executions_are_counted_per_app(location: Location) {
     assert_eq!(found(0).await, []);
     store.write_records(&ran(&[Some("script_error"), None]), noon()).await.unwrap();
     let late = noon() + TimeDelta::hours(2);
-    store.write_records(&ran(&[None, Some("stopped"), Some("invalid_json")]), late).await.unwrap();
-    assert_eq!(found(-1).await, [("hello".to_owned(), 1, 5)]);
+    store
+        .write_records(&ran(&[None, Some("stopped"), Some("invalid_json"), Some("invalid_form")]), late)
+        .await
+        .unwrap();
+    assert_eq!(found(-1).await, [("hello".to_owned(), 1, 6)]);
     assert_eq!(found(1).await, [], "failures caused by clients do not count");
     store.write_records(&ran(&[Some("timeout"), Some("script_error")]), late).await.unwrap();
-    assert_eq!(found(1).await, [("hello".to_owned(), 2, 5)]);
+    assert_eq!(found(1).await, [("hello".to_owned(), 2, 6)]);
 }
 
 async fn dropped_records_are_summed_per_node_and_app(location: Location) {

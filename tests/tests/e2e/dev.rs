@@ -375,3 +375,25 @@ fn unknown_host_is_rejected() {
         assert_eq!(request(host, "/greet/Ann"), 200, "{host}");
     }
 }
+
+#[test]
+fn script_sees_where_the_request_came_from() {
+    let manifest = "sdk = \"1.3\"\n[[routes]]\npath = \"/who\"\nscript = \"who.rhai\"\n";
+    let script = "let r = ctx.request; [r.scheme, r.ip, r.base]";
+    let dev = Dev::start(&[("picloud.toml", manifest), ("who.rhai", script)], &[]);
+    dev.serves("/who", r#"["http","127.0.0.1",""]"#);
+    dev.serves("/hello/who", r#"["http","127.0.0.1","/hello"]"#);
+}
+
+#[test]
+fn scheduled_script_sees_its_earlier_runs() {
+    let manifest =
+        "sdk = \"1.3\"\n[[schedules]]\nname = \"tick\"\ncron = \"0 0 1 1 *\"\nscript = \"tick.rhai\"\n";
+    let script = "log::info(`last ${ctx.schedule.last_success == ()} missed ${ctx.schedule.missed}`)";
+    let dev = Dev::start(&[("picloud.toml", manifest), ("tick.rhai", script)], &[]);
+    dev.says("serving in ");
+    for expected in ["last true missed 0", "last false missed 0"] {
+        assert_eq!(dev.request("POST", "/-/api/v1/apps/hello/schedules/tick/run", Some("any")).0, 200);
+        dev.says(expected);
+    }
+}

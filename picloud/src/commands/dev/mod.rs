@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use platform::deploy::Snapshot;
-use platform::dev::{DevDeployer, SaveOutcome, run_schedules};
+use platform::dev::{DevDeployer, SaveOutcome, ScheduleHistories, run_schedules};
 use platform::live::{Live, LiveTable};
 use platform::memory::MemoryBudget;
 use platform::recording::journal::Journal;
@@ -69,11 +69,13 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
         let settings = Settings::default();
         let (recorder, journal) = Journal::new();
         tokio::spawn(journal.run());
-        let folder_app = DevApp { app: app.clone(), hosts: options.hosts.clone() };
+        let histories = ScheduleHistories::default();
+        let folder_app =
+            DevApp { app: app.clone(), hosts: options.hosts.clone(), histories: histories.clone() };
         let edge = Edge::for_dev(Arc::clone(&table), recorder.clone(), folder_app, settings.bodies);
         let (live_sender, live) = latest::channel(None);
         if options.schedules {
-            tokio::spawn(run_schedules(recorder, live));
+            tokio::spawn(run_schedules(recorder, histories, live));
         }
         let (ready, is_ready) = oneshot::channel();
         let deployer = DevDeployer::new(table, app, Secrets::default());

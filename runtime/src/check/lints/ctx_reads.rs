@@ -82,7 +82,7 @@ fn read(
         Part::Env => manifest_names(NameKind::Env, name, position, is_test, context, findings),
         Part::Secrets => manifest_names(NameKind::Secrets, name, position, is_test, context, findings),
         Part::Request if !is_direct => ctx::request_name(name, position, findings),
-        Part::Request | Part::Whole | Part::Query | Part::Cookies => {}
+        Part::Request | Part::Whole | Part::Query | Part::Cookies | Part::Form => {}
     }
 }
 

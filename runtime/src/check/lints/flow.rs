@@ -60,6 +60,7 @@ pub(super) enum Part {
     Params,
     Query,
     Cookies,
+    Form,
     Env,
     Secrets,
 }
@@ -505,6 +506,7 @@ impl Part {
                     Some(RequestProperty::Params) => Value::Ctx(Self::Params),
                     Some(RequestProperty::Query) => Value::Ctx(Self::Query),
                     Some(RequestProperty::Cookies) => Value::Ctx(Self::Cookies),
+                    Some(RequestProperty::Form) => Value::Ctx(Self::Form),
                     Some(
                         RequestProperty::Path
                         | RequestProperty::Method
@@ -517,14 +519,20 @@ impl Part {
                         RequestProperty::Body
                         | RequestProperty::Rest
                         | RequestProperty::QueryAll
+                        | RequestProperty::FormAll
+                        | RequestProperty::Files
                         | RequestProperty::Bytes,
                     )
                     | None => Value::Unknown,
                 }
             }
-            Self::Headers | Self::Params | Self::Query | Self::Cookies | Self::Env | Self::Secrets => {
-                Value::RequestText
-            }
+            Self::Headers
+            | Self::Params
+            | Self::Query
+            | Self::Cookies
+            | Self::Form
+            | Self::Env
+            | Self::Secrets => Value::RequestText,
         }
     }
 }

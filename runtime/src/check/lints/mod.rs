@@ -11,6 +11,7 @@
 //!   declare
 //! - `responses`: maps that the response convention rejects or does not recognize
 //! - `sdk_calls`: arguments and options that a function of the SDK does not take
+//! - `templates`: templates that the commit does not have
 //! - `statements`: statements without effect, constant comparisons, and `${...}` in double quotes
 
 mod ast;
@@ -21,6 +22,7 @@ mod members;
 mod responses;
 mod sdk_calls;
 mod statements;
+mod templates;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +54,7 @@ pub(super) fn check(
                     sdk_calls::call(call, &context, findings);
                     callbacks::call(call, &context, findings);
                     ctx_reads::call(call, &context, findings);
+                    templates::call(call, &context, findings);
                 }
                 Stmt::Assignment(assignment) => members::assignment(assignment, &context, findings),
                 _ => {}
@@ -67,6 +70,7 @@ pub(super) fn check(
                 sdk_calls::call(call, &context, findings);
                 callbacks::call(call, &context, findings);
                 ctx_reads::call(call, &context, findings);
+                templates::call(call, &context, findings);
             }
             Expr::MethodCall(call, _) => callbacks::call(call, &context, findings),
             Expr::StringConstant(text, position) => {

@@ -38,7 +38,7 @@ pub(super) struct Search<'t, 'c, 'a> {
 /// The result of a DFA.
 enum Reached {
     Position(Option<usize>),
-    /// A word boundary beside text that is not ASCII.
+    /// A word boundary next to text that is not ASCII.
     Quit,
 }
 

@@ -198,6 +198,18 @@ fn script_sees_client_address_and_scheme_and_no_spoofed_ones(release: Release) {
     for arguments in [&[][..], &lies] {
         assert_eq!(caddy.curl("shop.example", "/who", arguments).body, truth);
     }
+    // As scripts of SDK 1.3 see it.
+    repository.write("picloud.toml", MANIFEST.replace("1.1", "1.3"));
+    repository.write("who.rhai", "let r = ctx.request; [r.scheme, r.ip, r.base]");
+    repository.commit("origin");
+    repository.push(&caddy.git_url("hello"), &["main"]).succeeded();
+    for version in ["--http1.1", "--http2"] {
+        let arguments = [&[version][..], &lies].concat();
+        assert_eq!(caddy.curl("shop.example", "/who", &arguments).body, r#"["https","127.0.0.1",""]"#);
+    }
+    repository.write("picloud.toml", MANIFEST);
+    repository.write("who.rhai", FORWARDED_SCRIPT);
+    repository.commit("headers");
     // A node without trusted proxies ignores the headers.
     let stern = Server::start_with(Database::sqlite(), &["--trusted-proxies", "none"]);
     repository.push(&stern.git_url("hello"), &["main"]).succeeded();

@@ -16,28 +16,41 @@
 //! | `base` | what the paths of the app begin with | `""` | `""` |
 //! | `cookies` | by name; the first value of a repeated name | `#{}` | `#{}` |
 //! | `query_all` | all values by key | `#{}` | `#{}` |
+//! | `form` | the last value of each field | `#{}` | `#{}` |
+//! | `form_all` | all values by field | `#{}` | `#{}` |
+//! | `files` | `#{field, name, content_type, data}` of each file | `[]` | `[]` |
 //! | `bytes` | the body as a blob | the payload as a blob | an empty blob |
 //!
 //! An empty body is `()`. `application/json` and every `+json` type are parsed; invalid JSON is an error of the
 //! client and fails the execution with [`FailureKind::InvalidJson`] before the script starts. `text/*`, forms
 //! (`application/x-www-form-urlencoded`), XML and JavaScript are strings, decoded as UTF-8 with U+FFFD for invalid
 //! bytes, or as Latin-1 if the content type says so. Anything else is a blob.
+//!
+//! - `body`: the body by its content type
+//! - `form` and `multipart`: the fields and the files in it
+//! - `cookies` and `header_parameters`: what headers contain
 
-use bytes::Bytes;
+mod body;
+mod cookies;
+mod form;
+mod header_parameters;
+mod multipart;
+
 use rhai::{Array, Dynamic, Map};
 use uuid::Uuid;
 
 use crate::check::Script;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::Failure;
 use crate::invocation::{HttpRequest, Invocation, Trigger};
+use crate::percent;
 use crate::revision::{Revision, ScriptEntry};
 use crate::sdk::{Property, RequestProperty, Settings};
-use crate::{json, percent};
+use form::Form;
 
 /// Builds `ctx` for one execution.
 ///
 /// # Errors
-/// The script reads the body, and the body is not valid JSON although its content type is JSON.
+/// The script reads the body or its form, and it is not what its content type says.
 pub(crate) fn build(
     revision: &Revision,
     entry: &ScriptEntry,
@@ -107,13 +120,19 @@ fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
     let there = |property: &RequestProperty| {
         script.uses().contains_request(*property) && property.since() <= script.sdk()
     };
+    let form = match http {
+        Some(http) if RequestProperty::OF_FORM.iter().any(there) => {
+            Form::read(content_type(http), &http.body)?
+        }
+        _ => Form::default(),
+    };
     for property in RequestProperty::ALL.into_iter().filter(there) {
         let value = match property {
             RequestProperty::Path => http.map_or("", |http| http.path.as_str()).into(),
             RequestProperty::Headers => Dynamic::from_map(http.map_or_else(Map::new, headers)),
             RequestProperty::Body => match trigger {
-                Trigger::Http(http) => body(content_type(http), &http.body)?,
-                Trigger::Function { payload, .. } => body("application/json", payload)?,
+                Trigger::Http(http) => body::read(content_type(http), &http.body)?,
+                Trigger::Function { payload, .. } => body::read("application/json", payload)?,
                 Trigger::Scheduled(_) => Dynamic::UNIT,
             },
             RequestProperty::Params => Dynamic::from_map(http.map_or_else(Map::new, params)),
@@ -130,10 +149,13 @@ fn request(script: &Script, trigger: &Trigger) -> Result<Map, Failure> {
             RequestProperty::Ip => {
                 http.map_or_else(String::new, |http| http.origin.client.to_string()).into()
             }
-            RequestProperty::Cookies => Dynamic::from_map(http.map_or_else(Map::new, cookies)),
+            RequestProperty::Cookies => Dynamic::from_map(http.map_or_else(Map::new, cookies::read)),
             RequestProperty::QueryAll => {
                 Dynamic::from_map(http.map_or_else(Map::new, |http| query_all(&http.query)))
             }
+            RequestProperty::Form => Dynamic::from_map(form.last_values()),
+            RequestProperty::FormAll => Dynamic::from_map(form.all_values()),
+            RequestProperty::Files => Dynamic::from_array(form.files()?),
             RequestProperty::Bytes => Dynamic::from_blob(match trigger {
                 Trigger::Http(http) => http.body.to_vec(),
                 Trigger::Function { payload, .. } => payload.to_vec(),
@@ -192,74 +214,8 @@ fn query_all(raw: &str) -> Map {
     all
 }
 
-/// The cookies of a request (RFC 6265 section 5.4). Of several with one name, the browser sends the most specific one
-/// first.
-fn cookies(http: &HttpRequest) -> Map {
-    let mut cookies = Map::new();
-    http.headers.for_each(&mut |name, value| {
-        if !name.eq_ignore_ascii_case("cookie") {
-            return;
-        }
-        for pair in String::from_utf8_lossy(value).split(';') {
-            let Some((name, value)) = pair.split_once('=') else { continue };
-            let (name, value) = (name.trim(), value.trim());
-            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-            if !name.is_empty() && !cookies.contains_key(name) {
-                cookies.insert(name.into(), unquoted.unwrap_or(value).into());
-            }
-        }
-    });
-    cookies
-}
-
 fn content_type(http: &HttpRequest) -> &str {
     http.headers.get("content-type").and_then(|value| std::str::from_utf8(value).ok()).unwrap_or_default()
-}
-
-/// How a script sees a body.
-enum BodyKind {
-    Json,
-    Utf8,
-    Latin1,
-    Blob,
-}
-
-fn body_kind(content_type: &str) -> BodyKind {
-    let lower = content_type.to_ascii_lowercase();
-    let (essence, parameters) = lower.split_once(';').unwrap_or((&lower, ""));
-    let essence = essence.trim();
-    if essence == "application/json" || essence == "text/json" || essence.ends_with("+json") {
-        return BodyKind::Json;
-    }
-    let text = essence.starts_with("text/")
-        || essence.ends_with("+xml")
-        || matches!(
-            essence,
-            "application/x-www-form-urlencoded" | "application/xml" | "application/javascript"
-        );
-    let latin1 = parameters.split(';').any(|parameter| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        name.trim() == "charset" && matches!(value.trim().trim_matches('"'), "iso-8859-1" | "latin1")
-    });
-    match (text, latin1) {
-        (false, _) => BodyKind::Blob,
-        (true, true) => BodyKind::Latin1,
-        (true, false) => BodyKind::Utf8,
-    }
-}
-
-fn body(content_type: &str, body: &Bytes) -> Result<Dynamic, Failure> {
-    if body.is_empty() {
-        return Ok(Dynamic::UNIT);
-    }
-    Ok(match body_kind(content_type) {
-        BodyKind::Json => json::read(body).map_err(|error| {
-            Failure::new(FailureKind::InvalidJson, format!("the body is not valid JSON: {error}"))
-        })?,
-        BodyKind::Utf8 => String::from_utf8_lossy(body).into_owned().into(),
-        BodyKind::Latin1 => body.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
-        BodyKind::Blob => Dynamic::from_blob(body.to_vec()),
-    })
 }
 
 #[cfg(test)]
@@ -267,6 +223,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::json;
 
     fn text(map: &Map, key: &str) -> String {
         map[key].clone().into_string().unwrap()
@@ -301,26 +258,5 @@ mod tests {
         let all = query_all("a=1&b=x+y&a=2&&c");
         let written = json::write_text(&Dynamic::from_map(all), 1000).unwrap();
         assert_eq!(written, r#"{"a":["1","2"],"b":["x y"],"c":[""]}"#);
-    }
-
-    #[test]
-    fn first_of_repeated_cookies_counts() {
-        let header = |value: &str| ("Cookie".to_owned(), value.as_bytes().to_vec());
-        let sent = vec![header("a=1; b=\"2 3\";c=x=y; a=4; d; =e"), header("f=5")];
-        let http = HttpRequest { headers: Arc::new(sent), ..HttpRequest::default() };
-        let written = json::write_text(&Dynamic::from_map(cookies(&http)), 1000).unwrap();
-        assert_eq!(written, r#"{"a":"1","b":"2 3","c":"x=y","f":"5"}"#);
-    }
-
-    #[test]
-    fn body_is_parsed_by_its_content_type() {
-        let read = |content_type, bytes: &'static [u8]| body(content_type, &Bytes::from_static(bytes));
-        assert!(read("application/problem+json; charset=utf-8", b"[1]").unwrap().is_array());
-        assert_eq!(read("application/json", b"{").unwrap_err().kind, FailureKind::InvalidJson);
-        assert_eq!(read("Text/Plain; charset=ISO-8859-1", b"\xe9").unwrap().into_string().unwrap(), "é");
-        assert_eq!(read("text/plain", b"\xe9").unwrap().into_string().unwrap(), "\u{fffd}");
-        assert!(read("application/x-www-form-urlencoded", b"a=1").unwrap().is_string());
-        assert!(read("", b"a").unwrap().is_blob() && read("image/png", b"a").unwrap().is_blob());
-        assert!(read("application/json", b"").unwrap().is_unit());
     }
 }
