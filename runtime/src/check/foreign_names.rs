@@ -23,8 +23,8 @@ enum Replacement {
 
 use Replacement::{Name, Newer, Since, Text};
 
-const NO_CLOCK: Replacement = Text("scripts have no clock");
-const NO_RANDOM: Replacement = Text("scripts have no random numbers");
+const NO_CLOCK: Replacement = Text("the time needs sdk 1.3, which has the module time");
+const NO_RANDOM: Replacement = Text("random numbers need sdk 1.3, which has the module random");
 const NO_NETWORK: Replacement = Text("scripts cannot call other servers");
 const ONE_FILE: Replacement = Text("import a file of the repository by its path and a name (sdk 1.3)");
 const NO_WAITING: Replacement = Text("scripts cannot wait; use a schedule for later work");
@@ -177,7 +177,7 @@ const VARIABLES: [(&str, &str); 14] = [
 /// Objects with functions, and the help if the member is unknown.
 const OBJECTS: [(&str, &str); 11] = [
     ("Array", "arrays have methods: `list.len()`"),
-    ("Date", "scripts have no clock"),
+    ("Date", "the time needs sdk 1.3, which has the module time"),
     ("JSON", "use `parse_json(text)` and `value.to_json()`"),
     ("Math", "numbers have methods: `x.floor()`, `x.abs()`"),
     ("Number", "numbers have methods: `x.to_int()`"),
@@ -277,7 +277,7 @@ pub(super) fn variable(name: &str, natives: &Natives, reference: Option<&Referen
     let of_member = reference.and_then(|reference| {
         let (member, range) = reference.member.clone()?;
         if (name, member) == ("Math", "random") {
-            return Some(Help::text("scripts have no random numbers"));
+            return Some(Help::text("random numbers need sdk 1.3, which has the module random"));
         }
         let known = MEMBERS.iter().find(|(object, known, _)| *object == name && *known == member);
         let meant = match known {

@@ -31,7 +31,7 @@ const REJECTED: [(&str, &str); 5] = [
     ("print", "use `log::info`"),
     ("debug", "use `log::trace`"),
     ("sleep", "scripts cannot wait; use a schedule for later work"),
-    ("timestamp", "scripts have no clock"),
+    ("timestamp", "the time needs sdk 1.3, which has the module time"),
 ];
 
 /// The help for `name` if the sandbox rejects it.
