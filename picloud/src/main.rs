@@ -128,6 +128,9 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Pause(args) => commands::schedules::pause(&args).map(succeeded),
         Command::Resume(args) => commands::schedules::resume(&args).map(succeeded),
         Command::Schema => commands::schema::schema().map(succeeded),
+        Command::Definitions { folder, sdk } => {
+            commands::definitions::definitions(&folder, sdk).map(succeeded)
+        }
         Command::Backup(args) => commands::backup::backup(&args, &args.storage.resolve()?).map(succeeded),
         Command::Restore(args) => commands::restore::restore(&args, &args.storage.resolve()?).map(succeeded),
         Command::Completions { shell } => commands::shell::completions(shell).map(succeeded),

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{AppName, JobName};
+use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::zone_data;
 use serde::de::IgnoredAny;
 
@@ -109,6 +110,15 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Print the JSON Schema of picloud.toml, for editor completion.
     Schema,
+    /// Write definitions of the SDK's functions, for editors with Rhai's language server.
+    Definitions {
+        /// Folder for the `.d.rhai` files, created if missing.
+        #[arg(default_value = "definitions")]
+        folder: PathBuf,
+        /// SDK version, as in the manifest.
+        #[arg(long, value_name = "VERSION", default_value = "1.3", value_parser = sdk_version)]
+        sdk: SdkVersion,
+    },
     /// Back up all data to a file, while nodes are running.
     Backup(BackupArgs),
     /// Restore a backup into an empty database.
@@ -124,6 +134,14 @@ pub(crate) enum Command {
         /// Target folder, created if missing.
         folder: PathBuf,
     },
+}
+
+/// Parses an SDK version.
+fn sdk_version(text: &str) -> Result<SdkVersion, String> {
+    SdkVersion::parse(text).ok_or_else(|| {
+        let known: Vec<&str> = SdkVersion::ALL.into_iter().map(SdkVersion::as_str).collect();
+        format!("this version supports {}", known.join(", "))
+    })
 }
 
 /// Arguments of `picloud dev`.

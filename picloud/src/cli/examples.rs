@@ -300,6 +300,13 @@ const EXAMPLES: &[(&str, &[Example])] = &[
             ("picloud resume --all", "resume the schedules of all apps after a restore"),
         ],
     ),
+    (
+        "definitions",
+        &[
+            ("picloud definitions", "write definitions/time.d.rhai and others for the newest SDK"),
+            ("picloud definitions --sdk 1.2 types", "write those of SDK 1.2 to another folder"),
+        ],
+    ),
     ("schema", &[("picloud schema", "print the schema; configure your editor to use it for picloud.toml")]),
     (
         "backup",

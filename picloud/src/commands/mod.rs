@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod backup;
 mod backup_error;
 pub(crate) mod check;
+pub(crate) mod definitions;
 pub(crate) mod demo;
 pub(crate) mod deploys;
 pub(crate) mod dev;

@@ -81,6 +81,19 @@ fn schema_is_printed_for_editors() {
 }
 
 #[test]
+fn definitions_are_written_for_editors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, text) = run(folder.path(), &["definitions"]);
+    assert!(text.starts_with("wrote ") && text.ends_with(" files for SDK 1.3 to definitions\n"), "{text}");
+    let random = std::fs::read_to_string(folder.path().join("definitions/random.d.rhai")).unwrap();
+    assert_eq!(code, Some(0));
+    assert!(random.contains("fn int(low: int, high: int) -> int;"), "{random}");
+    let (code, _) = run(folder.path(), &["definitions", "--sdk", "1.2", "old"]);
+    assert_eq!((code, std::fs::read_dir(folder.path().join("old")).unwrap().count()), (Some(0), 1));
+    assert_eq!(run(folder.path(), &["definitions", "--sdk", "9.9"]).0, Some(2));
+}
+
+#[test]
 fn closed_output_pipe_is_no_failure() {
     let repository = Repository::hello();
     repository.write("greet.rhai", "nope();\n".repeat(100));
