@@ -36,7 +36,7 @@ pub use postgres::Postgres;
 pub use proxy::{Cut, Proxy};
 pub use repository::{CommandOutput, Repository};
 pub use server::{Response, Server};
-pub use wait::until;
+pub use wait::{SetOnDrop, until};
 pub use wire::Wire;
 
 /// The admin token of every server in the tests.

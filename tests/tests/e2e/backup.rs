@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tests::{CommandOutput, Database, Repository, Server, on_both_databases, until};
+use tests::{CommandOutput, Database, Repository, Server, SetOnDrop, on_both_databases, until};
 
 on_both_databases!(
     backup_taken_during_pushes_restores_to_postgres,
@@ -95,6 +95,7 @@ fn restore_equals_source(from: Database, to: Database) {
                 pushed.fetch_add(1, Ordering::Relaxed);
             }
         });
+        let stop = SetOnDrop(&done);
         let pushes_on =
             |at: usize| until("pushes continue", || (pushed.load(Ordering::Relaxed) > at).then_some(()));
         pushes_on(1);
@@ -102,7 +103,7 @@ fn restore_equals_source(from: Database, to: Database) {
             run(&source, "backup", &file, &["--replace"]).succeeded().says("3 apps");
             pushes_on(2 + round);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
     });
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "there are other files next to the backup");

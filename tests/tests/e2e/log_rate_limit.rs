@@ -5,7 +5,7 @@ use std::thread::{scope, sleep};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Database, Repository, Server, TOKEN, on_both_databases, until};
+use tests::{Database, Repository, Server, SetOnDrop, TOKEN, on_both_databases, until};
 
 use crate::executions::Follower;
 use crate::status::problems;
@@ -68,13 +68,14 @@ fn log_flood_of_one_app_loses_no_lines_of_another(database: Database) {
                 }
             });
         }
+        let stop = SetOnDrop(&done);
         let mut requests = 20;
         while start.elapsed() < FLOOD_DURATION {
             send(requests);
             requests += 1;
             sleep(Duration::from_millis(10));
         }
-        done.store(true, Ordering::SeqCst);
+        drop(stop);
         requests
     });
 

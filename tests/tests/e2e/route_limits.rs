@@ -68,7 +68,7 @@ fn executions_have_the_limits_of_their_route_or_schedule() {
             let response = server.request("GET", &path, &[("authorization", &bearer)], None);
             (response.status == 200).then(|| response.json())
         });
-        record["failure"]["message"].as_str().unwrap().to_owned()
+        record["execution"]["failure"]["message"].as_str().unwrap().to_owned()
     };
     assert_eq!(failure("/hello/short"), "took longer than 50ms");
     assert_eq!(failure("/hello/few"), "ran more than 1000 operations");

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tests::TOKEN;
 use tests::server::picloud;
+use tests::{SetOnDrop, TOKEN};
 
 const UNITS: [&str; 4] =
     ["picloud.service", "picloud.socket", "picloud-backup.service", "picloud-backup.timer"];
@@ -176,13 +176,14 @@ fn restart_with_socket_activation_drops_no_connection() {
                 })
             })
             .collect();
+        let stop = SetOnDrop(done);
         for _ in 0..3 {
             signal(&node, "-TERM");
             assert!(node.wait().unwrap().success());
             node = service.start();
             service.receives("READY=1");
         }
-        done.store(true, Ordering::SeqCst);
+        drop(stop);
         clients.into_iter().map(|client| client.join().unwrap()).sum::<usize>()
     });
     assert!(requests > 12, "{requests}");

@@ -274,7 +274,9 @@ fn created(site: &ErrorSite<'_>) -> Option<SyntaxError> {
     let code = match name {
         "Map" | "Object" | "HashMap" if arguments.is_empty() => "#{}".to_owned(),
         "Array" | "Set" | "List" | "ArrayList" if arguments.is_empty() => "[]".to_owned(),
-        "Date" => return site.not_rhai(site.at, Help::text("the time needs sdk 1.3, which has the module time")),
+        "Date" => {
+            return site.not_rhai(site.at, Help::text("the time needs sdk 1.3, which has the module time"));
+        }
         name if name.ends_with("Error") || name.ends_with("Exception") => match arguments.is_empty() {
             true => format!("\"{name}\""),
             false => {

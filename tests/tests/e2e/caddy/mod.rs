@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tempfile::TempDir;
-use tests::{Repository, until};
+use tests::{Repository, SetOnDrop, until};
 
 /// A supported Caddy release.
 #[derive(Clone, Copy, Debug)]
@@ -179,11 +179,13 @@ fn send_requests_during(send: impl Fn() -> Result<(), String> + Sync, meanwhile:
                 })
             })
             .collect();
+        // Also when this panics: the scope waits for the clients.
+        let stop = SetOnDrop(&done);
         until("there is load", || (requests.load(Ordering::SeqCst) > 20).then_some(()));
         meanwhile();
         let before = requests.load(Ordering::SeqCst);
         until("there is still load", || (requests.load(Ordering::SeqCst) > before + 20).then_some(()));
-        done.store(true, Ordering::SeqCst);
+        drop(stop);
         for client in clients {
             client.join().unwrap().unwrap();
         }

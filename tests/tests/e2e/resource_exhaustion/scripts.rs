@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tests::{Database, Repository, Response, Server, TOKEN, until};
+use tests::{Database, Repository, Response, Server, SetOnDrop, TOKEN, until};
 
 use super::{MIB, OVERHEAD, bytes_held};
 
@@ -141,8 +141,9 @@ fn memory_hungry_scripts_are_stopped_and_others_run() {
             }
             greeted
         });
+        let stop = SetOnDrop(&done);
         let responses: Vec<_> = growing.into_iter().map(|run| run.join().unwrap()).collect();
-        done.store(true, Ordering::Relaxed);
+        drop(stop);
         assert!(asking.join().unwrap() > 0);
         responses
     });
