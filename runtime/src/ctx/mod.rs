@@ -22,7 +22,7 @@
 //! | `bytes` | the body as a blob | the payload as a blob | an empty blob |
 //!
 //! An empty body is `()`. `application/json` and every `+json` type are parsed; invalid JSON is an error of the
-//! client and fails the execution with [`FailureKind::InvalidJson`] before the script starts. `text/*`, forms
+//! client and fails the execution with [`crate::FailureKind::InvalidJson`] before the script starts. `text/*`, forms
 //! (`application/x-www-form-urlencoded`), XML and JavaScript are strings, decoded as UTF-8 with U+FFFD for invalid
 //! bytes, or as Latin-1 if the content type says so. Anything else is a blob.
 //!

@@ -5,7 +5,7 @@
 //!
 //! Rhai's own modules are not used. They resolve names by the caller's scope: a closure that a library returns is
 //! unknown to its caller, and a function that both files define is that of the other file. Here a script is linked with
-//! its libraries before it is compiled ([`link`]): one program, in which every name of a library is unique, so that
+//! its libraries before it is compiled ([`link()`]): one program, in which every name of a library is unique, so that
 //! closures, function pointers and limits work as within one file.
 //!
 //! - `imports`: the import statements of a text
