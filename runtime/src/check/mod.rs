@@ -55,7 +55,7 @@ const DECLARATIONS_MAX: usize = 4000;
 
 /// The maximum time to parse one script. Some constructs take quadratic time; scripts written by hand take a few
 /// milliseconds.
-const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The maximum number of errors, and of warnings, that are reported per script; the others are counted.
 const DIAGNOSTICS_MAX: usize = 100;

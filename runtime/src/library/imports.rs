@@ -1,9 +1,12 @@
 //! The import statements of a text.
 
+use std::time::Instant;
+
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::{Position, Token};
 
+use crate::check::PARSE_TIME_MAX;
 use crate::sandbox::Sandbox;
 use crate::token_mapper;
 
@@ -34,7 +37,10 @@ pub(super) fn imports(sdk: SdkVersion, text: &str) -> Vec<ImportedFile> {
         return Vec::new();
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let (_, tokens) = token_mapper::collect_tokens(|| Sandbox::of(sdk).compile(text));
+    // A text that takes longer is rejected by its check.
+    let deadline = Instant::now() + PARSE_TIME_MAX;
+    let parse = || token_mapper::with_deadline(deadline, || Sandbox::of(sdk).compile(text));
+    let (_, tokens) = token_mapper::collect_tokens(parse);
     tokens
         .windows(2)
         .filter_map(|pair| match pair {
