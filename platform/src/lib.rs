@@ -25,6 +25,7 @@
 //! - [`records`]: reads executions and logs
 //! - [`memory`]: the memory budget of the node and the accounts of apps
 //! - [`dev`]: one app served from its files, without a store
+//! - [`dry_run`]: runs scripts of a revision that is not live, for checks and tests
 //!
 //! The node and its users:
 //!
@@ -74,6 +75,7 @@ pub mod deploy;
 pub mod dev;
 pub mod disk;
 pub mod domains;
+pub mod dry_run;
 pub mod execution;
 pub mod executor;
 pub mod gc;

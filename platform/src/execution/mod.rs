@@ -150,7 +150,7 @@ fn finish(
 }
 
 /// 1xx are interim responses, and 101 switches protocols (RFC 9110 section 15.2): not allowed from scripts.
-fn reject_1xx(execution: Execution, invocation: &Invocation) -> Execution {
+pub(crate) fn reject_1xx(execution: Execution, invocation: &Invocation) -> Execution {
     match (&execution.outcome, &invocation.trigger) {
         (Ok(Response { status: status @ ..200, .. }), Trigger::Http(_)) => {
             let message = format!("a response cannot have status {status}");

@@ -1,0 +1,231 @@
+//! Runs scripts of a revision that is not live, without effects: nothing is recorded, and no other run is affected.
+//!
+//! - `host`: the outside of such a run
+//! - `json`: the first difference of two JSON values
+
+mod host;
+mod json;
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use manifest_schema::limits::Limits;
+use manifest_schema::method::Method;
+use manifest_schema::name::{AppName, ScriptPath};
+use runtime::{
+    AppIdentity, Execution, Failure, FailureKind, HttpRequest, Invocation, LogLine, Origin, Revision,
+    RevisionError, RouteOutcome, STACK_SIZE, Scheme, Secrets, Seed, Trigger,
+};
+use store::AppId;
+use uuid::Uuid;
+
+use crate::execution::reject_1xx;
+use crate::memory::MemoryBudget;
+use crate::revision::Prepared;
+use crate::scripts::{AppScripts, Scripts};
+use host::DryHost;
+
+pub use json::{Comparison, Difference, difference};
+
+/// The host that a script sees where a request names none.
+const HOST: &str = "localhost";
+
+/// A revision whose scripts can run.
+#[derive(Clone, Debug)]
+pub struct DryRun {
+    revision: Revision,
+    scripts: AppScripts,
+}
+
+/// What a run sees instead of the clock, of random numbers, and of its limits.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// When it starts, in milliseconds since 1970; now by default.
+    pub started_at_ms: Option<i64>,
+    /// The seed of its random numbers; a new one by default.
+    pub seed: Option<u64>,
+    /// A timeout below the one of its limits.
+    pub timeout_max: Option<Duration>,
+}
+
+/// A request to an app.
+#[derive(Clone, Debug)]
+pub struct DryRequest {
+    /// The method.
+    pub method: Method,
+    /// The path, percent-encoded, with its query.
+    pub target: String,
+    /// The headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// The answer to a request.
+#[derive(Debug)]
+pub enum Answer {
+    /// A script ran.
+    Script(ScriptRun),
+    /// No script handles the request; the server answers with this status (400, 404, 405, or 204 to OPTIONS).
+    Unrouted {
+        /// The status.
+        status: u16,
+        /// The methods of the path, if it has routes for others.
+        allow: Option<String>,
+    },
+    /// The body is larger than the route allows; the server answers 413.
+    TooLarge {
+        /// The maximum, in bytes.
+        limit: u64,
+    },
+}
+
+/// A run of a script.
+#[derive(Debug)]
+pub struct ScriptRun {
+    /// The script.
+    pub script: ScriptPath,
+    /// Its end.
+    pub execution: Execution,
+    /// Its log lines.
+    pub log: Vec<LogLine>,
+}
+
+impl DryRun {
+    /// The scripts of a folder, on the machine of its author.
+    ///
+    /// # Errors
+    /// The routes conflict.
+    pub fn of_folder(app: AppName, prepared: Prepared, secrets: &Secrets) -> Result<Self, RevisionError> {
+        let id = Uuid::new_v5(&Uuid::NAMESPACE_URL, app.as_str().as_bytes());
+        let scripts = Scripts::new(MemoryBudget::unbounded()).of(AppId::from_uuid(id));
+        // There is no commit.
+        let revision = prepared.into_revision_of(AppIdentity { id, name: app }, "0".repeat(40))?;
+        let revision = revision.on_branch("main").limited_to(&Limits::CEILING).with_secrets(secrets);
+        Ok(Self { revision, scripts })
+    }
+
+    /// The revision.
+    pub fn revision(&self) -> &Revision {
+        &self.revision
+    }
+
+    /// The same scripts with these secrets, as far as the manifest requires them.
+    pub fn with_secrets(&self, secrets: &Secrets) -> Self {
+        Self { revision: self.revision.with_secrets(secrets), scripts: self.scripts.clone() }
+    }
+
+    /// Routes a request and runs its script.
+    pub fn request(&self, request: DryRequest, options: &RunOptions) -> Answer {
+        let DryRequest { method, target, headers, body } = request;
+        let target = target.split('#').next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let matched = match self.revision.route(method.as_str(), path) {
+            RouteOutcome::Script(matched) => matched,
+            RouteOutcome::Options { allow } => return Answer::Unrouted { status: 204, allow: Some(allow) },
+            RouteOutcome::MethodNotAllowed { allow } => {
+                return Answer::Unrouted { status: 405, allow: Some(allow) };
+            }
+            RouteOutcome::NotFound => return Answer::Unrouted { status: 404, allow: None },
+            RouteOutcome::BadPath => return Answer::Unrouted { status: 400, allow: None },
+        };
+        let limits = matched.limits.map(|route| self.revision.limits().of_route(&route));
+        let limit = limits.as_ref().unwrap_or(self.revision.limits()).body;
+        if body.len() as u64 > limit {
+            return Answer::TooLarge { limit };
+        }
+        let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: host.map_or(HOST, |(_, value)| value.as_str()).to_owned(),
+            ..Origin::default()
+        };
+        let headers: Vec<(String, Vec<u8>)> =
+            headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
+        let trigger = Trigger::Http(Arc::new(HttpRequest {
+            method,
+            path: matched.path,
+            headers: Arc::new(headers),
+            params: matched.params,
+            query: query.to_owned(),
+            rest: matched.rest,
+            body,
+            origin,
+        }));
+        Answer::Script(self.script(matched.script, trigger, limits, options))
+    }
+
+    /// Runs a script; without limits of its own, those of the app apply.
+    pub fn script(
+        &self,
+        script: ScriptPath,
+        trigger: Trigger,
+        limits: Option<Limits>,
+        options: &RunOptions,
+    ) -> ScriptRun {
+        let mut limits = limits.unwrap_or_else(|| self.revision.limits().clone());
+        limits.timeout = limits.timeout.min(options.timeout_max.unwrap_or(Duration::MAX));
+        let invocation = Invocation::new(script, Uuid::now_v7(), Uuid::new_v4(), trigger);
+        let invocation = Invocation {
+            started_at_ms: options.started_at_ms.unwrap_or(invocation.started_at_ms),
+            seed: options.seed.map_or(invocation.seed, Seed::fixed),
+            limits: Some(Arc::new(limits)),
+            ..invocation
+        };
+        let log = Mutex::default();
+        // Scripts need a large stack.
+        let execution = thread::scope(|scope| {
+            let run = || self.run(&invocation, &log);
+            let running = thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, run);
+            match running.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(execution)) => execution,
+                Ok(Err(_)) => failed(FailureKind::Panic, "the engine panicked".to_owned()),
+                Err(error) => failed(FailureKind::NodeMemory, format!("cannot start a thread: {error}")),
+            }
+        });
+        let log = log.into_inner().unwrap_or_else(PoisonError::into_inner);
+        ScriptRun { script: invocation.script, execution, log }
+    }
+
+    fn run(&self, invocation: &Invocation, log: &Mutex<Vec<LogLine>>) -> Execution {
+        let program = match self.scripts.program(&self.revision, &invocation.script) {
+            Ok(program) => program,
+            Err(failure) => return Execution::failed(failure),
+        };
+        let host = Arc::new(DryHost::new(self.revision.app_id(), self.scripts.account().clone()));
+        let stop = Arc::new(AtomicBool::new(false));
+        let running = Arc::<DryHost>::clone(&host);
+        let execution = runtime::run(&self.revision, &program, invocation, running, &stop);
+        *log.lock().unwrap_or_else(PoisonError::into_inner) = host.take_lines();
+        reject_1xx(execution, invocation)
+    }
+}
+
+impl Answer {
+    /// The status that a client sees.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Script(ScriptRun { execution, .. }) => match &execution.outcome {
+                Ok(response) => response.status,
+                Err(failure) => failure.kind.http_status(),
+            },
+            Self::Unrouted { status, .. } => *status,
+            Self::TooLarge { .. } => 413,
+        }
+    }
+}
+
+/// The time of a text such as `2026-12-01T09:00:00Z` (RFC 3339), in milliseconds since 1970.
+pub fn parse_time(text: &str) -> Option<i64> {
+    chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
+}
+
+fn failed(kind: FailureKind, message: String) -> Execution {
+    Execution::failed(Failure { kind, message, location: None })
+}
+
+#[cfg(test)]
+mod tests;
