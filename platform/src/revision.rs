@@ -171,7 +171,8 @@ async fn load_scripts(
         }
         for (path, id) in named {
             let source = Arc::clone(texts.get(&id).ok_or(ReadError::Missing(id))?);
-            let imports = imported_files(sdk, source.text());
+            let imports: Vec<ScriptPath> =
+                imported_files(sdk, source.text()).into_iter().map(|import| import.path).collect();
             open.extend(imports.iter().filter(|import| !loaded.sources.contains_key(*import)).cloned());
             loaded.imports.insert(path.clone(), imports);
             loaded.sources.insert(path, source);

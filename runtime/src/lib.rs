@@ -77,7 +77,9 @@ pub use check::{
 pub use failure::{Failure, FailureKind, SourceLocation};
 pub use host::{Host, HostCall, OutOfMemoryError, Pending};
 pub use invocation::{Headers, HttpRequest, Invocation, Origin, ScheduledRun, Scheme, Seed, Trigger};
-pub use library::{Libraries, LibraryFile, LibrarySources, check_libraries, closure, imported_files};
+pub use library::{
+    ImportedFile, Libraries, LibraryFile, LibrarySources, check_libraries, closure, imported_files,
+};
 pub use log_line::LogLine;
 pub use memory::CountingAllocator;
 pub use meter::{UNRESERVED_MEMORY_MAX, YIELD_INTERVAL};

@@ -53,6 +53,15 @@ impl CountingAllocator {
         thread_memory().bytes
     }
 
+    /// Runs `work` on this thread and returns the largest number of bytes that it held at once.
+    pub fn peak_bytes<T>(work: impl FnOnce() -> T) -> (T, u64) {
+        let before = thread_memory().bytes;
+        let around = begin_peak();
+        let done = work();
+        let peak = end_peak(around);
+        (done, u64::try_from(peak.saturating_sub(before)).unwrap_or(0))
+    }
+
     /// Returns freed memory to the system within milliseconds, while allocations continue. Call it at the start.
     /// `MIMALLOC_PURGE_DELAY` in the environment takes precedence.
     pub fn set_purge_delay() {

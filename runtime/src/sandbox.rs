@@ -15,7 +15,9 @@ use std::sync::LazyLock;
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::packages::{Package, StandardPackage};
-use rhai::{AST, Dynamic, Engine, Module, OptimizationLevel, ParseError, Shared};
+use rhai::{
+    AST, Dynamic, Engine, Module, OptimizationLevel, ParseError, Shared, TokenIterator, TokenizerControl,
+};
 
 use crate::captures::VariableUse;
 use crate::library::CONSTANT_PREFIX;
@@ -96,6 +98,12 @@ impl Sandbox {
     pub(crate) fn compile(&self, text: &str) -> Result<AST, ParseError> {
         token_mapper::begin(self.sdk >= SdkVersion::V1_3);
         self.engine.compile(text)
+    }
+
+    /// Splits a script into tokens, without parsing it.
+    pub(crate) fn lex<'t>(&'t self, text: &'t &str) -> (TokenIterator<'t>, TokenizerControl) {
+        token_mapper::begin(self.sdk >= SdkVersion::V1_3);
+        self.engine.lex([text])
     }
 
     /// The parameter types of the native functions with this name; the receiver of a method comes first.

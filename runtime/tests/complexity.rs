@@ -7,6 +7,8 @@
 
 #[path = "complexity/forms.rs"]
 mod forms;
+#[path = "complexity/imports.rs"]
+mod imports;
 #[path = "complexity/sdk.rs"]
 mod sdk;
 mod support;

@@ -17,7 +17,7 @@ use store::{AppId, Environment};
 use uuid::Uuid;
 
 use super::deadline::PushDeadline;
-use super::libraries;
+use super::libraries::{self, SnapshotImports};
 use super::report::EventSender;
 use super::snapshot::{File, SNAPSHOT_BYTES_MAX, Snapshot};
 use super::templates::CheckedTemplates;
@@ -73,7 +73,8 @@ pub(crate) fn check_for(
     }
     let bytes = manifest_bytes(snapshot.manifest.as_ref())?;
     let paths: BTreeSet<String> = snapshot.scripts.keys().cloned().collect();
-    let imports_of = |script: &ScriptPath| libraries::imports_of(snapshot, script);
+    let imports = SnapshotImports::of(snapshot, deadline);
+    let imports_of = |script: &ScriptPath| imports.paths(script);
     let context = ParseContext { ceiling, scripts: &paths, imports_of: &imports_of };
     let (parsed, parsed_bytes) = measure_memory(|| parse(bytes, context));
     let (manifest, mut diagnostics, sdk, declared) = match parsed {
@@ -95,21 +96,15 @@ pub(crate) fn check_for(
     };
     let templates = CheckedTemplates::check(snapshot, sdk, &mut diagnostics);
     let names = manifest.as_ref().map(|manifest| templates.add_names(ManifestNames::of_library(manifest)));
-    let libraries = libraries::check_snapshot(
-        (sdk, names.as_ref()),
-        snapshot,
-        &declared,
-        app,
-        deadline,
-        &mut diagnostics,
-    )?;
+    let libraries =
+        libraries::check_snapshot((sdk, names.as_ref()), &imports, &declared, app, &mut diagnostics)?;
     let expected =
         Expected { sdk, manifest: manifest.as_ref(), libraries: &libraries, templates: &templates };
     let checked_scripts =
         check_scripts(deadline, app, keep_compiled, snapshot, &expected, declared, &mut diagnostics)?;
     match manifest {
         Some(manifest) if diagnostics.errors() == 0 => {
-            let sources = checked_scripts.into_sources((sdk, &libraries), app)?;
+            let sources = checked_scripts.into_sources(&libraries, app)?;
             match Prepared::new((manifest, parsed_bytes), sources, app) {
                 Ok(mut prepared) => {
                     prepared.templates = templates.into_sources(app).map_err(CheckError::NoMemory)?;
@@ -172,7 +167,7 @@ struct Expected<'m> {
     sdk: SdkVersion,
     /// `None` if it is invalid.
     manifest: Option<&'m Manifest>,
-    libraries: &'m Libraries,
+    libraries: &'m Libraries<'m>,
     templates: &'m CheckedTemplates<'m>,
 }
 
@@ -203,12 +198,12 @@ impl<'s> CheckedScripts<'s> {
     /// Converts into sources of the app: one per text, with its compiled script if kept.
     fn into_sources(
         mut self,
-        (sdk, libraries): (SdkVersion, &Libraries),
+        libraries: &Libraries<'_>,
         app: &AppScripts,
     ) -> Result<BTreeMap<ScriptPath, Arc<Source>>, CheckError> {
         let mut sources = BTreeMap::new();
         for (path, text) in self.paths {
-            let files = libraries::linked_files(sdk, text, libraries, app);
+            let files = libraries::linked_files(&path, libraries, app);
             let source =
                 files.and_then(|files| app.linked_source(text, files)).map_err(CheckError::NoMemory)?;
             if let Some(script) = self.compiled.remove(text).flatten() {

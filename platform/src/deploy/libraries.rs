@@ -8,7 +8,8 @@ use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    CompileBudget, Libraries, LibraryFile, LibrarySources, ManifestNames, check_libraries, imported_files,
+    CompileBudget, ImportedFile, Libraries, LibraryFile, LibrarySources, ManifestNames, check_libraries,
+    imported_files,
 };
 
 use super::check::script_text;
@@ -17,25 +18,60 @@ use super::snapshot::Snapshot;
 use crate::memory::OutOfMemory;
 use crate::scripts::{AppScripts, CheckError, CompileMemory};
 
-/// The script files of a snapshot, checked in memory of an app.
-struct SnapshotSources<'s> {
+/// The imports of the scripts of a snapshot. Each script is searched once.
+pub(super) struct SnapshotImports<'s> {
     snapshot: &'s Snapshot,
-    app: &'s AppScripts,
     deadline: &'s PushDeadline,
+    found: RefCell<BTreeMap<ScriptPath, Arc<[ImportedFile]>>>,
+}
+
+impl<'s> SnapshotImports<'s> {
+    pub(super) fn of(snapshot: &'s Snapshot, deadline: &'s PushDeadline) -> Self {
+        Self { snapshot, deadline, found: RefCell::default() }
+    }
+
+    /// The files that a script imports; none if it cannot be read, or after the deadline, which rejects the push.
+    fn of_script(&self, script: &ScriptPath) -> Arc<[ImportedFile]> {
+        if let Some(found) = self.found.borrow().get(script) {
+            return Arc::clone(found);
+        }
+        let in_time = self.deadline.check().is_ok();
+        let file = self.snapshot.scripts.get(script.as_str()).filter(|_| in_time);
+        let text = file.and_then(|file| script_text(script, file).ok());
+        let found = text.map_or_else(Vec::new, |text| imported_files(SdkVersion::V1_3, text));
+        let found: Arc<[ImportedFile]> = found.into();
+        self.found.borrow_mut().insert(script.clone(), Arc::clone(&found));
+        found
+    }
+
+    /// The same without positions.
+    pub(super) fn paths(&self, script: &ScriptPath) -> Vec<ScriptPath> {
+        self.of_script(script).iter().map(|import| import.path.clone()).collect()
+    }
+}
+
+/// The script files of a snapshot, checked in memory of an app.
+struct SnapshotSources<'s, 'i> {
+    imports: &'i SnapshotImports<'s>,
+    app: &'i AppScripts,
     /// The memory of the last check.
     memory: RefCell<Option<Arc<CompileMemory>>>,
 }
 
-impl LibrarySources for SnapshotSources<'_> {
+impl<'s> LibrarySources<'s> for SnapshotSources<'s, '_> {
     fn scripts(&self) -> BTreeSet<ScriptPath> {
-        self.snapshot.scripts.keys().filter_map(|path| ScriptPath::new(path).ok()).collect()
+        self.imports.snapshot.scripts.keys().filter_map(|path| ScriptPath::new(path).ok()).collect()
     }
 
-    fn text(&self, path: &ScriptPath) -> Result<Arc<str>, Diagnostic> {
-        match self.snapshot.scripts.get(path.as_str()) {
-            Some(file) => script_text(path, file).map(Arc::from),
+    fn text(&self, path: &ScriptPath) -> Result<&'s str, Diagnostic> {
+        match self.imports.snapshot.scripts.get(path.as_str()) {
+            Some(file) => script_text(path, file),
             None => Err(Diagnostic::error(path.as_str(), None, "the file does not exist")),
         }
+    }
+
+    fn imports(&self, path: &ScriptPath) -> Arc<[ImportedFile]> {
+        self.imports.of_script(path)
     }
 
     fn budget(&self) -> Arc<dyn CompileBudget> {
@@ -45,7 +81,7 @@ impl LibrarySources for SnapshotSources<'_> {
     }
 
     fn is_late(&self) -> bool {
-        self.deadline.check().is_err()
+        self.imports.deadline.check().is_err()
     }
 }
 
@@ -53,15 +89,14 @@ impl LibrarySources for SnapshotSources<'_> {
 ///
 /// # Errors
 /// Memory is short.
-pub(super) fn check_snapshot(
+pub(super) fn check_snapshot<'s>(
     (sdk, names): (SdkVersion, Option<&ManifestNames<'_>>),
-    snapshot: &Snapshot,
+    imports: &SnapshotImports<'s>,
     declared: &BTreeSet<ScriptPath>,
     app: &AppScripts,
-    deadline: &PushDeadline,
     diagnostics: &mut Diagnostics,
-) -> Result<Libraries, CheckError> {
-    let sources = SnapshotSources { snapshot, app, deadline, memory: RefCell::default() };
+) -> Result<Libraries<'s>, CheckError> {
+    let sources = SnapshotSources { imports, app, memory: RefCell::default() };
     check_libraries(sdk, declared, &sources, names, diagnostics).map_err(|_| {
         let memory = sources.memory.take();
         let error = memory.and_then(|memory| memory.last_error());
@@ -69,24 +104,17 @@ pub(super) fn check_snapshot(
     })
 }
 
-/// The files that a script of a snapshot imports.
-pub(super) fn imports_of(snapshot: &Snapshot, script: &ScriptPath) -> Vec<ScriptPath> {
-    let text = snapshot.scripts.get(script.as_str()).and_then(|file| script_text(script, file).ok());
-    text.map_or_else(Vec::new, |text| imported_files(SdkVersion::V1_3, text))
-}
-
 /// The libraries that a script is linked with, as sources of the app.
 ///
 /// # Errors
 /// Memory is short.
 pub(super) fn linked_files(
-    sdk: SdkVersion,
-    text: &str,
-    libraries: &Libraries,
+    script: &ScriptPath,
+    libraries: &Libraries<'_>,
     app: &AppScripts,
 ) -> Result<Vec<LibraryFile>, OutOfMemory> {
-    let files = libraries.closure(&imported_files(sdk, text)).into_iter();
-    files.map(|(path, text)| Ok(LibraryFile { path, source: app.source(&text)? })).collect()
+    let files = libraries.linked_with(script).into_iter();
+    files.map(|(path, text)| Ok(LibraryFile { path, source: app.source(text)? })).collect()
 }
 
 /// Links loaded scripts: each text with the libraries that it reaches.

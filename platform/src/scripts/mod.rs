@@ -118,7 +118,7 @@ impl AppScripts {
         path: &ScriptPath,
         text: &str,
         provided: Option<&ManifestNames<'_>>,
-        libraries: &Libraries,
+        libraries: &Libraries<'_>,
     ) -> Result<CheckedScript, CheckError> {
         let memory = CompileMemory::of(&self.account);
         let room: Arc<dyn CompileBudget> = Arc::clone(&memory) as _;

@@ -24,12 +24,12 @@ pub(super) struct Import<'l> {
     pub(super) path: ScriptPath,
     position: Position,
     /// The library; `None` if it does not exist or was not checked.
-    library: Option<&'l Library>,
+    library: Option<&'l Library<'l>>,
 }
 
 impl<'l> Imports<'l> {
     /// Checks the import statements of a script.
-    pub(super) fn of(ast: &AST, libraries: &'l Libraries, findings: &mut Findings<'_>) -> Self {
+    pub(super) fn of(ast: &AST, libraries: &'l Libraries<'l>, findings: &mut Findings<'_>) -> Self {
         let mut imports = Self::default();
         walk(ast, &mut |body, path| {
             let [around @ .., ASTNode::Stmt(Stmt::Import(import, position))] = path else { return };
@@ -145,7 +145,7 @@ fn library_path(name: &Expr, findings: &mut Findings<'_>) -> Option<(ScriptPath,
     None
 }
 
-fn missing(path: &ScriptPath, position: Position, libraries: &Libraries, findings: &mut Findings<'_>) {
+fn missing(path: &ScriptPath, position: Position, libraries: &Libraries<'_>, findings: &mut Findings<'_>) {
     let known = libraries.scripts().map(ScriptPath::stem);
     let help = findings.suggestions.did_you_mean(path.stem(), known);
     let help = help.unwrap_or_else(|| "paths start at the root of the repository".to_owned());

@@ -55,7 +55,7 @@ const DECLARATIONS_MAX: usize = 4000;
 
 /// The maximum time to parse one script. Some constructs take quadratic time; scripts written by hand take a few
 /// milliseconds.
-pub(crate) const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
+const PARSE_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The maximum number of errors, and of warnings, that are reported per script; the others are counted.
 const DIAGNOSTICS_MAX: usize = 100;
@@ -200,7 +200,7 @@ pub fn compile_within(
     path: &ScriptPath,
     source: &str,
     manifest_names: Option<&ManifestNames<'_>>,
-    libraries: &Libraries,
+    libraries: &Libraries<'_>,
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
     let source = strip_bom(source);
@@ -216,7 +216,6 @@ pub fn compile_within(
             let Some(files) = libraries.valid_closure(&imports) else {
                 return Err(findings.into_diagnostics().into());
             };
-            let files: Vec<_> = files.iter().map(|(path, text)| (path.clone(), &**text)).collect();
             let mut script = link_script(sandbox, path, source, &files, memory)?;
             script.warnings = findings.into_diagnostics();
             script.imports = imports;
@@ -243,7 +242,7 @@ pub(crate) fn check_library(
     path: &ScriptPath,
     source: &str,
     manifest_names: Option<&ManifestNames<'_>>,
-    libraries: &Libraries,
+    libraries: &Libraries<'_>,
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<(Exports, Diagnostics), CompileError> {
     let source = strip_bom(source);
@@ -345,7 +344,7 @@ struct Analyzed {
 fn analyze(
     sandbox: &Sandbox,
     manifest_names: Option<&ManifestNames<'_>>,
-    libraries: &Libraries,
+    libraries: &Libraries<'_>,
     findings: &mut Findings<'_>,
     memory: &mut CompileMemory,
 ) -> Result<Option<Analyzed>, OutOfMemoryError> {

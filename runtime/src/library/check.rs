@@ -9,13 +9,13 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use rhai::Position;
 
-use super::imports::{ImportedFile, imports};
+use super::imports::{ImportedFile, SINCE};
 use super::{DEPTH_MAX, LIBRARIES_MAX, Libraries, Library};
 use crate::check::{CompileBudget, CompileError, ManifestNames, check_library};
 use crate::host::OutOfMemoryError;
 
 /// The script files of a commit.
-pub trait LibrarySources {
+pub trait LibrarySources<'t> {
     /// The paths of all script files.
     fn scripts(&self) -> BTreeSet<ScriptPath>;
 
@@ -23,7 +23,10 @@ pub trait LibrarySources {
     ///
     /// # Errors
     /// It is not readable as a script.
-    fn text(&self, path: &ScriptPath) -> Result<Arc<str>, Diagnostic>;
+    fn text(&self, path: &ScriptPath) -> Result<&'t str, Diagnostic>;
+
+    /// The files that a readable script file imports, see [`super::imported_files`].
+    fn imports(&self, path: &ScriptPath) -> Arc<[ImportedFile]>;
 
     /// The memory budget for the check of one file.
     fn budget(&self) -> Arc<dyn CompileBudget>;
@@ -37,23 +40,26 @@ pub trait LibrarySources {
 ///
 /// # Errors
 /// The memory budget is exhausted.
-pub fn check_libraries(
+pub fn check_libraries<'t>(
     sdk: SdkVersion,
     roots: &BTreeSet<ScriptPath>,
-    sources: &dyn LibrarySources,
+    sources: &dyn LibrarySources<'t>,
     names: Option<&ManifestNames<'_>>,
     diagnostics: &mut Diagnostics,
-) -> Result<Libraries, OutOfMemoryError> {
+) -> Result<Libraries<'t>, OutOfMemoryError> {
     let mut graph = Graph { scripts: sources.scripts(), files: BTreeMap::new() };
-    graph.load(sdk, roots, sources, diagnostics);
+    if sdk >= SINCE {
+        graph.load(roots, sources, diagnostics);
+    }
     let order = graph.order(roots, diagnostics);
-    let mut libraries = Libraries { files: BTreeMap::new(), scripts: graph.scripts };
+    let imports = graph.files.iter().map(|(path, file)| (path.clone(), file.paths())).collect();
+    let mut libraries = Libraries { files: BTreeMap::new(), imports, scripts: graph.scripts };
     for path in order {
         let Some(file) = graph.files.get(&path) else { continue };
         if sources.is_late() {
             break;
         }
-        let checked = check_library(sdk, &path, &file.text, names, &libraries, &sources.budget());
+        let checked = check_library(sdk, &path, file.text, names, &libraries, &sources.budget());
         let exports = match checked {
             Ok((exports, warnings)) => {
                 diagnostics.append(warnings);
@@ -65,21 +71,26 @@ pub fn check_libraries(
             }
             Err(CompileError::OutOfMemory(refused)) => return Err(refused),
         };
-        let imports = file.imports.iter().map(|import| import.path.clone()).collect();
-        libraries.files.insert(path, Library { text: Arc::clone(&file.text), imports, exports });
+        libraries.files.insert(path, Library { text: file.text, exports });
     }
     Ok(libraries)
 }
 
 /// The scripts and libraries of a commit, and what each of them imports.
-struct Graph {
+struct Graph<'t> {
     scripts: BTreeSet<ScriptPath>,
-    files: BTreeMap<ScriptPath, Node>,
+    files: BTreeMap<ScriptPath, Node<'t>>,
 }
 
-struct Node {
-    text: Arc<str>,
-    imports: Vec<ImportedFile>,
+struct Node<'t> {
+    text: &'t str,
+    imports: Arc<[ImportedFile]>,
+}
+
+impl Node<'_> {
+    fn paths(&self) -> Vec<ScriptPath> {
+        self.imports.iter().map(|import| import.path.clone()).collect()
+    }
 }
 
 /// How far the search has come with a file.
@@ -91,13 +102,12 @@ enum Visit {
     Done(usize),
 }
 
-impl Graph {
+impl<'t> Graph<'t> {
     /// Reads the scripts and everything that they reach.
     fn load(
         &mut self,
-        sdk: SdkVersion,
         roots: &BTreeSet<ScriptPath>,
-        sources: &dyn LibrarySources,
+        sources: &dyn LibrarySources<'t>,
         diagnostics: &mut Diagnostics,
     ) {
         let mut open: Vec<(ScriptPath, bool)> = roots.iter().map(|path| (path.clone(), true)).collect();
@@ -114,7 +124,7 @@ impl Graph {
                     continue;
                 }
             };
-            let imports = imports(sdk, &text);
+            let imports = sources.imports(&path);
             open.extend(imports.iter().map(|import| (import.path.clone(), false)));
             self.files.insert(path, Node { text, imports });
         }
@@ -142,7 +152,7 @@ impl Graph {
 }
 
 struct Search<'g> {
-    graph: &'g Graph,
+    graph: &'g Graph<'g>,
     visits: BTreeMap<ScriptPath, Visit>,
     /// The files from the script to the visited one.
     chain: Vec<ScriptPath>,
@@ -159,7 +169,7 @@ impl Search<'_> {
         self.visits.insert(path.clone(), Visit::Open);
         self.chain.push(path.clone());
         let mut depth = 0;
-        for import in &node.imports {
+        for import in node.imports.iter() {
             if self.visits.get(&import.path) == Some(&Visit::Open) {
                 let message = format!("imports form a cycle: {}", self.cycle(&import.path));
                 diagnostics
@@ -193,8 +203,8 @@ impl Search<'_> {
     }
 }
 
-fn at(path: &ScriptPath, node: &Node, import: &ImportedFile, message: String) -> Diagnostic {
-    let span = span(&node.text, import.position, import.path.stem().chars().count() + 2);
+fn at(path: &ScriptPath, node: &Node<'_>, import: &ImportedFile, message: String) -> Diagnostic {
+    let span = span(node.text, import.position, import.path.stem().chars().count() + 2);
     Diagnostic::error(path.as_str(), span, message)
 }
 

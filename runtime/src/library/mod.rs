@@ -27,7 +27,7 @@ use crate::source::Source;
 
 pub use check::{LibrarySources, check_libraries};
 pub(crate) use imports::imported_file;
-pub use imports::imported_files;
+pub use imports::{ImportedFile, imported_files};
 pub(crate) use link::{CONSTANT_PREFIX, Constants, FileMap, LinkError, Linked, link};
 
 /// The maximum number of libraries that a script imports, directly and indirectly.
@@ -53,17 +53,18 @@ impl fmt::Debug for LibraryFile {
 
 /// The checked libraries of a commit, by file.
 #[derive(Clone, Debug, Default)]
-pub struct Libraries {
-    files: BTreeMap<ScriptPath, Library>,
+pub struct Libraries<'t> {
+    files: BTreeMap<ScriptPath, Library<'t>>,
+    /// The files that each script and each library imports.
+    imports: BTreeMap<ScriptPath, Vec<ScriptPath>>,
     /// The scripts of the commit, for suggestions.
     scripts: BTreeSet<ScriptPath>,
 }
 
 /// A checked library.
 #[derive(Clone, Debug)]
-pub(crate) struct Library {
-    pub(crate) text: Arc<str>,
-    imports: Vec<ScriptPath>,
+pub(crate) struct Library<'t> {
+    pub(crate) text: &'t str,
     /// What it exports; `None` if it has errors, so that its users are not checked against it.
     pub(crate) exports: Option<Exports>,
 }
@@ -78,9 +79,9 @@ pub(crate) struct Exports {
     pub(crate) constants: BTreeMap<String, Dynamic>,
 }
 
-impl Libraries {
+impl<'t> Libraries<'t> {
     /// A library of the commit.
-    pub(crate) fn get(&self, path: &ScriptPath) -> Option<&Library> {
+    pub(crate) fn get(&self, path: &ScriptPath) -> Option<&Library<'t>> {
         self.files.get(path)
     }
 
@@ -94,19 +95,23 @@ impl Libraries {
         self.files.keys()
     }
 
-    /// The same if all of them passed their checks.
-    pub(crate) fn valid_closure(&self, imports: &[ScriptPath]) -> Option<Vec<(ScriptPath, Arc<str>)>> {
+    /// The libraries that a script with these imports is linked with, sorted, if all of them passed their checks.
+    pub(crate) fn valid_closure(&self, imports: &[ScriptPath]) -> Option<Vec<(ScriptPath, &'t str)>> {
         let files = self.closure(imports);
         let is_valid = |path: &ScriptPath| self.files.get(path).is_some_and(|file| file.exports.is_some());
         (imports.iter().all(is_valid) && files.iter().all(|(path, _)| is_valid(path))).then_some(files)
     }
 
-    /// The libraries that a script with these imports is linked with, sorted.
-    pub fn closure(&self, imports: &[ScriptPath]) -> Vec<(ScriptPath, Arc<str>)> {
-        closure(imports, |path| self.files.get(path).map(|library| library.imports.clone()))
+    /// The libraries that a script is linked with, sorted.
+    pub fn linked_with(&self, script: &ScriptPath) -> Vec<(ScriptPath, &'t str)> {
+        self.closure(self.imports.get(script).map_or(&[], Vec::as_slice))
+    }
+
+    fn closure(&self, imports: &[ScriptPath]) -> Vec<(ScriptPath, &'t str)> {
+        closure(imports, |path| self.imports.get(path).cloned())
             .into_iter()
             .filter_map(|path| {
-                let text = Arc::clone(&self.files.get(&path)?.text);
+                let text = self.files.get(&path)?.text;
                 Some((path, text))
             })
             .collect()

@@ -16,9 +16,9 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest, Invocation,
-    LibraryFile, LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun,
-    Script, SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger, UnlimitedMemory,
+    AppIdentity, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest, ImportedFile,
+    Invocation, LibraryFile, LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE,
+    ScheduledRun, Script, SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger, UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -205,22 +205,21 @@ impl Call {
     /// Checks the script and its libraries as a push does.
     pub(crate) fn check(&self) -> Result<(Script, Vec<LibraryFile>), Diagnostics> {
         let path = ScriptPath::new(&self.script).unwrap();
-        let mut files: BTreeMap<ScriptPath, Arc<str>> = BTreeMap::new();
-        files.insert(path.clone(), self.source.as_str().into());
+        let mut files = BTreeMap::from([(path.clone(), self.source.as_str())]);
         for (name, text) in &self.libraries {
-            files.insert(ScriptPath::new(name).unwrap(), (*text).into());
+            files.insert(ScriptPath::new(name).unwrap(), *text);
         }
-        let (sources, mut diagnostics) = (Commit(files), Diagnostics::default());
+        let (sources, mut diagnostics) = (Commit(self.sdk, &files), Diagnostics::default());
         let roots = [path.clone()].into();
         let libraries = runtime::check_libraries(self.sdk, &roots, &sources, None, &mut diagnostics).unwrap();
         let compiled =
             runtime::compile_within(self.sdk, &path, &self.source, None, &libraries, &sources.budget());
         match compiled {
             Ok(script) if diagnostics.errors() == 0 => {
-                let linked = libraries.closure(&runtime::imported_files(self.sdk, &self.source));
-                let file = |(path, text): (ScriptPath, Arc<str>)| LibraryFile {
+                let linked = libraries.linked_with(&path);
+                let file = |(path, text): (ScriptPath, &str)| LibraryFile {
                     path,
-                    source: Arc::new(Source::new(&*text)),
+                    source: Arc::new(Source::new(text)),
                 };
                 Ok((script, linked.into_iter().map(file).collect()))
             }
@@ -282,15 +281,19 @@ impl Call {
 }
 
 /// The files of a commit.
-struct Commit(BTreeMap<ScriptPath, Arc<str>>);
+struct Commit<'t>(SdkVersion, &'t BTreeMap<ScriptPath, &'t str>);
 
-impl LibrarySources for Commit {
+impl<'t> LibrarySources<'t> for Commit<'t> {
     fn scripts(&self) -> BTreeSet<ScriptPath> {
-        self.0.keys().cloned().collect()
+        self.1.keys().cloned().collect()
     }
 
-    fn text(&self, path: &ScriptPath) -> Result<Arc<str>, Diagnostic> {
-        Ok(Arc::clone(&self.0[path]))
+    fn text(&self, path: &ScriptPath) -> Result<&'t str, Diagnostic> {
+        Ok(self.1[path])
+    }
+
+    fn imports(&self, path: &ScriptPath) -> Arc<[ImportedFile]> {
+        runtime::imported_files(self.0, self.1[path]).into()
     }
 
     fn budget(&self) -> Arc<dyn CompileBudget> {
