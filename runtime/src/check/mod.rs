@@ -203,33 +203,17 @@ pub fn compile_within(
     libraries: &Libraries<'_>,
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
-    let source = strip_bom(source);
-    if let Some(diagnostic) = exceeded_limit(path, source) {
-        return Err(Diagnostics::from(diagnostic).into());
+    let AnalyzedFile { source, findings, analyzed, memory } =
+        analyze_file(sdk, path, source, manifest_names, libraries, budget)?;
+    let warnings = findings.into_warnings()?;
+    let (sandbox, Analyzed { ast, declarations, uses, imports }) = (Sandbox::of(sdk), analyzed);
+    if imports.is_empty() {
+        return Ok(Script { warnings, ..build_script(sandbox, ast, declarations, sdk, uses, memory)? });
     }
-    let sandbox = Sandbox::of(sdk);
-    let mut findings = Findings::new(sdk, path, source);
-    let mut memory = CompileMemory::new(Arc::clone(budget));
-    match analyze(sandbox, manifest_names, libraries, &mut findings, &mut memory)? {
-        Some(Analyzed { imports, .. }) if !imports.is_empty() && !findings.has_errors() => {
-            // Nothing is linked with a library that has errors; those are reported for the library.
-            let Some(files) = libraries.valid_closure(&imports) else {
-                return Err(findings.into_diagnostics().into());
-            };
-            let mut script = link_script(sandbox, path, source, &files, memory)?;
-            script.warnings = findings.into_diagnostics();
-            script.imports = imports;
-            Ok(script)
-        }
-        Some(Analyzed { ast, declarations, uses, .. }) if !findings.has_errors() => {
-            let warnings = findings.into_diagnostics();
-            Ok(Script { warnings, ..build_script(sandbox, ast, declarations, sdk, uses, memory)? })
-        }
-        None if let Some(diagnostic) = conflict_diagnostic(path, source) => {
-            Err(Diagnostics::from(diagnostic).into())
-        }
-        _ => Err(findings.into_diagnostics().into()),
-    }
+    // Nothing is linked with a library that has errors; those are reported for the library.
+    let Some(files) = libraries.valid_closure(&imports) else { return Err(warnings.into()) };
+    drop((ast, declarations));
+    Ok(Script { warnings, imports, ..link_script(sandbox, path, source, &files, memory)? })
 }
 
 /// Checks a library, within a memory budget, against the libraries that it imports. Returns what it exports, and its
@@ -245,22 +229,46 @@ pub(crate) fn check_library(
     libraries: &Libraries<'_>,
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<(Exports, Diagnostics), CompileError> {
+    let AnalyzedFile { mut findings, analyzed, .. } =
+        analyze_file(sdk, path, source, manifest_names, libraries, budget)?;
+    let exports = imports::library(&analyzed.ast, &mut findings);
+    Ok((exports, findings.into_warnings()?))
+}
+
+/// A file that parses, with what was found so far.
+struct AnalyzedFile<'f> {
+    /// The text without a byte order mark.
+    source: &'f str,
+    findings: Findings<'f>,
+    analyzed: Analyzed,
+    memory: CompileMemory,
+}
+
+/// Parses and analyzes a script or a library.
+///
+/// # Errors
+/// It exceeds a limit or does not parse, or the budget is exhausted.
+fn analyze_file<'f>(
+    sdk: SdkVersion,
+    path: &'f ScriptPath,
+    source: &'f str,
+    manifest_names: Option<&ManifestNames<'_>>,
+    libraries: &Libraries<'_>,
+    budget: &Arc<dyn CompileBudget>,
+) -> Result<AnalyzedFile<'f>, CompileError> {
     let source = strip_bom(source);
     if let Some(diagnostic) = exceeded_limit(path, source) {
         return Err(Diagnostics::from(diagnostic).into());
     }
     let mut findings = Findings::new(sdk, path, source);
     let mut memory = CompileMemory::new(Arc::clone(budget));
-    let analyzed = analyze(Sandbox::of(sdk), manifest_names, libraries, &mut findings, &mut memory)?;
-    let Some(analyzed) = analyzed else {
-        let conflict = conflict_diagnostic(path, source);
-        return Err(conflict.map_or_else(|| findings.into_diagnostics(), Diagnostics::from).into());
-    };
-    let exports = imports::library(&analyzed.ast, &mut findings);
-    if findings.has_errors() {
-        return Err(findings.into_diagnostics().into());
+    match analyze(Sandbox::of(sdk), manifest_names, libraries, &mut findings, &mut memory)? {
+        Some(analyzed) => Ok(AnalyzedFile { source, findings, analyzed, memory }),
+        None => {
+            let conflict = conflict_diagnostic(path, source);
+            Err(conflict.map_or_else(|| findings.into_diagnostics(), Diagnostics::from).into())
+        }
     }
-    Ok((exports, findings.into_diagnostics()))
 }
 
 /// The error for a text with an unresolved merge conflict.
@@ -712,6 +720,16 @@ impl<'a> Findings<'a> {
 
     fn has_errors(&self) -> bool {
         !self.errors.kept.is_empty()
+    }
+
+    /// The warnings.
+    ///
+    /// # Errors
+    /// All findings, if there are errors.
+    fn into_warnings(self) -> Result<Diagnostics, Diagnostics> {
+        let failed = self.has_errors();
+        let found = self.into_diagnostics();
+        if failed { Err(found) } else { Ok(found) }
     }
 
     /// All findings by position. An error replaces warnings at the same position.
