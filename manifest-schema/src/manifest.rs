@@ -1,13 +1,15 @@
 //! The manifest as typed, validated values.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
+use serde_json::Value;
 
 use crate::cron::Cron;
 use crate::limits::{Limits, RouteLimits};
-use crate::method::MethodSet;
+use crate::method::{Method, MethodSet};
 use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::RoutePath;
 use crate::sdk::SdkVersion;
@@ -30,6 +32,9 @@ pub const DESCRIPTION_MAX: usize = 200;
 
 /// Maximum number of domains of an app.
 pub const DOMAINS_MAX: usize = 100;
+
+/// Maximum number of checks. They run one after the other within some seconds.
+pub const CHECKS_MAX: usize = 100;
 
 /// A manifest. Names are unique in their list, and no two routes match the same request.
 ///
@@ -60,6 +65,9 @@ pub struct Manifest {
     /// Limits of each execution.
     #[schemars(default)]
     pub limits: Limits,
+    /// Requests that a commit must answer before it goes live. SDK 1.3.
+    #[schemars(default, length(max = CHECKS_MAX))]
+    pub checks: Vec<Check>,
 }
 
 /// Secrets of the app. Their values are set with `picloud secrets set` and are never in the repository.
@@ -156,6 +164,69 @@ pub struct Function {
     pub name: JobName,
     /// The script that runs, as a path in the repository.
     pub script: ScriptPath,
+}
+
+/// A request that a commit must answer as expected before it goes live.
+///
+/// Its effects are dropped, and it never sees data of production: secrets are those for previews.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields)]
+pub struct Check {
+    /// The check's name, unique in the app.
+    pub name: JobName,
+    /// Method and path, such as `GET /`.
+    pub request: CheckRequest,
+    /// Headers of the request.
+    #[schemars(default)]
+    pub headers: BTreeMap<String, String>,
+    /// Body of the request: a string is sent as text, everything else as JSON.
+    #[schemars(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<Value>,
+    /// Values of secrets for this request.
+    #[schemars(default)]
+    pub secrets: BTreeMap<SettingName, String>,
+    /// The expected answer; any with status 200 by default.
+    #[schemars(default)]
+    pub expect: Expect,
+}
+
+/// Method, path and query of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRequest {
+    /// The method.
+    pub method: Method,
+    /// Path and query, percent-encoded; it begins with `/`.
+    pub target: String,
+}
+
+/// As in the manifest.
+impl fmt::Display for CheckRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method.as_str(), self.target)
+    }
+}
+
+/// The expected answer to a check.
+#[derive(Clone, Debug, PartialEq, JsonSchema)]
+#[schemars(deny_unknown_fields, default)]
+pub struct Expect {
+    /// Status.
+    #[schemars(range(min = 200, max = 599))]
+    pub status: u16,
+    /// Headers with their whole values.
+    pub headers: BTreeMap<String, String>,
+    /// Body as JSON; the objects of the answer can have more keys.
+    #[schemars(skip_serializing_if = "Option::is_none")]
+    pub json: Option<Value>,
+    /// A part of the body.
+    #[schemars(with = "String", default = "String::new")]
+    pub contains: Option<String>,
+}
+
+impl Default for Expect {
+    fn default() -> Self {
+        Self { status: 200, headers: BTreeMap::new(), json: None, contains: None }
+    }
 }
 
 impl Manifest {

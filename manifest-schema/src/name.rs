@@ -66,7 +66,7 @@ impl FromStr for AppName {
 
 const JOB_RULE: &str = "must be 1 to 60 characters of a-z, A-Z, 0-9, `-` and `_`, and begin with a letter";
 
-/// The name of a schedule or a function.
+/// The name of a schedule, a function or a check.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct JobName(String);
 

@@ -1,5 +1,6 @@
 //! Parses a manifest: bytes to a [`Manifest`], or to all its diagnostics.
 
+mod checks;
 mod document;
 mod domains;
 mod functions;
@@ -23,13 +24,14 @@ use crate::sdk::SdkVersion;
 use crate::source::Source;
 use crate::table::{Keys, Table, Text, Value};
 
+pub use checks::check_span;
 pub use document::{MANIFEST_MAX, too_large};
 pub use domains::domain_span;
 use scripts::Scripts;
 
 const ROOT: Keys = Keys {
-    known: &["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"],
-    reserved: &["checks", "capabilities"],
+    known: &["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits", "checks"],
+    reserved: &["capabilities"],
 };
 
 const APP: Keys = Keys { known: &["description", "domains"], reserved: &[] };
@@ -158,6 +160,7 @@ fn manifest(
         array_items(root, "functions", source, |value, source| functions::read(value, scripts, source));
     let settings = settings::read(root, sdk, source);
     let (env, secrets) = settings.unzip();
+    let checks = checks::read(root, sdk, secrets.as_ref(), source);
     Some(Manifest {
         sdk: sdk?,
         app,
@@ -167,6 +170,7 @@ fn manifest(
         env: env?,
         secrets: secrets?,
         limits: limits?,
+        checks: unique("check", checks?, source)?,
     })
 }
 
@@ -240,7 +244,7 @@ fn check_schedule_count(root: &Table<'_>, requested: usize, ceiling: &Ceiling, s
     }
 }
 
-/// A partially parsed schedule or function.
+/// A partially parsed schedule, function or check.
 struct JobDraft<T> {
     name: Option<(JobName, Range<usize>)>,
     job: Option<T>,
@@ -260,7 +264,7 @@ fn unique<T>(what: &str, jobs: Vec<JobDraft<T>>, source: &mut Source<'_>) -> Opt
     jobs.into_iter().map(|job| job.job).collect()
 }
 
-/// The name of a schedule or a function, and its range.
+/// The name of a schedule, a function or a check, and its range.
 fn job_name(table: &Table<'_>, source: &mut Source<'_>) -> Option<(JobName, Range<usize>)> {
     let text = table.require_string("name", source)?;
     match JobName::new(text.value) {
@@ -299,6 +303,8 @@ mod tests {
             ("/definitions/Schedule", &schedules::KEYS),
             ("/definitions/Function", &functions::KEYS),
             ("/definitions/SecretNames", &settings::KEYS),
+            ("/definitions/Check", &checks::KEYS),
+            ("/definitions/Expect", &checks::EXPECT_KEYS),
             ("/definitions/Limits", &limits::KEYS),
             ("/definitions/RouteLimits", &limits::ROUTE_KEYS),
         ] {

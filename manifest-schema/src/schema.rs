@@ -14,7 +14,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use crate::cron::Cron;
-use crate::manifest::Manifest;
+use crate::manifest::{CheckRequest, Manifest};
 use crate::method::{Method, MethodSet};
 use crate::name::{DomainName, JobName, ScriptPath, SettingName};
 use crate::path::{PATH_MAX, RoutePath};
@@ -108,6 +108,21 @@ impl JsonSchema for RoutePath {
         let name = "[a-zA-Z_][a-zA-Z0-9_]*";
         let pattern = format!(r"^(?:/(?:{literal}|\{{{name}\}}))*(?:/(?:\{{\*{name}\}})?)?$");
         json_schema!({ "type": "string", "minLength": 1, "maxLength": PATH_MAX, "pattern": pattern })
+    }
+}
+
+impl JsonSchema for CheckRequest {
+    fn schema_name() -> Cow<'static, str> {
+        "CheckRequest".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let methods = Method::ALL.map(Method::as_str).join("|");
+        json_schema!({
+            "type": "string",
+            "pattern": format!(r"^(?:{methods}) /[!-~]*$"),
+            "examples": ["GET /", "POST /orders?dry=1"],
+        })
     }
 }
 

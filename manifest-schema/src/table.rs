@@ -1,5 +1,6 @@
 //! Reads TOML tables key by key. An invalid value becomes a diagnostic and `None`.
 
+mod json;
 mod unknown;
 
 use std::ops::Range;
@@ -29,7 +30,7 @@ pub(crate) struct Keys {
 }
 
 /// The arrays of tables.
-const TABLE_ARRAYS: [&str; 3] = ["routes", "schedules", "functions"];
+const TABLE_ARRAYS: [&str; 4] = ["routes", "schedules", "functions", "checks"];
 
 impl<'t> Table<'t> {
     /// Reports each key that is not in `keys`.

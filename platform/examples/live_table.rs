@@ -163,6 +163,7 @@ fn revision(app: &str, paths: impl IntoIterator<Item = String>) -> Outcome<Revis
         env: BTreeMap::new(),
         secrets: manifest_schema::manifest::SecretNames::default(),
         limits: Limits::DEFAULT,
+        checks: Vec::new(),
     };
     let identity = AppIdentity { id: Uuid::from_u128(1), name: AppName::new(app)? };
     let sources = BTreeMap::from([(script, Arc::new(Source::new("42\n")))]);

@@ -55,7 +55,8 @@ const ALIASES: [(&str, &str); 38] = [
 ];
 
 /// Keys of the root table, which can be misplaced in another table.
-const ROOT_KEYS: [&str; 8] = ["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits"];
+const ROOT_KEYS: [&str; 9] =
+    ["sdk", "app", "routes", "schedules", "functions", "env", "secrets", "limits", "checks"];
 
 /// Reports an unknown key. Returns the known key that it probably means.
 pub(super) fn report(

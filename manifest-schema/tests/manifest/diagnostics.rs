@@ -24,7 +24,7 @@ fn shown(diagnostic: &Diagnostic) -> String {
 }
 
 /// The errors of `text`, without warnings about unused scripts.
-fn errors(text: &str) -> Vec<String> {
+pub(super) fn errors(text: &str) -> Vec<String> {
     let diagnostics = read(text.as_bytes()).expect_err(text).diagnostics;
     diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).map(shown).collect()
 }
@@ -67,7 +67,7 @@ fn unknown_key_is_reported_with_a_suggestion_or_the_known_keys() {
     assert_diagnostics(
         "\"über\\n\" = 1",
         &[
-            "2:1 unknown key `über\\n` | the manifest accepts sdk, app, routes, schedules, functions, env, secrets, limits",
+            "2:1 unknown key `über\\n` | the manifest accepts sdk, app, routes, schedules, functions, env, secrets, limits, checks",
         ],
     );
     assert_diagnostics(
@@ -88,11 +88,8 @@ fn unknown_key_is_reported_with_a_suggestion_or_the_known_keys() {
 #[test]
 fn reserved_key_is_not_yet_supported() {
     assert_diagnostics(
-        "[[checks]]\nstatus = 200\n[capabilities]\nkv = true",
-        &[
-            "2:3 `checks` is not yet supported by this server",
-            "4:2 `capabilities` is not yet supported by this server",
-        ],
+        "[capabilities]\nkv = true",
+        &["2:2 `capabilities` is not yet supported by this server"],
     );
 }
 

@@ -1,5 +1,6 @@
 //! `picloud.toml` from bytes to a manifest or its diagnostics.
 
+mod checks;
 mod diagnostics;
 mod helps;
 mod hostile;

@@ -89,9 +89,13 @@ fn valid_manifests_are_valid_in_the_schema() {
         schedule("catch_up", "'none'"),
         "[limits]\ntimeout = '500ms'\noperations = 1_000\nmemory = '64MiB'\nbody = 4096\nconcurrency = 1"
             .to_owned(),
+        "[[checks]]\nname = 'a'\nrequest = 'POST /a?b=%20'\nheaders = { a = '1' }\nbody = [1]\n\
+         expect = { status = 404, json = { a = 1.5 }, contains = 'x' }"
+            .to_owned(),
         "routes = []\nfunctions = []\nschedules = []\napp = {}\nlimits = {}".to_owned(),
     ] {
-        let manifest = format!("sdk = '1.1'\n{rest}");
+        let sdk = if rest.starts_with("[[checks]]") { "1.3" } else { "1.1" };
+        let manifest = format!("sdk = '{sdk}'\n{rest}");
         assert_eq!(schema_errors(&validator, &manifest), Vec::<String>::new(), "{manifest}");
         assert!(is_accepted(&manifest), "{manifest}");
     }
@@ -116,6 +120,9 @@ fn invalid_manifests_are_invalid_in_the_schema() {
         "sdk = '1.2'\n[secrets]\nneeded = []".to_owned(),
         with("[routes]\npath = '/'"),
         with("[[routes]]\nscript = 'a.rhai'"),
+        with("[[checks]]\nname = 'a'"),
+        with("[[checks]]\nname = 'a'\nrequest = '/'"),
+        with("[[checks]]\nname = 'a'\nrequest = 'GET /'\nexpect = { status = 100 }"),
         with("[[routes]]\npath = '/'"),
         with(&format!("{}colour = 'red'", route("/"))),
         with(&format!("{}methods = []", route("/"))),

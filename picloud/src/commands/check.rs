@@ -4,12 +4,14 @@ use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use manifest_schema::diagnostic::Diagnostic;
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
-use platform::deploy::{Checked, check as validate};
+use platform::deploy::{Checked, Snapshot, check as validate};
+use platform::dry_run::{DryRun, run_checks};
 use platform::revision::Prepared;
 
+use super::dev;
 use super::error::CommandError;
 use super::folder::{self, Tree};
 use super::git_status;
@@ -49,9 +51,14 @@ pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandEr
         }
     }
     let (mut diagnostics, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
-        Ok(checked) => (checked.warnings.clone(), Some(summary(&checked))),
+        Ok(checked) => {
+            let (mut diagnostics, done) = (checked.warnings.clone(), summary(&checked));
+            diagnostics.append(failed_checks(folder, &snapshot, checked));
+            (diagnostics, Some(done))
+        }
         Err(diagnostics) => (diagnostics, None),
     };
+    let done = done.filter(|_| diagnostics.errors() == 0);
     for (path, why) in skipped.iter().filter(|(path, _)| manifest.contains(&format!("{path}/"))) {
         diagnostics.add(
             Diagnostic::warning(path, None, why.to_string())
@@ -88,10 +95,37 @@ pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandEr
     Ok(if done.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The checks of the manifest that fail with the secrets of the environment and `.env`. The server can have a secret that
+/// is missing here: then it is a warning.
+fn failed_checks(folder: &Path, snapshot: &Snapshot, checked: Checked) -> Diagnostics {
+    if checked.prepared.manifest.checks.is_empty() {
+        return Diagnostics::default();
+    }
+    let (secrets, _) = dev::secrets(folder);
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    match DryRun::of_folder(folder::app_name(&folder), checked.prepared, &secrets) {
+        Ok(app) => {
+            let text = snapshot.manifest_text();
+            let mut diagnostics = Diagnostics::default();
+            for failed in run_checks(&app, &secrets).failed {
+                let is_certain = failed.missing_secret.is_none();
+                let severity = if is_certain { Severity::Error } else { Severity::Warning };
+                diagnostics.add(failed.diagnostic(severity, text.as_deref()));
+            }
+            diagnostics
+        }
+        Err(error) => Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into(),
+    }
+}
+
 fn summary(checked: &Checked) -> String {
     let Prepared { manifest, sources, .. } = &checked.prepared;
+    let checks = match manifest.checks.len() {
+        0 => String::new(),
+        checks => format!(", {}", count(checks, "check")),
+    };
     format!(
-        "{}, {}, {}, {}, sdk {}",
+        "{}, {}, {}, {}{checks}, sdk {}",
         count(sources.len(), "script"),
         count(manifest.routes.len(), "route"),
         count(manifest.schedules.len(), "schedule"),

@@ -96,6 +96,10 @@ impl PushReporter {
             Event::Compiled { scripts, sdk, took } => {
                 step("compile", &format!("{}, sdk {sdk}", count(*scripts, "script")), *took)
             }
+            Event::ChecksRun { passed, failed: 0, took } => step("check", &count(*passed, "check"), *took),
+            Event::ChecksRun { passed, failed, took } => {
+                step("check", &format!("{failed} of {} failed", count(passed + failed, "check")), *took)
+            }
             Event::Planned(plan) => planned(plan),
         }
     }

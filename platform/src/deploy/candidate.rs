@@ -13,6 +13,7 @@ use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity};
 use manifest_schema::manifest;
 use manifest_schema::name::{AppName, DomainName};
 use manifest_schema::parse::domain_span;
+use runtime::AppIdentity;
 use store::{DomainProof, Environment, NewRevision, Oid, Store, StoreError};
 use uuid::Uuid;
 
@@ -26,6 +27,7 @@ use super::push_secrets::PushSecrets;
 use super::report::{Event, EventSender, Rejection, ShallowBoundary};
 use super::snapshot::{File, Snapshot, SnapshotError, read_snapshot};
 use crate::activation::Activation;
+use crate::dry_run::{CheckReport, DryRun, run_checks_in_background};
 use crate::limits::GrantedLimits;
 use crate::memory::{OutOfMemory, Reservation};
 use crate::repository::{AppRepository, oid};
@@ -202,7 +204,7 @@ impl Examination<'_> {
         let found = match cache.commits.get(&key) {
             Some(found) => found.clone(),
             None => {
-                let found = self.examine_commit(key, summary, &mut cache.searched).await?;
+                let found = self.examine_commit(branch, key, summary, &mut cache.searched).await?;
                 cache.commits.insert(key, found.clone());
                 found
             }
@@ -226,9 +228,10 @@ impl Examination<'_> {
         })))
     }
 
-    /// Reads and checks a commit.
+    /// Reads and checks a commit; `branch` is the first one that it was pushed to.
     async fn examine_commit(
         &self,
+        branch: &str,
         (commit, production): (ObjectId, bool),
         summary: CommitSummary,
         searched: &mut SearchCache,
@@ -253,6 +256,11 @@ impl Examination<'_> {
             );
             if !diagnostics.is_empty() {
                 return Ok(CommitResult::Rejected(self.reject_with(diagnostics)));
+            }
+            // The commit was live before, so that its failed checks do not prevent a rollback.
+            let failed = self.run_checks(branch, commit, &prepared, (Severity::Warning, None)).await?;
+            if !failed.is_empty() {
+                self.events.send(Event::Diagnostics(failed));
             }
             return Ok(CommitResult::Valid { prepared: Box::new(prepared), new: None });
         }
@@ -290,6 +298,7 @@ impl Examination<'_> {
         let started = Instant::now();
         let (ceiling, secrets) = (self.granted.ceiling(self.name), Arc::clone(self.secrets.of(environment)));
         let (scripts, deadline) = (self.scripts.clone(), self.deadline.clone());
+        let manifest_text = snapshot.manifest_text();
         // Off the async workers: compiling can take long and cannot be cancelled. Previews are compiled on
         // their first request.
         let checking = tokio::task::spawn_blocking(move || {
@@ -309,6 +318,12 @@ impl Examination<'_> {
             sdk: prepared.manifest.sdk,
             took: started.elapsed(),
         });
+        let found = (Severity::Error, manifest_text.as_deref());
+        let mut failed = self.run_checks(branch, commit, &prepared, found).await?;
+        if !failed.is_empty() {
+            failed.append(warnings);
+            return Ok(CommitResult::Rejected(self.reject_with(failed)));
+        }
         if !warnings.is_empty() {
             self.events.send(Event::Diagnostics(warnings));
         }
@@ -321,6 +336,33 @@ impl Examination<'_> {
             validated_at: Utc::now(),
         };
         Ok(CommitResult::Valid { prepared: Box::new(prepared), new: Some(new) })
+    }
+
+    /// Runs the `[[checks]]` of a commit with the secrets of previews. Returns a diagnostic of this severity for each
+    /// that failed, with a span if the text of the manifest is given.
+    async fn run_checks(
+        &self,
+        branch: &str,
+        commit: ObjectId,
+        prepared: &Prepared,
+        (severity, manifest): (Severity, Option<&[u8]>),
+    ) -> Result<Diagnostics, DeployError> {
+        if prepared.manifest.checks.is_empty() {
+            return Ok(Diagnostics::default());
+        }
+        let app = AppIdentity { id: self.repository.id().as_uuid(), name: self.name.clone() };
+        let revision = match prepared.clone().into_revision_of(app, commit.to_string()) {
+            Ok(revision) => {
+                revision.on_branch(branch).limited_to(&self.granted.ceiling(self.name).executions)
+            }
+            Err(error) => return Ok(Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into()),
+        };
+        let candidate = DryRun::new(revision, self.scripts.clone());
+        let secrets = Arc::clone(self.secrets.of(Environment::Preview));
+        let report = run_checks_in_background(candidate, secrets).await.ok_or(DeployError::CheckPanicked)?;
+        let CheckReport { passed, ref failed, took } = report;
+        self.events.send(Event::ChecksRun { passed, failed: failed.len(), took });
+        Ok(report.diagnostics(severity, manifest))
     }
 
     async fn snapshot(&self, commit: ObjectId) -> Result<(Snapshot, Reservation), SnapshotError> {

@@ -49,6 +49,15 @@ pub enum Event {
         /// How long that took.
         took: Duration,
     },
+    /// Its `[[checks]]` ran.
+    ChecksRun {
+        /// The number of checks that passed.
+        passed: usize,
+        /// The number of checks that failed.
+        failed: usize,
+        /// How long that took.
+        took: Duration,
+    },
     /// The plan was computed.
     Planned(Planned),
     /// Errors and warnings.

@@ -65,6 +65,14 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The text of the manifest.
+    pub fn manifest_text(&self) -> Option<Bytes> {
+        match &self.manifest {
+            Some(File::Bytes(text)) => Some(text.clone()),
+            _ => None,
+        }
+    }
+
     /// The size of manifest and scripts.
     pub fn bytes(&self) -> u64 {
         self.manifest.iter().chain(self.scripts.values()).map(File::len).sum()

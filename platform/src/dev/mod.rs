@@ -6,7 +6,7 @@ mod scheduler;
 use std::sync::Arc;
 
 use crate::live::{Branch, Live, LiveTable};
-use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
+use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest;
 use manifest_schema::name::AppName;
@@ -19,6 +19,8 @@ pub use scheduler::{ManualRun, ScheduleHistories, run_schedule, run_schedules};
 use crate::deploy::{
     Checked, EventSender, Planned, PushDeadline, RevisionContent, Snapshot, check_for, due_times, plan,
 };
+use crate::dry_run::{DryRun, run_checks};
+use crate::revision::Prepared;
 use crate::scripts::CheckError;
 use crate::secrets::SealingKeys;
 
@@ -104,6 +106,7 @@ impl DevDeployer {
         });
         // There is no commit, so use the counter.
         let commit = format!("{:040x}", self.revisions + 1);
+        let checked = prepared.clone();
         match prepared.into_revision_of(self.app.clone(), commit) {
             Ok(revision) => {
                 self.revisions += 1;
@@ -113,11 +116,26 @@ impl DevDeployer {
                     revision.with_secrets(&self.secrets),
                     self.revisions,
                 );
+                warnings.append(self.failed_checks(checked, snapshot));
                 SaveOutcome::Live { planned, warnings }
             }
             Err(error) => {
                 SaveOutcome::Rejected(Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into())
             }
+        }
+    }
+
+    /// Warnings of the checks that failed. The version stays live, since its author may be repairing it.
+    fn failed_checks(&self, prepared: Prepared, snapshot: &Snapshot) -> Diagnostics {
+        if prepared.manifest.checks.is_empty() {
+            return Diagnostics::default();
+        }
+        match DryRun::of_folder(self.app.name.clone(), prepared, &self.secrets) {
+            Ok(candidate) => {
+                let text = snapshot.manifest_text();
+                run_checks(&candidate, &self.secrets).diagnostics(Severity::Warning, text.as_deref())
+            }
+            Err(error) => Diagnostic::error(manifest::FILE_NAME, None, error.to_string()).into(),
         }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! - `host`: the outside of such a run
 //! - `json`: the first difference of two JSON values
+//! - `checks`: the `[[checks]]` of a manifest
 
+mod checks;
 mod host;
 mod json;
 
@@ -28,6 +30,8 @@ use crate::revision::Prepared;
 use crate::scripts::{AppScripts, Scripts};
 use host::DryHost;
 
+pub(crate) use checks::run_checks_in_background;
+pub use checks::{CHECKS_TIMEOUT, CheckFailure, CheckReport, FailedCheck, run_checks};
 pub use json::{Comparison, Difference, difference};
 
 /// The host that a script sees where a request names none.
@@ -95,6 +99,11 @@ pub struct ScriptRun {
 }
 
 impl DryRun {
+    /// The scripts of a candidate, in memory of its app.
+    pub(crate) fn new(revision: Revision, scripts: AppScripts) -> Self {
+        Self { revision, scripts }
+    }
+
     /// The scripts of a folder, on the machine of its author.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ fn revision(commit: char, source: &str) -> Revision {
         env: BTreeMap::new(),
         secrets: SecretNames::default(),
         limits: Limits { concurrency: 2, ..Limits::DEFAULT },
+        checks: Vec::new(),
     };
     let app = AppIdentity { id: Uuid::nil(), name: AppName::new("hello").unwrap() };
     let sources = BTreeMap::from([(script, Arc::new(Source::new(source)))]);

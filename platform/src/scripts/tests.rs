@@ -35,6 +35,7 @@ fn revision(app: &AppScripts, text: &str) -> Revision {
         env: BTreeMap::new(),
         secrets: SecretNames::default(),
         limits: Limits::DEFAULT,
+        checks: Vec::new(),
     };
     let sources = BTreeMap::from([(path(), app.source(text).unwrap())]);
     let identity = AppIdentity { id: app.app().as_uuid(), name: AppName::new("a").unwrap() };

@@ -93,6 +93,7 @@ fn manifest(routes: &[(&str, &str)]) -> Manifest {
         env: BTreeMap::new(),
         secrets: manifest_schema::manifest::SecretNames::default(),
         limits: Limits { concurrency: 2, ..Limits::DEFAULT },
+        checks: Vec::new(),
     }
 }
 

@@ -171,6 +171,7 @@ impl Call {
             env: self.env.iter().map(|(name, value)| (setting(name), (*value).to_owned())).collect(),
             secrets: SecretNames { required: self.secrets.iter().map(|(name, _)| setting(name)).collect() },
             limits: self.limits.clone(),
+            checks: Vec::new(),
         };
         let app = AppIdentity { id: APP, name: AppName::new("hello").unwrap() };
         let source = if self.stored {

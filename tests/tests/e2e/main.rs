@@ -8,6 +8,7 @@ mod app_limits;
 mod backup;
 mod caddy;
 mod check_worktree;
+mod checks;
 mod client_commands;
 mod clock_skew;
 mod clone;

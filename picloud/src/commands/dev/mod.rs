@@ -101,7 +101,7 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
 
 /// The secrets from the environment and, with lower precedence, from `.env` in the folder, and a warning about the file. Scripts
 /// only get the secrets of the manifest.
-fn secrets(folder: &Path) -> (Secrets, Option<String>) {
+pub(super) fn secrets(folder: &Path) -> (Secrets, Option<String>) {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let (mut all, warning) = match read_env_file(&folder.join(ENV_FILE)) {

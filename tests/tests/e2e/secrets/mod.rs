@@ -14,7 +14,7 @@ use tests::server::picloud;
 use tests::{CommandOutput, Repository, Server, TOKEN};
 
 /// Runs `picloud secrets ...` for the app `hello`, with a value on standard input.
-fn secrets(server: &Server, arguments: &[&str], value: &str) -> CommandOutput {
+pub(super) fn secrets(server: &Server, arguments: &[&str], value: &str) -> CommandOutput {
     let mut process = Command::new(picloud())
         .arg("secrets")
         .args(arguments)
