@@ -21,6 +21,7 @@ mod dev;
 mod disk_faults;
 mod domains;
 mod durability;
+mod examples;
 mod executions;
 mod functions;
 mod gc;

@@ -15,12 +15,17 @@ use tests::{CommandOutput, Repository, Server, TOKEN};
 
 /// Runs `picloud secrets ...` for the app `hello`, with a value on standard input.
 pub(super) fn secrets(server: &Server, arguments: &[&str], value: &str) -> CommandOutput {
+    secrets_of("hello", server, arguments, value)
+}
+
+/// The same for another app.
+pub(super) fn secrets_of(app: &str, server: &Server, arguments: &[&str], value: &str) -> CommandOutput {
     let mut process = Command::new(picloud())
         .arg("secrets")
         .args(arguments)
         .env("PICLOUD_URL", format!("http://{}", server.address))
         .env("PICLOUD_TOKEN", TOKEN)
-        .env("PICLOUD_APP", "hello")
+        .env("PICLOUD_APP", app)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
