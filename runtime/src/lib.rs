@@ -89,7 +89,10 @@ pub use route::{RouteConflict, RouteMatch, RouteOutcome, check_routes};
 pub use run::{Execution, InlineOutcome, STACK_SIZE, run, run_inline};
 pub use run_context::has_deep_stack;
 pub use sandbox::{NativeFunction, native_functions};
-pub use sdk::{DefinitionFile, definitions};
+pub use sdk::{
+    DefinitionFile, FunctionReference, ModuleReference, OptionReference, ctx_properties, definitions,
+    sdk_reference,
+};
 pub use sealing::{SealingKey, SealingKeyId};
 pub use secrets::{SECRET_MIN_BYTES, Secrets};
 pub use source::{MemoryGuard, Program, Source};

@@ -29,6 +29,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "Bytes in base64, with padding.",
+            errors: &[],
             run: |call| encode(call, &PADDED),
         },
         Function {
@@ -37,6 +38,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "Bytes in base64url, without padding: safe in URLs and file names.",
+            errors: &[],
             run: |call| encode(call, &URL),
         },
         Function {
@@ -45,6 +47,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "blob or ()",
             summary: "The bytes of a text in base64 or base64url; `()` if it is neither.",
+            errors: &[],
             run: decode,
         },
     ],

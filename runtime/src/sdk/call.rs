@@ -50,7 +50,7 @@ impl<'c, 'a> Call<'c, 'a> {
     pub(super) fn run(&self) -> Outcome<Dynamic> {
         for (parameter, argument) in self.function.parameters.iter().zip(self.arguments) {
             if let Err(message) = check_argument(parameter, argument) {
-                return self.fail(message);
+                return self.fail_shared(message);
             }
         }
         (self.function.run)(self)
@@ -122,8 +122,21 @@ impl<'c, 'a> Call<'c, 'a> {
         Options { map: self.value(place) }
     }
 
-    /// Fails the script with `module::function: message`.
+    /// Fails the script with an error that the signature declares, as `module::function: message`.
     pub(crate) fn fail<T>(&self, message: impl AsRef<str>) -> Outcome<T> {
+        let message = message.as_ref();
+        debug_assert!(
+            self.function.errors.iter().any(|error| matches_error(error, message)),
+            "the signature of {}::{} does not declare the error: {message}",
+            self.module,
+            self.function.name
+        );
+        self.fail_shared(message)
+    }
+
+    /// Fails the script with an error that functions share: arguments that the signature rules out, values without a
+    /// form in JSON, and faults of the server.
+    pub(crate) fn fail_shared<T>(&self, message: impl AsRef<str>) -> Outcome<T> {
         let separator = if self.module.is_empty() { "" } else { "::" };
         let text = format!("{}{separator}{}: {}", self.module, self.function.name, message.as_ref());
         Err(EvalAltResult::ErrorRuntime(text.into(), self.position).into())
@@ -226,6 +239,18 @@ impl Options<'_> {
     }
 }
 
+/// Whether a message is an error of a signature, in which `…` stands for any text.
+pub(crate) fn matches_error(error: &str, message: &str) -> bool {
+    let mut parts = error.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| message.strip_prefix(first)) else { return false };
+    let Some(last) = parts.next_back() else { return rest.is_empty() };
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else { return false };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
 /// Checks an argument against its parameter.
 fn check_argument(parameter: &Parameter, argument: &Dynamic) -> Result<(), String> {
     check_value(parameter.name, parameter.kinds, &parameter.accepts, argument)
@@ -292,4 +317,29 @@ pub(crate) fn unknown_option(keys: &[OptionKey], name: &str) -> String {
 /// The beginning of a text, on one line.
 pub(crate) fn quoted(text: &str) -> String {
     text.chars().take(QUOTED_MAX).flat_map(char::escape_debug).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_match_with_any_text_in_place_of_an_ellipsis() {
+        for (error, message) in [
+            ("no key", "no key"),
+            ("`…` is unknown", "`a` is unknown"),
+            ("unknown `…`…", "unknown `a`"),
+            ("line …: `…` twice", "line 3: `a: b` twice"),
+        ] {
+            assert!(matches_error(error, message), "{error}, {message}");
+        }
+        for (error, message) in [
+            ("no key", "no key at all"),
+            ("`…` is unknown", "`a` is known"),
+            ("line …: twice", "twice"),
+            ("a…a", "a"),
+        ] {
+            assert!(!matches_error(error, message), "{error}, {message}");
+        }
+    }
 }

@@ -36,6 +36,23 @@ const OPTIONS: &[OptionKey] = &[
     ),
 ];
 
+const ERRORS: &[&str] = &[NAME_ERROR, SAME_SITE_ERROR, PATH_ERROR, DOMAIN_ERROR, LENGTH_ERROR];
+const NAME_ERROR: &str = "`…` is not the name of a cookie: use letters, digits, - and _";
+const SAME_SITE_ERROR: &str =
+    "browsers ignore a cookie with `same_site: \"None\"` that is not `secure: true`";
+const PATH_ERROR: &str = "`path` cannot be \"…\"";
+const DOMAIN_ERROR: &str = "`domain` cannot be \"…\"";
+const LENGTH_ERROR: &str = "the cookie is longer than … bytes, so that browsers ignore it";
+
+const MAKE_ERRORS: &[&str] = &[
+    "`value` contains `…`, which a cookie cannot; encode it with `url::encode` or `base64::encode_url`",
+    NAME_ERROR,
+    SAME_SITE_ERROR,
+    PATH_ERROR,
+    DOMAIN_ERROR,
+    LENGTH_ERROR,
+];
+
 /// The module `cookie`.
 pub(super) const MODULE: SdkModule = SdkModule {
     name: "cookie",
@@ -48,6 +65,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "A value of the header `set-cookie` that sets a cookie.",
+            errors: MAKE_ERRORS,
             run: make,
         },
         Function {
@@ -56,6 +74,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A value of the header `set-cookie` that deletes a cookie; `path` and `domain` as when it was set.",
+            errors: ERRORS,
             run: clear,
         },
     ],
@@ -93,7 +112,7 @@ fn written(call: &Call<'_, '_>, value: &str, max_age: Option<u64>) -> Outcome<Dy
     let secure =
         options.flag("secure").unwrap_or(origin.is_some_and(|origin| origin.scheme == Scheme::Https));
     if same_site == "None" && !secure {
-        return call.fail("browsers ignore a cookie with `same_site: \"None\"` that is not `secure: true`");
+        return call.fail(SAME_SITE_ERROR);
     }
     let mut cookie = format!("{name}={value}");
     // Writing to a string cannot fail.

@@ -30,6 +30,12 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "array",
             summary: "The rows of a table: arrays of texts, or maps with `header: true`.",
+            errors: &[
+                "line …: a field begins with a quote that is not closed",
+                "line …: a quoted field is followed by `…`; quotes within it are written twice",
+                "the header has `…` twice",
+                "line …: the number of cells is …, but the header has …",
+            ],
             run: parse,
         },
         Function {
@@ -45,6 +51,12 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A table of arrays, or of maps whose keys become the header.",
+            errors: &[
+                "row … is …, but the first row is a map",
+                "row … has a key `…` that the first row does not have",
+                "row … is …; rows are arrays, or all are maps",
+                "row …, column … is …; cells are texts, numbers, booleans and ()",
+            ],
             run: write,
         },
     ],

@@ -28,6 +28,12 @@ pub(super) const MODULE: SdkModule = SdkModule {
         required: 1,
         returns: "map",
         summary: "The title and the items of a feed in RSS or Atom: `#{ title, items: [#{ id, title, link, published, text }] }`.",
+        errors: &[
+            "invalid XML in line …: …",
+            "not a feed: expected <rss>, <feed> or <rdf:RDF>, found …",
+            "the document defines entities, which are not accepted",
+            "elements are nested deeper than …",
+        ],
         run: parse,
     }],
 };

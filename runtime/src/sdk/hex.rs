@@ -18,6 +18,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "Bytes as hexadecimal digits in lower case.",
+            errors: &[],
             run: encode,
         },
         Function {
@@ -26,6 +27,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "blob or ()",
             summary: "The bytes of hexadecimal digits in any case; `()` if the text has others.",
+            errors: &[],
             run: decode,
         },
     ],

@@ -21,6 +21,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A text that HTML shows as it is: `&`, `<`, `>`, `\"` and `'` are written as entities.",
+            errors: &[],
             run: escape,
         },
         Function {
@@ -29,6 +30,13 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A template of the folder `templates`, filled with the values of a map.",
+            errors: &[
+                "there is no template `…`…",
+                "templates/…:…:…: …",
+                "`…` in `data` is …, which templates cannot read",
+                "values are nested deeper than … levels",
+                "`ctx.secrets` cannot be written as a whole; read its secrets by name",
+            ],
             run: render,
         },
     ],

@@ -42,14 +42,15 @@ const fn function(
 ) -> Function {
     const PARAMETERS: &[Parameter] =
         &[Parameter::new("message", Kinds::ANY), Parameter::new("data", Kinds::ANY)];
-    Function { name, parameters: PARAMETERS, required: 1, returns: "()", summary, run }
+    Function { name, parameters: PARAMETERS, required: 1, returns: "()", summary, errors: &[], run }
 }
 
 fn write(call: &Call<'_, '_>, level: LogLevel) -> Outcome<Dynamic> {
     let secrets = run_context::secrets();
-    let message = text(call.value(0), secrets.as_deref()).or_else(|error| call.fail(error.to_string()))?;
+    let message =
+        text(call.value(0), secrets.as_deref()).or_else(|error| call.fail_shared(error.to_string()))?;
     let data = call.has(1).then(|| json::write_text(call.value(1), DATA_MAX)).transpose();
-    let data = data.or_else(|error| call.fail(error.to_string()))?;
+    let data = data.or_else(|error| call.fail_shared(error.to_string()))?;
     let data = data.map(|data| match &secrets {
         Some(secrets) => secrets.redact(&data).into_owned(),
         None => data,

@@ -42,6 +42,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
         required: 1,
         returns: "text",
         summary: "A text in Markdown as HTML, which is safe for texts of any author.",
+        errors: &["the text is longer than 128 KiB", "quotes and lists are nested too deep"],
         run: to_html,
     }],
 };

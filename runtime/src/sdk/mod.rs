@@ -2,6 +2,7 @@
 //!
 //! - `signature`: the signatures of functions, and their registration; `call` is a call of one
 //! - `definitions`: the signatures as files for editors
+//! - `reference`: the signatures for `docs/sdk.md`
 //! - `properties`: the properties of `ctx`
 //! - `settings`: `ctx.env` and `ctx.secrets`
 //! - `output`: results that grow while they are built
@@ -22,6 +23,7 @@ mod markdown;
 mod output;
 mod properties;
 mod random;
+mod reference;
 mod regex;
 mod response;
 mod settings;
@@ -37,6 +39,7 @@ use rhai::Engine;
 pub(crate) use call::{check_text, unknown_option, wrong_kind};
 pub use definitions::{DefinitionFile, definitions};
 pub(crate) use properties::{CTX, Property, RequestProperty, Uses};
+pub use reference::{FunctionReference, ModuleReference, OptionReference, ctx_properties, sdk_reference};
 pub(crate) use settings::{AllSecretsError, Settings};
 pub(crate) use signature::{Accepts, Function, Kinds, OptionKey, Parameter, SdkModule};
 

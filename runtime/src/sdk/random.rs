@@ -28,6 +28,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "integer",
             summary: "A random integer between `low` and `high`, both included.",
+            errors: &["`low` must not be greater than `high`, but … is greater than …"],
             run: int,
         },
         Function {
@@ -36,6 +37,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 0,
             returns: "float",
             summary: "A random float from 0 up to, but not including, 1.",
+            errors: &[],
             run: |_| Ok(run_context::with_random(|random| random.random::<f64>()).into()),
         },
         Function {
@@ -44,6 +46,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A random text of letters and digits; 22 characters have 130 bits.",
+            errors: &["`length` must be between 0 and 65536, not …"],
             run: token,
         },
         Function {
@@ -52,6 +55,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "blob",
             summary: "Random bytes.",
+            errors: &["`length` must be between 0 and 65536, not …"],
             run: bytes,
         },
         Function {
@@ -60,6 +64,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 0,
             returns: "text",
             summary: "A random UUID (version 4).",
+            errors: &[],
             run: |_| Ok(text(run_context::with_random(|random| Builder::from_random_bytes(random.random())))),
         },
         Function {
@@ -68,6 +73,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 0,
             returns: "text",
             summary: "A UUID that begins with the time (version 7), so that later ones sort behind earlier ones.",
+            errors: &[],
             run: uuid7,
         },
         Function {
@@ -76,6 +82,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "value or ()",
             summary: "A random item of an array; `()` if it is empty.",
+            errors: &[],
             run: pick,
         },
         Function {
@@ -84,6 +91,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "array",
             summary: "A copy of an array in random order.",
+            errors: &[],
             run: shuffle,
         },
     ],

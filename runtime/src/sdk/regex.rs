@@ -30,6 +30,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text or ()",
             summary: "The first match in a text; `()` if there is none.",
+            errors: &[],
             run: find,
         },
         Function {
@@ -38,6 +39,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "array",
             summary: "All matches in a text that do not overlap.",
+            errors: &[],
             run: find_all,
         },
         Function {
@@ -46,6 +48,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "map or ()",
             summary: "The groups of the first match, by number (`\"0\"` is the match) and by name; `()` if there is none.",
+            errors: &[],
             run: groups,
         },
         Function {
@@ -54,6 +57,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 3,
             returns: "text",
             summary: "A text with all matches replaced; `$1` and `${name}` stand for groups, `$$` for `$`.",
+            errors: &["the pattern has no group `…`; write `$$` for a `$`"],
             run: replace,
         },
         Function {
@@ -62,6 +66,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "array",
             summary: "The parts of a text between the matches.",
+            errors: &[],
             run: split,
         },
         Function {
@@ -70,6 +75,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "bool",
             summary: "Whether a text has a match.",
+            errors: &[],
             run: |call| with_search(call, |search, _| Ok(search.is_match()?.into())),
         },
     ],

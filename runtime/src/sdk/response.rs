@@ -19,6 +19,8 @@ const NAME_MAX: usize = 255;
 /// The maximum length of a content type, in bytes.
 const CONTENT_TYPE_MAX: usize = 255;
 
+const STATUS_ERRORS: &[&str] = &["`status` must be between 200 and 599, not …"];
+
 const STATUS: Parameter = Parameter::new("status", Kinds::INTEGER);
 const TEXT: Parameter = Parameter::new("text", Kinds::TEXT);
 
@@ -34,6 +36,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "map",
             summary: "A page; status 200 unless another is given.",
+            errors: STATUS_ERRORS,
             run: |call| with_text(call, "text/html; charset=utf-8"),
         },
         Function {
@@ -42,6 +45,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "map",
             summary: "A plain text; status 200 unless another is given.",
+            errors: STATUS_ERRORS,
             run: |call| with_text(call, "text/plain; charset=utf-8"),
         },
         Function {
@@ -50,6 +54,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "map",
             summary: "A value as JSON; status 200 unless another is given.",
+            errors: STATUS_ERRORS,
             run: |call| with_json(call, call.value(0), status(call, 1, 200)?),
         },
         Function {
@@ -58,6 +63,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "map",
             summary: "An error with a status from 400 to 599; the body is the JSON `{\"error\": message}`.",
+            errors: &["`status` must be between 400 and 599, not …"],
             run: error,
         },
         Function {
@@ -66,6 +72,13 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "map",
             summary: "A redirect to a path of the app, such as `/login`, or to a URL; status 303 unless another is given.",
+            errors: &[
+                "`status` must be 301, 302, 303, 307 or 308, not …",
+                "`to` is longer than 8192 bytes",
+                "`to` contains a control character",
+                "`to` leads to another host: \"…\"; begin it with one / for a path of the app, or write out its scheme",
+                "`to` must be a path that begins with / or a URL such as https://example.org/, not \"…\"",
+            ],
             run: redirect,
         },
         Function {
@@ -78,6 +91,10 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 3,
             returns: "map",
             summary: "A download that browsers save under this name.",
+            errors: &[
+                "`content_type` must be a type such as application/pdf, not \"…\"",
+                "`name` must be a file name of at most 255 bytes without control characters, not \"…\"",
+            ],
             run: file,
         },
     ],
@@ -110,7 +127,7 @@ fn with_json(call: &Call<'_, '_>, value: &Dynamic, status: i64) -> Outcome<Dynam
     match json::write_text(value, BODY_MAX) {
         Ok(body) => Ok(response(status, [("content-type", "application/json".into())], body.into())),
         Err(JsonError::LimitReached) => call.terminated(),
-        Err(error) => call.fail(error.to_string()),
+        Err(error) => call.fail_shared(error.to_string()),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Function {
     pub(crate) returns: &'static str,
     /// What it does, in one or two sentences.
     pub(crate) summary: &'static str,
+    /// The errors of its own, without those that all functions share; `…` stands for any text.
+    pub(crate) errors: &'static [&'static str],
     pub(crate) run: fn(&Call<'_, '_>) -> Outcome<Dynamic>,
 }
 

@@ -24,6 +24,11 @@ const MS: Parameter = Parameter::new("ms", Kinds::INTEGER);
 const PATTERN: Parameter = Parameter::new("pattern", Kinds::TEXT);
 const ZONE: Parameter = Parameter::new("zone", Kinds::TEXT);
 
+const OUT_OF_RANGE: &str = "… is not a time between the years -9999 and 9999";
+const UNKNOWN_ZONE: &str = "unknown time zone `…`…";
+const INVALID_PATTERN: &str = "invalid pattern `…`: …";
+const TOO_LONG: &str = "the text is longer than … bytes";
+
 /// The module `time`.
 pub(super) const MODULE: SdkModule = SdkModule {
     name: "time",
@@ -36,6 +41,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 0,
             returns: "integer",
             summary: "When the execution began. It does not change within an execution.",
+            errors: &[],
             run: |_| Ok(run_context::now_ms().into()),
         },
         Function {
@@ -44,6 +50,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "A time as text, by a pattern of strftime such as `%Y-%m-%d %H:%M`; in UTC without `zone`.",
+            errors: &[OUT_OF_RANGE, UNKNOWN_ZONE, INVALID_PATTERN, TOO_LONG],
             run: format,
         },
         Function {
@@ -53,6 +60,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             returns: "integer or ()",
             summary: "The time that a text names: by a pattern of strptime, else in RFC 3339, ISO 8601 or RFC 2822; \
                       `()` if it names none. A text without an offset is in `zone`, or in UTC.",
+            errors: &[UNKNOWN_ZONE, INVALID_PATTERN, TOO_LONG],
             run: parse,
         },
         Function {
@@ -61,6 +69,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A time such as `2026-01-02T03:04:05.678Z`, or with the offset of `zone`.",
+            errors: &[OUT_OF_RANGE, UNKNOWN_ZONE],
             run: rfc3339,
         },
         Function {
@@ -69,6 +78,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A time as in HTTP headers, such as `Fri, 02 Jan 2026 03:04:05 GMT`.",
+            errors: &[OUT_OF_RANGE, "HTTP has no time before the year 0"],
             run: http,
         },
         Function {
@@ -78,6 +88,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             returns: "map",
             summary: "The date and the time on the clock: `year`, `month`, `day`, `hour`, `minute`, `second`, `ms`, \
                       `weekday` (1 is Monday), `yearday` and `zone`.",
+            errors: &[OUT_OF_RANGE, UNKNOWN_ZONE],
             run: parts,
         },
         Function {
@@ -86,6 +97,13 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "integer",
             summary: "The time of a date and a time on the clock, as `time::parts` gives them; only `year` is required.",
+            errors: &[
+                UNKNOWN_ZONE,
+                "unknown part `…`…",
+                "`parts` has no `year`",
+                "`…` must be an integer",
+                "there is no …-…-… …:…:…",
+            ],
             run: from_parts,
         },
         Function {
@@ -95,6 +113,13 @@ pub(super) const MODULE: SdkModule = SdkModule {
             returns: "integer",
             summary: "A time later by a duration such as `1 month`, `2 days 3 hours` or `-90m`; days and months follow \
                       the calendar of `zone`, or of UTC.",
+            errors: &[
+                OUT_OF_RANGE,
+                UNKNOWN_ZONE,
+                TOO_LONG,
+                "`…` is not a duration such as \"1 month\" or \"90m\"",
+                "the result is not a time between the years -9999 and 9999",
+            ],
             run: plus,
         },
     ],

@@ -30,6 +30,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "map or ()",
             summary: "The parts of an absolute URL: `scheme`, `host`, `port`, `path`, `query`, `hash` and `href`; `()` if it is none.",
+            errors: &[],
             run: parse,
         },
         Function {
@@ -38,6 +39,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A query without `?`, such as `a=1&b=x+y`; an array gives its key once for each item, `()` gives nothing.",
+            errors: &["`…` must be a string, a number, true or false, not …"],
             run: query,
         },
         Function {
@@ -46,6 +48,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A text as one part of a path or a query: all but letters, digits, `-`, `.`, `_` and `~` as `%XX`.",
+            errors: &[],
             run: encode,
         },
         Function {
@@ -54,6 +57,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text or ()",
             summary: "The text that `encode` encoded; `()` if it is malformed or not UTF-8.",
+            errors: &[],
             run: decode,
         },
         Function {
@@ -62,6 +66,10 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "What a link to `path` in a document at `base` leads to; an absolute `path` leads to another host.",
+            errors: &[
+                "`base` must be an absolute URL such as https://example.org/, not \"…\"",
+                "`path` is not a URL below `base`: \"…\"",
+            ],
             run: join,
         },
     ],

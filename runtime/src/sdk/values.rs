@@ -1,7 +1,7 @@
 //! Functions of texts, arrays and numbers. They have no module, and are called as methods too.
 
 use manifest_schema::sdk::SdkVersion;
-use rhai::{Dynamic, EvalAltResult, ImmutableString};
+use rhai::{Dynamic, ImmutableString};
 
 use super::call::{Call, Outcome};
 use super::output::{Items, Text};
@@ -28,6 +28,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "value or ()",
             summary: "The first item of an array; `()` if it is empty.",
+            errors: &[],
             run: |call| Ok(call.with_array(0, |items| copy_of(items.first()))),
         },
         Function {
@@ -43,6 +44,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "A number with that many digits after the decimal point.",
+            errors: &["`digits` must be between 0 and …, not …", "`number` must be finite, not …"],
             run: format_number,
         },
         Function {
@@ -51,6 +53,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "The items of an array as one text, with a separator between them.",
+            errors: &["item … is …, which has no text; use `map` first"],
             run: join,
         },
         Function {
@@ -59,6 +62,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "value or ()",
             summary: "The last item of an array; `()` if it is empty.",
+            errors: &[],
             run: |call| Ok(call.with_array(0, |items| copy_of(items.last()))),
         },
         Function {
@@ -67,6 +71,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "array",
             summary: "The lines of a text, without their ends.",
+            errors: &[],
             run: lines,
         },
         Function {
@@ -75,6 +80,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "A text repeated that many times.",
+            errors: &["`times` must not be negative, but is …"],
             run: repeat,
         },
         Function {
@@ -83,6 +89,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 3,
             returns: "text",
             summary: "A text with another one in place of each occurrence of `from`.",
+            errors: &["`from` must not be empty"],
             run: replaced,
         },
         Function {
@@ -91,6 +98,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "number",
             summary: "The sum of an array of numbers: an integer, or a float if one of them is a float.",
+            errors: &["item … is …, not a number", "the sum is too large for an integer"],
             run: sum,
         },
         Function {
@@ -99,6 +107,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A text without white space at both ends.",
+            errors: &[],
             run: trimmed,
         },
     ],
@@ -172,11 +181,7 @@ fn sum(call: &Call<'_, '_>) -> Outcome<Dynamic> {
 }
 
 fn too_large(call: &Call<'_, '_>) -> Outcome<Dynamic> {
-    Err(EvalAltResult::ErrorArithmetic(
-        "sum: the sum is too large for an integer".to_owned(),
-        call.position(),
-    )
-    .into())
+    call.fail("the sum is too large for an integer")
 }
 
 fn repeat(call: &Call<'_, '_>) -> Outcome<Dynamic> {

@@ -35,6 +35,11 @@ pub(super) const MODULE: SdkModule = SdkModule {
         required: 2,
         returns: "bool",
         summary: "Whether this request was signed with the secret; where the scheme has a time, at most 300 s ago.",
+        errors: &[
+            "there is no request to verify; a function or a schedule has none",
+            "`secret` is empty",
+            "`secret` must be `whsec_` and base64, as the sender shows it",
+        ],
         run: verify,
     }],
 };

@@ -7,7 +7,7 @@ use rhai::{Array, Dynamic, ImmutableString, Map};
 use ring::{hmac, signature};
 use subtle::ConstantTimeEq as _;
 
-use super::public_key::{KeyKind, PublicKey, is_asymmetric};
+use super::public_key::{BROKEN_KEY, CERTIFICATE, KeyKind, NO_KEY, PRIVATE_KEY, PublicKey, is_asymmetric};
 use crate::json::{self, JsonError};
 use crate::meter::STEPS_PER_POLL;
 use crate::run_context;
@@ -34,6 +34,24 @@ pub(super) const VERIFY_OPTIONS: &[OptionKey] = &[
     ),
     OptionKey::new("aud", Kinds::TEXT, "The audience that the token must name, by itself or among others."),
     OptionKey::new("iss", Kinds::TEXT, "The issuer that the token must name."),
+];
+
+const EMPTY_KEY: &str = "`key` is empty";
+const LONG_KEY: &str = "`key` is longer than … bytes";
+const ASYMMETRIC_KEY: &str = "`key` is a public or private key, but … takes a secret; …";
+
+pub(super) const SIGN_ERRORS: &[&str] = &[EMPTY_KEY, LONG_KEY, ASYMMETRIC_KEY];
+
+pub(super) const VERIFY_ERRORS: &[&str] = &[
+    EMPTY_KEY,
+    LONG_KEY,
+    ASYMMETRIC_KEY,
+    "`key` is …, but … takes …",
+    NO_KEY,
+    BROKEN_KEY,
+    CERTIFICATE,
+    PRIVATE_KEY,
+    "the token names an audience (…); give the option `aud`",
 ];
 
 /// An algorithm.
@@ -81,13 +99,15 @@ fn secret(call: &Call<'_, '_>, algorithm: hmac::Algorithm, name: &str) -> Outcom
 
 pub(super) fn sign(call: &Call<'_, '_>) -> Outcome<Dynamic> {
     let (name, algorithm) = algorithm(call);
-    let Algorithm::Hmac(algorithm) = algorithm else { return call.fail(format!("{name} cannot sign")) };
+    let Algorithm::Hmac(algorithm) = algorithm else {
+        return call.fail_shared(format!("{name} cannot sign"));
+    };
     let key = secret(call, algorithm, &name)?;
     let header = format!(r#"{{"alg":"{name}","typ":"JWT"}}"#);
     let claims = match json::write(call.value(0), TOKEN_MAX / 2) {
         Ok(claims) => claims,
         Err(JsonError::LimitReached) => return call.terminated(),
-        Err(error) => return call.fail(error.to_string()),
+        Err(error) => return call.fail_shared(error.to_string()),
     };
     let mut token = URL_SAFE_NO_PAD.encode(header);
     token.push('.');

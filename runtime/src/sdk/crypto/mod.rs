@@ -32,6 +32,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text or blob",
             summary: "The SHA-256 hash, in hexadecimal digits or another form.",
+            errors: &[],
             run: |call| hash::digest(call, &ring::digest::SHA256),
         },
         Function {
@@ -40,6 +41,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text or blob",
             summary: "The SHA-512 hash, in hexadecimal digits or another form.",
+            errors: &[],
             run: |call| hash::digest(call, &ring::digest::SHA512),
         },
         Function {
@@ -48,6 +50,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text or blob",
             summary: "The SHA-1 hash, for old protocols: it is broken as a signature.",
+            errors: &[],
             run: |call| hash::digest(call, &ring::digest::SHA1_FOR_LEGACY_USE_ONLY),
         },
         Function {
@@ -56,6 +59,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text or blob",
             summary: "The HMAC with SHA-256, in hexadecimal digits or another form.",
+            errors: &[],
             run: hash::hmac,
         },
         Function {
@@ -64,6 +68,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "bool",
             summary: "Whether both have the same bytes; the time it takes does not tell where they differ.",
+            errors: &[],
             run: hash::equal,
         },
         Function {
@@ -72,6 +77,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "The hash of a password to store (Argon2id), with a salt of its own.",
+            errors: &["`text` is longer than 4096 bytes"],
             run: password::hash_password,
         },
         Function {
@@ -80,6 +86,10 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "bool",
             summary: "Whether a password is the one of a hash of `hash_password`.",
+            errors: &[
+                "`hash` is not a hash of `crypto::hash_password`: it begins with $argon2id$v=19$",
+                "`hash` takes too much work: …",
+            ],
             run: password::check_password,
         },
         Function {
@@ -88,6 +98,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "text",
             summary: "A value encrypted as a text that only this app can open; previews and production cannot open each other's.",
+            errors: &[],
             run: seal::seal,
         },
         Function {
@@ -96,6 +107,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 1,
             returns: "value or ()",
             summary: "The value of a sealed text; `()` if it was changed or another app sealed it.",
+            errors: &[],
             run: seal::open,
         },
         Function {
@@ -104,6 +116,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "text",
             summary: "A JSON Web Token with these claims, signed with a secret.",
+            errors: jwt::SIGN_ERRORS,
             run: jwt::sign,
         },
         Function {
@@ -112,6 +125,7 @@ pub(super) const MODULE: SdkModule = SdkModule {
             required: 2,
             returns: "map or ()",
             summary: "The claims of a JSON Web Token; `()` if its signature, its times, its audience or its issuer are wrong.",
+            errors: jwt::VERIFY_ERRORS,
             run: jwt::verify,
         },
     ],

@@ -46,7 +46,7 @@ pub(super) fn hash_password(call: &Call<'_, '_>) -> Outcome<Dynamic> {
         return call.fail(format!("`text` is longer than {PASSWORD_MAX} bytes"));
     }
     let Ok(params) = Params::new(MEMORY_KIB, PASSES, LANES, Some(HASH_BYTES)) else {
-        return call.fail("the parameters are invalid");
+        return call.fail_shared("the parameters are invalid");
     };
     let mut salt = [0; SALT_BYTES];
     run_context::with_random(|random| random.fill_bytes(&mut salt));
@@ -99,7 +99,7 @@ fn argon2id(
     call.reserve(usize::try_from(memory_kib * 1024).unwrap_or(usize::MAX))?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
     if let Err(error) = argon2.hash_password_into(password.as_bytes(), salt, hash) {
-        return call.fail(error.to_string());
+        return call.fail_shared(error.to_string());
     }
     call.charge(STEPS_PER_POLL)
 }

@@ -7,6 +7,14 @@ use crate::sdk::base64::PADDED;
 /// The maximum length of a key in PEM, in bytes: four times an RSA key of 8192 bits.
 const PEM_MAX: usize = 8 * 1024;
 
+pub(super) const NO_KEY: &str =
+    "`key` must be a public key in PEM, which begins with -----BEGIN PUBLIC KEY-----";
+pub(super) const BROKEN_KEY: &str =
+    "`key` is not a valid public key: its PEM must hold an RSA key, an EC key on P-256 or an Ed25519 key";
+pub(super) const CERTIFICATE: &str = "`key` is a certificate; take its key by `openssl x509 -pubkey -noout`";
+pub(super) const PRIVATE_KEY: &str =
+    "`key` is a private key, which does not belong here; take its public key by `openssl pkey -pubout`";
+
 /// The algorithm of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyKind {
@@ -48,25 +56,20 @@ impl PublicKey {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn from_pem(pem: &[u8]) -> Result<Self, &'static str> {
-        const NO_KEY: &str =
-            "`key` must be a public key in PEM, which begins with -----BEGIN PUBLIC KEY-----";
-        const BROKEN: &str = "`key` is not a valid public key: its PEM must hold an RSA key, an EC key on P-256 or an Ed25519 key";
         let text = std::str::from_utf8(pem).ok().filter(|text| text.len() <= PEM_MAX).ok_or(NO_KEY)?;
         let (label, rest) = text
             .trim_start()
             .strip_prefix("-----BEGIN ")
             .and_then(|rest| rest.split_once("-----"))
             .ok_or(NO_KEY)?;
-        let (encoded, _) = rest.split_once("-----END ").ok_or(BROKEN)?;
+        let (encoded, _) = rest.split_once("-----END ").ok_or(BROKEN_KEY)?;
         let encoded: String = encoded.split_ascii_whitespace().collect();
-        let der = PADDED.decode(encoded).map_err(|_| BROKEN)?;
+        let der = PADDED.decode(encoded).map_err(|_| BROKEN_KEY)?;
         match label {
-            "PUBLIC KEY" => spki(&der).ok_or(BROKEN),
+            "PUBLIC KEY" => spki(&der).ok_or(BROKEN_KEY),
             "RSA PUBLIC KEY" => Ok(Self { kind: KeyKind::Rsa, bytes: der }),
-            "CERTIFICATE" => Err("`key` is a certificate; take its key by `openssl x509 -pubkey -noout`"),
-            label if label.ends_with("PRIVATE KEY") => Err(
-                "`key` is a private key, which does not belong here; take its public key by `openssl pkey -pubout`",
-            ),
+            "CERTIFICATE" => Err(CERTIFICATE),
+            label if label.ends_with("PRIVATE KEY") => Err(PRIVATE_KEY),
             _ => Err(NO_KEY),
         }
     }

@@ -44,7 +44,7 @@ const TEXT_MAX: usize = (HEAD_BYTES + NONCE_BYTES + JSON_MAX + TAG_BYTES).div_ce
 fn key(call: &Call<'_, '_>, id: Option<SealingKeyId>) -> Outcome<Option<SealingKey>> {
     match run_context::host_call(|host| host.sealing_key(id)) {
         Ok(Ok(key)) => Ok(key),
-        Ok(Err(message)) => call.fail(message),
+        Ok(Err(message)) => call.fail_shared(message),
         Err(_) => call.terminated(),
     }
 }
@@ -53,9 +53,9 @@ pub(super) fn seal(call: &Call<'_, '_>) -> Outcome<Dynamic> {
     let json = match json::write(call.value(0), JSON_MAX) {
         Ok(json) => json,
         Err(JsonError::LimitReached) => return call.terminated(),
-        Err(error) => return call.fail(error.to_string()),
+        Err(error) => return call.fail_shared(error.to_string()),
     };
-    let Some(key) = key(call, None)? else { return call.fail("this server has no key to seal with") };
+    let Some(key) = key(call, None)? else { return call.fail_shared("this server has no key to seal with") };
     call.charge_bytes(json.len() * 8)?;
     let time = u64::try_from(run_context::now_ms()).unwrap_or(0).to_be_bytes();
     let (seed, number) = run_context::next_sealing();
@@ -73,7 +73,7 @@ pub(super) fn seal(call: &Call<'_, '_>) -> Outcome<Dynamic> {
     // Only fails for values far beyond the maximum length.
     let Ok(ciphertext) = XChaCha20Poly1305::new(key.cipher().into()).encrypt(&XNonce::from(nonce), payload)
     else {
-        return call.fail("the value is too long");
+        return call.fail_shared("the value is too long");
     };
     sealed.extend(nonce);
     sealed.extend(ciphertext);

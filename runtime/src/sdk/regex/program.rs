@@ -336,7 +336,7 @@ fn compile(call: &Call<'_, '_>, pattern: &str) -> Outcome<Arc<Program>> {
             call.charge(crate::meter::STEPS_PER_POLL)?;
             Ok(program)
         }
-        Err(CompileError::Invalid(message)) => call.fail(message),
-        Err(CompileError::TooLarge) => call.fail(too_large()),
+        Err(CompileError::Invalid(message)) => call.fail_shared(message),
+        Err(CompileError::TooLarge) => call.fail_shared(too_large()),
     }
 }

@@ -242,7 +242,7 @@ impl Driver<'_, '_, '_> {
         match memory::uncounted(|| self.dfa.next_state(self.cache, state, byte)) {
             Ok(next) => Ok(next),
             // A cache without a minimum of work per clearing is never given up.
-            Err(_) => self.call.fail("the search failed"),
+            Err(_) => self.call.fail_shared("the search failed"),
         }
     }
 
@@ -251,7 +251,7 @@ impl Driver<'_, '_, '_> {
         self.call.charge(self.transition_steps)?;
         match memory::uncounted(|| self.dfa.next_eoi_state(self.cache, state)) {
             Ok(next) => Ok(next.is_match()),
-            Err(_) => self.call.fail("the search failed"),
+            Err(_) => self.call.fail_shared("the search failed"),
         }
     }
 }
