@@ -9,9 +9,10 @@
 # make test-deb   test that package in a booted Debian: install, push, upgrade, remove, purge, and the steps of docs/install.md
 # make cross      build the package for 64-bit ARM, and run the demo in an emulator
 # make openapi    write docs/openapi.json, which a test compares with the API
+# make reference write the tables of functions in docs/sdk.md and docs/sdk/, which a test compares with the signatures
 # make setup      install missing dependencies of these targets: Debian packages, and git clients from PyPI, npm and Go
 
-.PHONY: demo test snapshots bench faults adversary fuzz openapi release deb test-deb cross setup setup-cross setup-demo
+.PHONY: demo test snapshots bench faults adversary fuzz openapi reference release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -32,6 +33,9 @@ snapshots: setup
 
 openapi:
 	PICLOUD_WRITE_OPENAPI=1 $(CARGO) test -p picloud --locked openapi_document
+
+reference:
+	PICLOUD_WRITE_REFERENCE=1 $(CARGO) test -p runtime --locked --test documentation tables_are
 
 # BENCH selects the benchmarks. Once built and installed, one can be run directly, such as `bench/peers.py hello`.
 BENCH ?= git peers swap fair table nodes idle

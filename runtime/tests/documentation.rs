@@ -1,14 +1,25 @@
-//! The examples of `docs/sdk.md` and the programs of `programs/` do what they say, and the scripts that come with Rhai raise no false alarm.
+//! Documents and programs do what they say, and the scripts that come with Rhai raise no false alarm.
+//!
+//! - here: the examples of `docs/sdk.md`, the programs of `programs/`, and Rhai's own scripts
+//! - `reference`: the pages of the standard library, their tables, and an example for everything in them
+//! - `guides`: the apps of `docs/guides/`
+//! - `links`: links between the documents
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+#[path = "documentation/guides.rs"]
+mod guides;
+#[path = "documentation/links.rs"]
+mod links;
+#[path = "documentation/reference.rs"]
+mod reference;
 mod support;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use manifest_schema::diagnostic::Severity;
+use manifest_schema::diagnostic::{Diagnostics, Severity};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{ParseContext, parse};
@@ -86,9 +97,9 @@ fn claim(line: &str) -> Option<Claim> {
 }
 
 /// A call of the script, in the SDK version and with the settings that it mentions.
-fn call_of(source: &str) -> Call {
-    let call = script(source);
-    let named = |version: &SdkVersion| source.contains(&format!("// sdk {version}\n"));
+fn call_of(base: &Call) -> Call {
+    let call = base.clone();
+    let named = |version: &SdkVersion| base.source.contains(&format!("// sdk {version}\n"));
     let Some(sdk) = SdkVersion::ALL.into_iter().find(named) else { return call };
     let (env, secrets) = (vec![("GREETING", "Hello")], vec![("API_KEY", "tangerine")]);
     Call { sdk, env, secrets, ..call }
@@ -96,8 +107,8 @@ fn call_of(source: &str) -> Call {
 
 /// The script called as in `start`: `GET /path`, `POST /path {"json":1}`, `POST /path text/plain words`, `call
 /// {"json":1}`, `scheduled`, or an empty text for `GET /`.
-fn called(source: &str, route: Option<&str>, start: &str) -> Call {
-    let call = call_of(source);
+fn called(base: &Call, route: Option<&str>, start: &str) -> Call {
+    let call = call_of(base);
     let mut words = start.splitn(3, ' ');
     match (words.next().unwrap_or_default(), words.next(), words.next()) {
         ("", ..) => call,
@@ -150,7 +161,11 @@ fn shown(call: &Call, expected: &str) -> String {
 /// The errors and warnings of a push.
 fn diagnostics(sdk: SdkVersion, source: &str) -> (Vec<String>, Vec<String>) {
     let compiled = compile(sdk, &ScriptPath::new("main.rhai").unwrap(), source);
-    let diagnostics = compiled.map_or_else(|diagnostics| diagnostics, |script| script.warnings().clone());
+    by_severity(&compiled.map_or_else(|diagnostics| diagnostics, |script| script.warnings().clone()))
+}
+
+/// Errors and warnings as documents write them.
+fn by_severity(diagnostics: &Diagnostics) -> (Vec<String>, Vec<String>) {
     let of = |severity: Severity| {
         let shown =
             diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).map(|diagnostic| {
@@ -164,7 +179,12 @@ fn diagnostics(sdk: SdkVersion, source: &str) -> (Vec<String>, Vec<String>) {
 
 /// Checks the example at `place`, and returns the number of its comments.
 fn holds(place: &str, example: &str) -> usize {
-    let claims: Vec<Claim> = example.lines().filter_map(claim).collect();
+    holds_in(&script(example), place)
+}
+
+/// Checks an example with the other files of its commit.
+fn holds_in(base: &Call, place: &str) -> usize {
+    let claims: Vec<Claim> = base.source.lines().filter_map(claim).collect();
     let route = claims.iter().find_map(|claim| match claim {
         Claim::Route(path) => Some(path.as_str()),
         _ => None,
@@ -179,7 +199,7 @@ fn holds(place: &str, example: &str) -> usize {
             Claim::Warned(diagnostic) => warned.push(diagnostic.clone()),
             Claim::Logs(line) => expected_log.push(line.clone()),
             Claim::Answers { start, answer } => {
-                let call = called(example, route, start);
+                let call = called(base, route, start);
                 assert_eq!(&shown(&call, answer), answer, "{place}, {start}");
                 let lines = call.run().log.into_iter().map(|line| {
                     let data = line.data.map(|data| format!(" {data}")).unwrap_or_default();
@@ -188,13 +208,15 @@ fn holds(place: &str, example: &str) -> usize {
                 logged.get_or_insert(lines.collect());
             }
             Claim::Fails(words) => {
-                let failure = call_of(example).failure();
+                let failure = call_of(base).failure();
                 assert!(failure.message.contains(words.as_str()), "{place}: {failure}");
             }
         }
     }
     assert_eq!(logged.unwrap_or_default(), expected_log, "{place}");
-    assert_eq!(diagnostics(call_of(example).sdk, example), (refused, warned), "{place}");
+    let checked = call_of(base).check();
+    let found = checked.map_or_else(|found| found, |(script, _)| script.warnings().clone());
+    assert_eq!(by_severity(&found), (refused, warned), "{place}");
     claims.len()
 }
 
@@ -226,7 +248,7 @@ fn manifests_of_the_reference_are_accepted() {
 
 #[test]
 fn functions_and_properties_are_in_the_reference() {
-    let document = read(&root().join("docs/sdk.md"));
+    let document: String = reference::pages().iter().map(|page| read(&root().join(page))).collect();
     let words: BTreeSet<&str> =
         document.split(|c: char| !c.is_alphanumeric() && c != '_' && c != ':').collect();
     let missing: Vec<&str> = callable_functions(SdkVersion::NEWEST)

@@ -1,0 +1,54 @@
+//! Links between the documents lead to files and headings that exist.
+
+use std::path::{Path, PathBuf};
+
+use super::{read, root};
+
+fn documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+}
+
+/// The anchors of the headings, as GitHub makes them.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = document.lines().filter(|line| line.starts_with('#'));
+    headings
+        .map(|line| {
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+            line.trim_start_matches('#').trim().to_lowercase().chars().filter(kept).collect::<String>()
+        })
+        .map(|heading| heading.replace(' ', "-"))
+        .collect()
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let mut found = vec![root().join("README.md")];
+    documents(&root().join("docs"), &mut found);
+    let (mut links, mut broken) = (0, Vec::new());
+    for document in found {
+        let text = read(&document);
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+        for (target, _) in targets.filter(|(target, _)| !target.contains(':')) {
+            let (path, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = match path {
+                "" => document.clone(),
+                path => document.parent().unwrap().join(path),
+            };
+            let leads =
+                file.exists() && (anchor.is_empty() || anchors(&read(&file)).iter().any(|a| a == anchor));
+            if !leads {
+                broken.push(format!("{}: {target}", document.display()));
+            }
+            links += 1;
+        }
+    }
+    assert_eq!(broken, Vec::<String>::new());
+    assert!(links > 60, "{links}");
+}
