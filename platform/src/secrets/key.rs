@@ -1,8 +1,8 @@
 //! The encryption keys of secrets, in a file outside of the database.
 //!
 //! Each line is a key of 64 hexadecimal digits. The first one encrypts; the others only decrypt older
-//! secrets. Empty lines and lines that begin with `#` are ignored. The file is read for every operation, so
-//! that a new key needs no restart.
+//! secrets. Empty lines and lines that begin with `#` are ignored. The file is read for every operation, or when it
+//! has changed ([`super::key_cache`]), so that a new key needs no restart.
 
 use std::fmt;
 use std::fs;
@@ -90,7 +90,7 @@ pub enum KeyError {
 }
 
 impl KeyFile {
-    fn path(&self) -> &PathBuf {
+    pub(super) fn path(&self) -> &PathBuf {
         let (Self::External(path) | Self::Managed(path)) = self;
         path
     }

@@ -1,6 +1,7 @@
 //! Secrets of apps: encrypted at rest, and only readable by scripts.
 //!
 //! - [`key`]: the keys, in a file outside of the database
+//! - `key_cache`: the keys in memory, read again when the file changes
 //! - `cipher`: encryption and decryption of a secret
 //! - `sealing`: the keys of `crypto::seal`
 //!
@@ -11,6 +12,7 @@
 
 mod cipher;
 pub mod key;
+mod key_cache;
 mod sealing;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::Vault;
 use super::key::{KeyError, Keys};
+use super::key_cache::KeyCache;
 use crate::rate_limit::RateLimit;
 
 /// How long the creation of a key is not tried again.
@@ -40,6 +41,8 @@ pub enum SealingKeys {
 #[derive(Debug)]
 pub struct NodeKeys {
     vault: Vault,
+    /// Sealing happens on the thread of the request, so the file is not read each time.
+    keys: KeyCache,
     /// When the creation of the first key last failed.
     failed: Mutex<Option<Instant>>,
     log: RateLimit,
@@ -48,7 +51,9 @@ pub struct NodeKeys {
 impl SealingKeys {
     /// The keys of a node.
     pub fn of_node(vault: Vault) -> Self {
-        Self::Node(Arc::new(NodeKeys { vault, failed: Mutex::default(), log: RateLimit::new(LOG_INTERVAL) }))
+        let keys = KeyCache::new(vault.file.clone());
+        let (failed, log) = (Mutex::default(), RateLimit::new(LOG_INTERVAL));
+        Self::Node(Arc::new(NodeKeys { vault, keys, failed, log }))
     }
 
     /// The key of an app with this id, or the newest one. Previews share a key, which does not open what production
@@ -77,7 +82,7 @@ impl NodeKeys {
         id: Option<SealingKeyId>,
     ) -> HostCall<Result<Option<SealingKey>, String>> {
         let environment = if is_production { "production" } else { "preview" };
-        match self.vault.file.read() {
+        match self.keys.keys() {
             Ok(keys) => HostCall::Ready(Ok(derive(&keys, app, environment, id))),
             Err(KeyError::Missing(_)) if self.vault.node.is_some() => {
                 HostCall::Ready(Err(NO_SHARED_KEY.to_owned()))
