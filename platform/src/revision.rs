@@ -15,7 +15,7 @@ use runtime::{
 };
 use store::{App, AppId, Oid, Store, StoreError};
 
-use crate::deploy::{TEMPLATES_SINCE, is_template, link_loaded};
+use crate::deploy::{RevisionContent, TEMPLATES_SINCE, is_template, link_loaded};
 use crate::memory::{OutOfMemory, Purpose, Reservation};
 use crate::repository::{AppRepository, object_id};
 use crate::scripts::AppScripts;
@@ -115,6 +115,17 @@ impl Prepared {
         let Some(file) = files.into_iter().find(|file| file.path == path) else { return Ok(None) };
         let text = quarantine.blobs(&[file.id], u64::MAX).await?.remove(&file.id);
         Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
+    }
+
+    /// The number of libraries that its scripts import.
+    pub fn libraries(&self) -> usize {
+        let files = self.sources.values().flat_map(|source| source.libraries());
+        files.map(|file| &file.path).collect::<BTreeSet<_>>().len()
+    }
+
+    /// Its declarations and files.
+    pub(crate) fn content(&self) -> RevisionContent<'_> {
+        RevisionContent { manifest: &self.manifest, sources: &self.sources, templates: &self.templates }
     }
 
     /// Whether its memory is accounted to this app.

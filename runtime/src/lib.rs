@@ -97,5 +97,6 @@ pub use sealing::{SealingKey, SealingKeyId};
 pub use secrets::{SECRET_MIN_BYTES, Secrets};
 pub use source::{MemoryGuard, Program, Source};
 pub use template::{
-    TEMPLATE_BYTES_MAX, TEMPLATE_FOLDER, TEMPLATES_MAX, Templates, check_templates, template_too_large,
+    RenderedTemplates, TEMPLATE_BYTES_MAX, TEMPLATE_FOLDER, TEMPLATES_MAX, Templates, check_templates,
+    template_too_large,
 };

@@ -17,7 +17,7 @@ use super::folder::{self, Tree};
 use super::git_status;
 use super::output::{print, print_styled};
 use crate::render::style::{green, red};
-use crate::render::{count, diagnostics};
+use crate::render::{count, counts, diagnostics};
 
 /// The output format.
 #[derive(Clone, Copy)]
@@ -119,14 +119,14 @@ fn failed_checks(folder: &Path, snapshot: &Snapshot, checked: Checked) -> Diagno
 }
 
 fn summary(checked: &Checked) -> String {
-    let Prepared { manifest, sources, .. } = &checked.prepared;
+    let Prepared { manifest, sources, templates, .. } = &checked.prepared;
     let checks = match manifest.checks.len() {
         0 => String::new(),
         checks => format!(", {}", count(checks, "check")),
     };
     format!(
         "{}, {}, {}, {}{checks}, sdk {}",
-        count(sources.len(), "script"),
+        counts(sources.len(), checked.prepared.libraries(), templates.len()),
         count(manifest.routes.len(), "route"),
         count(manifest.schedules.len(), "schedule"),
         count(manifest.functions.len(), "function"),

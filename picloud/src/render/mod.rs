@@ -54,6 +54,20 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 
+/// `3 scripts, 1 library, 2 templates`: libraries and templates only if there are some.
+pub(crate) fn counts(scripts: usize, libraries: usize, templates: usize) -> String {
+    let mut text = count(scripts, "script");
+    match libraries {
+        0 => {}
+        1 => text += ", 1 library",
+        _ => text += &format!(", {libraries} libraries"),
+    }
+    if templates > 0 {
+        text += &format!(", {}", count(templates, "template"));
+    }
+    text
+}
+
 /// The abbreviated commit id.
 pub(crate) fn short_commit(commit: &str) -> &str {
     commit.get(..7).unwrap_or(commit)

@@ -18,7 +18,7 @@ use store::Oid;
 use super::app_urls::AppUrls;
 use super::domains::steps;
 use super::when::now;
-use super::{OUTCOME_UNKNOWN, count, diagnostics, printable, size};
+use super::{OUTCOME_UNKNOWN, count, counts, diagnostics, printable, size};
 
 /// The maximum number of printed changes of one kind.
 const CHANGES_SHOWN_MAX: usize = 40;
@@ -88,13 +88,14 @@ impl PushReporter {
                 printable(subject),
                 printable(&self.pusher)
             )),
-            Event::Read { files, scripts, bytes, took } => {
-                let details =
-                    format!("{}, {}, {}", count(*files, "file"), count(*scripts, "script"), size(*bytes));
+            Event::Read { files, scripts, templates, bytes, took } => {
+                let scripts = counts(*scripts, 0, *templates);
+                let details = format!("{}, {scripts}, {}", count(*files, "file"), size(*bytes));
                 step("read", &details, *took)
             }
-            Event::Compiled { scripts, sdk, took } => {
-                step("compile", &format!("{}, sdk {sdk}", count(*scripts, "script")), *took)
+            Event::Compiled { scripts, libraries, templates, sdk, took } => {
+                let details = format!("{}, sdk {sdk}", counts(*scripts, *libraries, *templates));
+                step("compile", &details, *took)
             }
             Event::ChecksRun { passed, failed: 0, took } => step("check", &count(*passed, "check"), *took),
             Event::ChecksRun { passed, failed, took } => {
@@ -407,6 +408,8 @@ pub(crate) fn planned(Planned { plan, upcoming }: &Planned) -> String {
         if times.is_empty() { String::new() } else { format!("  next {}", times.join(", ")) }
     });
     text += &changes("functions", &plan.functions, |_| String::new());
+    text += &changes("libraries", &plan.libraries, |_| String::new());
+    text += &changes("templates", &plan.templates, |_| String::new());
     text += &changes("env", &plan.env, |_| String::new());
     text += &changes("secrets", &plan.secrets, |_| String::new());
     text

@@ -83,6 +83,14 @@ fn accepted_events() -> Vec<Event> {
         ),
         schedules: changes(&[(ChangeKind::Added, &["tick", "*/5 * * * *", "UTC", "tick.rhai"])], 0),
         functions: changes(&[], 1),
+        libraries: changes(&[(ChangeKind::Changed, &["lib/text.rhai"])], 1),
+        templates: changes(
+            &[
+                (ChangeKind::Added, &["templates/greeting.html"]),
+                (ChangeKind::Removed, &["templates/old.html"]),
+            ],
+            0,
+        ),
         env: Changes::default(),
         secrets: changes(&[(ChangeKind::Added, &["API_KEY"])], 0),
     };
@@ -93,8 +101,14 @@ fn accepted_events() -> Vec<Event> {
             subject: "greet politely".to_owned(),
             author: "Ada".to_owned(),
         },
-        Event::Read { files: 5, scripts: 3, bytes: 2048, took: Duration::from_millis(2) },
-        Event::Compiled { scripts: 3, sdk: SdkVersion::NEWEST, took: Duration::from_millis(7) },
+        Event::Read { files: 9, scripts: 5, templates: 1, bytes: 2048, took: Duration::from_millis(2) },
+        Event::Compiled {
+            scripts: 3,
+            libraries: 2,
+            templates: 1,
+            sdk: SdkVersion::NEWEST,
+            took: Duration::from_millis(7),
+        },
         Event::Planned(Planned { plan, upcoming: Some(Vec::new()) }),
     ]
 }

@@ -289,7 +289,8 @@ impl Examination<'_> {
         self.events.send(Event::Read {
             files: snapshot.files,
             scripts: snapshot.scripts.len(),
-            bytes: snapshot.bytes(),
+            templates: snapshot.templates.len(),
+            bytes: snapshot.bytes() + snapshot.template_bytes(),
             took: started.elapsed(),
         });
         if snapshot.manifest.is_none() && !production {
@@ -315,6 +316,8 @@ impl Examination<'_> {
         };
         self.events.send(Event::Compiled {
             scripts: prepared.sources.len(),
+            libraries: prepared.libraries(),
+            templates: prepared.templates.len(),
             sdk: prepared.manifest.sdk,
             took: started.elapsed(),
         });
@@ -523,9 +526,7 @@ impl Examination<'_> {
 
     fn send_plan(&self, branch: &str, prepared: &Prepared) {
         let live = self.repository.app().and_then(|app| self.activation.live(&app.name, branch));
-        let side =
-            live.as_ref().map(|live| RevisionContent { manifest: live.manifest(), sources: live.sources() });
-        let plan = plan(side, RevisionContent { manifest: &prepared.manifest, sources: &prepared.sources });
+        let plan = plan(live.as_deref().map(RevisionContent::of), prepared.content());
         let scheduled = self.is_production(branch)
             || self.repository.app().is_some_and(|app| self.activation.is_scheduled(&app.name, branch));
         let upcoming = scheduled.then(|| due_times(&prepared.manifest));

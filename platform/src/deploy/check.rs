@@ -12,7 +12,7 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{self, ParseContext, ParseError, parse};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::{self, ZoneData, zone_data};
-use runtime::{Libraries, ManifestNames, Secrets, Source};
+use runtime::{Libraries, ManifestNames, RenderedTemplates, Secrets, Source};
 use store::{AppId, Environment};
 use uuid::Uuid;
 
@@ -100,10 +100,12 @@ pub(crate) fn check_for(
         libraries::check_snapshot((sdk, names.as_ref()), &imports, &declared, app, &mut diagnostics)?;
     let expected =
         Expected { sdk, manifest: manifest.as_ref(), libraries: &libraries, templates: &templates };
-    let checked_scripts =
+    let mut checked_scripts =
         check_scripts(deadline, app, keep_compiled, snapshot, &expected, declared, &mut diagnostics)?;
     match manifest {
         Some(manifest) if diagnostics.errors() == 0 => {
+            checked_scripts.rendered.append(libraries.rendered().clone());
+            templates.warn_of_unused(&checked_scripts.rendered, &mut diagnostics);
             let sources = checked_scripts.into_sources(&libraries, app)?;
             match Prepared::new((manifest, parsed_bytes), sources, app) {
                 Ok(mut prepared) => {
@@ -178,6 +180,8 @@ struct CheckedScripts<'s> {
     /// The compiled scripts; `None` if not kept.
     compiled: HashMap<&'s str, Option<CheckedScript>>,
     compiled_bytes: usize,
+    /// The templates that they render.
+    rendered: RenderedTemplates,
 }
 
 impl<'s> CheckedScripts<'s> {
@@ -262,6 +266,7 @@ fn check_scripts<'s>(
             match checked {
                 Ok(mut script) => {
                     diagnostics.append(script.take_warnings());
+                    checked_scripts.rendered.append(script.take_rendered());
                     checked_scripts.add(text, script, keep_compiled);
                     checked_for.insert(text, provided);
                 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use manifest_schema::manifest::{Manifest, Schedule};
-use manifest_schema::name::{ScriptPath, SettingName};
-use runtime::Source;
+use manifest_schema::name::ScriptPath;
+use runtime::{Revision, Source, TEMPLATE_FOLDER, Templates};
 
 /// How many due times of a schedule are shown.
 const DUE_TIMES_SHOWN: usize = 3;
@@ -22,6 +22,10 @@ pub struct Plan {
     pub schedules: Changes,
     /// The functions.
     pub functions: Changes,
+    /// The libraries that scripts import.
+    pub libraries: Changes,
+    /// The templates.
+    pub templates: Changes,
     /// The environment settings.
     pub env: Changes,
     /// The required secrets.
@@ -69,13 +73,35 @@ pub struct Planned {
 /// Schedules with their next due times.
 pub type UpcomingRuns = Vec<(Schedule, Vec<DateTime<Utc>>)>;
 
-/// A manifest with its scripts.
+/// A manifest with its scripts and templates.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RevisionContent<'a> {
     /// The declarations.
     pub(crate) manifest: &'a Manifest,
     /// The declared scripts.
     pub(crate) sources: &'a BTreeMap<ScriptPath, Arc<Source>>,
+    /// The templates.
+    pub(crate) templates: &'a Templates,
+}
+
+impl<'a> RevisionContent<'a> {
+    /// The content of a revision.
+    pub(crate) fn of(revision: &'a Revision) -> Self {
+        let (manifest, sources) = (revision.manifest(), revision.sources());
+        Self { manifest, sources, templates: revision.templates() }
+    }
+
+    /// The texts of the libraries.
+    fn libraries(&self) -> BTreeMap<String, &'a str> {
+        let files = self.sources.values().flat_map(|source| source.libraries());
+        files.map(|file| (file.path.to_string(), file.source.text())).collect()
+    }
+
+    /// The texts of the templates by path.
+    fn templates(&self) -> BTreeMap<String, &'a str> {
+        let named = self.templates.iter();
+        named.map(|(name, source)| (format!("{TEMPLATE_FOLDER}{name}"), source.text())).collect()
+    }
 }
 
 /// Compares the live revision with the candidate.
@@ -91,7 +117,15 @@ pub(crate) fn plan(live: Option<RevisionContent<'_>>, candidate: RevisionContent
         routes: compare(&before.routes, &after.routes, &changed),
         schedules: compare(&before.schedules, &after.schedules, &changed),
         functions: compare(&before.functions, &after.functions, &changed),
-        env: compare_settings(of.map(|live| &live.env), &candidate.manifest.env),
+        libraries: compare_values(
+            &live.as_ref().map(RevisionContent::libraries).unwrap_or_default(),
+            &candidate.libraries(),
+        ),
+        templates: compare_values(
+            &live.as_ref().map(RevisionContent::templates).unwrap_or_default(),
+            &candidate.templates(),
+        ),
+        env: compare_values(of.map_or(&BTreeMap::new(), |live| &live.env), &candidate.manifest.env),
         secrets: compare_names(
             of.map_or(&[][..], |live| &live.secrets.required),
             &candidate.manifest.secrets.required,
@@ -151,15 +185,13 @@ fn compare_names<T: PartialEq + ToString>(before: &[T], after: &[T]) -> Changes 
     Changes { entries: added.chain(removed).collect(), unchanged }
 }
 
-/// Compares settings by name: values are not shown.
-fn compare_settings(
-    before: Option<&BTreeMap<SettingName, String>>,
-    after: &BTreeMap<SettingName, String>,
+/// Compares values by name, as settings and files: values are not shown.
+fn compare_values<N: Ord + ToString, V: PartialEq>(
+    before: &BTreeMap<N, V>,
+    after: &BTreeMap<N, V>,
 ) -> Changes {
-    let none = BTreeMap::new();
-    let before = before.unwrap_or(&none);
     let mut changes = Changes::default();
-    let names: BTreeSet<&SettingName> = before.keys().chain(after.keys()).collect();
+    let names: BTreeSet<&N> = before.keys().chain(after.keys()).collect();
     for name in names {
         let kind = match (before.get(name), after.get(name)) {
             (None, _) => ChangeKind::Added,
@@ -199,6 +231,7 @@ mod tests {
     use manifest_schema::parse::{ParseContext, parse};
 
     use super::*;
+    use runtime::LibraryFile;
 
     fn content(manifest: &str, scripts: &[(&str, &str)]) -> (Manifest, BTreeMap<ScriptPath, Arc<Source>>) {
         let names = scripts.iter().map(|(path, _)| (*path).to_owned()).collect();
@@ -207,6 +240,15 @@ mod tests {
         let source = |text: &str| Arc::new(Source::new(text));
         let sources = scripts.iter().map(|(path, text)| (ScriptPath::new(path).unwrap(), source(text)));
         (manifest, sources.collect())
+    }
+
+    static NO_TEMPLATES: Templates = Templates::new();
+
+    fn side<'a>(
+        manifest: &'a Manifest,
+        sources: &'a BTreeMap<ScriptPath, Arc<Source>>,
+    ) -> RevisionContent<'a> {
+        RevisionContent { manifest, sources, templates: &NO_TEMPLATES }
     }
 
     const A: &str = "[[routes]]\npath = \"/a\"\nscript = \"a.rhai\"\n";
@@ -219,7 +261,7 @@ mod tests {
     #[test]
     fn first_revision_adds_everything() {
         let (manifest, sources) = content(&format!("{A}{B}"), &[("a.rhai", "1"), ("b.rhai", "2")]);
-        let plan = plan(None, RevisionContent { manifest: &manifest, sources: &sources });
+        let plan = plan(None, side(&manifest, &sources));
         assert_eq!(
             (kinds(&plan.routes), kinds(&plan.functions)),
             (vec![ChangeKind::Added], vec![ChangeKind::Added])
@@ -228,13 +270,55 @@ mod tests {
     }
 
     #[test]
+    fn plan_compares_libraries_and_templates() {
+        let (manifest, _) = content(A, &[("a.rhai", "1")]);
+        let sources = |libraries: &[(&str, &str)]| {
+            let files = libraries.iter().map(|(path, text)| LibraryFile {
+                path: ScriptPath::new(path).unwrap(),
+                source: Arc::new(Source::new(*text)),
+            });
+            let source = Source::new("1").with_libraries(files.collect());
+            BTreeMap::from([(ScriptPath::new("a.rhai").unwrap(), Arc::new(source))])
+        };
+        let templates = |texts: &[(&str, &str)]| -> Templates {
+            texts.iter().map(|(name, text)| ((*name).to_owned(), Arc::new(Source::new(*text)))).collect()
+        };
+        let (old, new) =
+            (sources(&[("lib/a.rhai", "1"), ("lib/b.rhai", "1")]), sources(&[("lib/b.rhai", "2")]));
+        let (old_templates, new_templates) = (
+            templates(&[("same.html", "x"), ("old.html", "x")]),
+            templates(&[("same.html", "x"), ("new.html", "")]),
+        );
+        let plan = plan(
+            Some(RevisionContent { templates: &old_templates, ..side(&manifest, &old) }),
+            RevisionContent { templates: &new_templates, ..side(&manifest, &new) },
+        );
+        let shown = |changes: &Changes| -> Vec<_> {
+            changes.entries.iter().map(|change| (change.kind, change.columns.join(" "))).collect()
+        };
+        let entry = |kind, name: &str| (kind, name.to_owned());
+        assert_eq!(
+            shown(&plan.libraries),
+            [entry(ChangeKind::Removed, "lib/a.rhai"), entry(ChangeKind::Changed, "lib/b.rhai")]
+        );
+        assert_eq!(
+            shown(&plan.templates),
+            [
+                entry(ChangeKind::Added, "templates/new.html"),
+                entry(ChangeKind::Removed, "templates/old.html")
+            ]
+        );
+        assert_eq!((plan.templates.unchanged, kinds(&plan.routes)), (1, vec![ChangeKind::Changed]));
+    }
+
+    #[test]
     fn plan_compares_settings_by_name_without_values() {
         let (old, sources) =
             content("[env]\nA = \"1\"\nB = \"1\"\nC = \"1\"\n[secrets]\nrequired = [\"K\"]\n", &[]);
         let (new, _) =
             content("[env]\nB = \"2\"\nC = \"1\"\nD = \"1\"\n[secrets]\nrequired = [\"K\", \"L\"]\n", &[]);
-        let live = RevisionContent { manifest: &old, sources: &sources };
-        let plan = plan(Some(live), RevisionContent { manifest: &new, sources: &sources });
+        let live = side(&old, &sources);
+        let plan = plan(Some(live), side(&new, &sources));
         let shown = |changes: &Changes| {
             let entries = changes.entries.iter().map(|change| (change.kind, change.columns.join(" ")));
             (entries.collect::<Vec<_>>(), changes.unchanged)
@@ -252,15 +336,15 @@ mod tests {
     #[test]
     fn plan_distinguishes_added_removed_changed_and_unchanged() {
         let (old, old_sources) = content(A, &[("a.rhai", "1")]);
-        let live = RevisionContent { manifest: &old, sources: &old_sources };
+        let live = side(&old, &old_sources);
         let (same, same_sources) = content(A, &[("a.rhai", "1")]);
-        let unchanged = plan(Some(live), RevisionContent { manifest: &same, sources: &same_sources });
+        let unchanged = plan(Some(live), side(&same, &same_sources));
         assert_eq!((unchanged.routes.entries.len(), unchanged.routes.unchanged), (0, 1));
         let (new, new_sources) = content(A, &[("a.rhai", "2")]);
-        let changed = plan(Some(live), RevisionContent { manifest: &new, sources: &new_sources });
+        let changed = plan(Some(live), side(&new, &new_sources));
         assert_eq!(kinds(&changed.routes), [ChangeKind::Changed]);
         let (other, other_sources) = content(B, &[("b.rhai", "1")]);
-        let replaced = plan(Some(live), RevisionContent { manifest: &other, sources: &other_sources });
+        let replaced = plan(Some(live), side(&other, &other_sources));
         assert_eq!(
             (kinds(&replaced.routes), kinds(&replaced.functions)),
             (vec![ChangeKind::Removed], vec![ChangeKind::Added])

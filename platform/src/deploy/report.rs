@@ -35,7 +35,9 @@ pub enum Event {
         files: usize,
         /// The number of scripts.
         scripts: usize,
-        /// The size of manifest and scripts.
+        /// The number of templates.
+        templates: usize,
+        /// The size of manifest, scripts and templates.
         bytes: u64,
         /// How long that took.
         took: Duration,
@@ -44,6 +46,10 @@ pub enum Event {
     Compiled {
         /// The number of scripts.
         scripts: usize,
+        /// The number of libraries that they import.
+        libraries: usize,
+        /// The number of templates.
+        templates: usize,
         /// The sdk version.
         sdk: SdkVersion,
         /// How long that took.

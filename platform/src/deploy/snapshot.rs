@@ -73,7 +73,7 @@ impl Snapshot {
         }
     }
 
-    /// The size of manifest and scripts.
+    /// The size of manifest and scripts, without templates.
     pub fn bytes(&self) -> u64 {
         self.manifest.iter().chain(self.scripts.values()).map(File::len).sum()
     }

@@ -1,11 +1,12 @@
 //! The templates of a snapshot: read, limited and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Span};
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
-    ManifestNames, TEMPLATE_FOLDER, TEMPLATES_MAX, Templates, check_templates, template_too_large,
+    ManifestNames, RenderedTemplates, TEMPLATE_FOLDER, TEMPLATES_MAX, Templates, check_templates,
+    template_too_large,
 };
 
 use super::check::bytes;
@@ -19,6 +20,8 @@ pub(super) struct CheckedTemplates<'s> {
     texts: BTreeMap<&'s str, &'s str>,
     /// All names, also of files that cannot be read; `None` if the SDK version has no templates.
     names: Option<Vec<&'s str>>,
+    /// Those that other templates extend, include or import.
+    named: BTreeSet<&'s str>,
 }
 
 impl<'s> CheckedTemplates<'s> {
@@ -42,7 +45,7 @@ impl<'s> CheckedTemplates<'s> {
                 .add(Diagnostic::error("the app", None, message).with_help("split it into several apps"));
             return Self::default();
         }
-        let mut checked = Self { texts: BTreeMap::new(), names: Some(Vec::new()) };
+        let mut checked = Self { names: Some(Vec::new()), ..Self::default() };
         for (path, file) in &snapshot.templates {
             let Some(name) = path.strip_prefix(TEMPLATE_FOLDER) else { continue };
             checked.names.get_or_insert_default().push(name);
@@ -53,7 +56,8 @@ impl<'s> CheckedTemplates<'s> {
                 Err(diagnostic) => diagnostics.add(diagnostic),
             }
         }
-        check_templates(&checked.texts, checked.names.as_deref().unwrap_or_default(), diagnostics);
+        let names = checked.names.as_deref().unwrap_or_default();
+        checked.named = check_templates(&checked.texts, names, diagnostics);
         checked
     }
 
@@ -62,6 +66,18 @@ impl<'s> CheckedTemplates<'s> {
         match &self.names {
             Some(names) => to.with_templates(names.iter().copied()),
             None => to,
+        }
+    }
+
+    /// Warns about templates that neither the scripts nor other templates use, as far as that is known.
+    pub(super) fn warn_of_unused(&self, rendered: &RenderedTemplates, diagnostics: &mut Diagnostics) {
+        if rendered.any {
+            return;
+        }
+        let is_used = |name: &str| rendered.names.contains(name) || self.named.contains(name);
+        for name in self.texts.keys().filter(|name| !is_used(name)) {
+            let message = "not used by any script or other template";
+            diagnostics.add(Diagnostic::warning(format!("{TEMPLATE_FOLDER}{name}"), None, message));
         }
     }
 

@@ -93,15 +93,9 @@ impl DevDeployer {
             }
         }
         let live = self.live();
-        let live_content = live.as_ref().map(|live| RevisionContent {
-            manifest: live.revision.manifest(),
-            sources: live.revision.sources(),
-        });
+        let live_content = live.as_ref().map(|live| RevisionContent::of(&live.revision));
         let planned = Box::new(Planned {
-            plan: plan(
-                live_content,
-                RevisionContent { manifest: &prepared.manifest, sources: &prepared.sources },
-            ),
+            plan: plan(live_content, prepared.content()),
             upcoming: Some(due_times(&prepared.manifest)),
         });
         // There is no commit, so use the counter.

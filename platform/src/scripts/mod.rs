@@ -18,7 +18,7 @@ use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
 use runtime::{
     CompileBudget, CompileError, Failure, FailureKind, Libraries, LibraryFile, ManifestNames,
-    OutOfMemoryError, Program, Revision, Script, Source, compile_within,
+    OutOfMemoryError, Program, RenderedTemplates, Revision, Script, Source, compile_within,
 };
 use store::AppId;
 
@@ -193,6 +193,11 @@ impl CheckedScript {
     /// Takes the warnings; there are no errors.
     pub fn take_warnings(&mut self) -> Diagnostics {
         self.script.take_warnings()
+    }
+
+    /// Takes the templates that it renders.
+    pub fn take_rendered(&mut self) -> RenderedTemplates {
+        self.script.take_rendered()
     }
 }
 

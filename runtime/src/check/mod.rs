@@ -34,6 +34,7 @@ use crate::host::OutOfMemoryError;
 use crate::library::{self, Constants, Exports, FileMap, Libraries, LinkError};
 use crate::sandbox::{FUNCTIONS_MAX, Sandbox};
 use crate::sdk::Uses;
+use crate::template::RenderedTemplates;
 use crate::token_mapper::{self, CompileMemory};
 pub(crate) use declarations::Declarations;
 use help::{Edit, Help};
@@ -77,6 +78,7 @@ pub struct Script {
     linkage: Option<Arc<Linkage>>,
     imports: Vec<ScriptPath>,
     warnings: Diagnostics,
+    rendered: RenderedTemplates,
     bytes: u64,
 }
 
@@ -100,6 +102,11 @@ impl Script {
     /// Takes the warnings, which are not needed for execution.
     pub fn take_warnings(&mut self) -> Diagnostics {
         std::mem::take(&mut self.warnings)
+    }
+
+    /// Takes the templates that it renders itself, which are not needed for execution.
+    pub fn take_rendered(&mut self) -> RenderedTemplates {
+        std::mem::take(&mut self.rendered)
     }
 
     /// Its memory in bytes; 0 without [`crate::CountingAllocator`].
@@ -203,21 +210,29 @@ pub fn compile_within(
     libraries: &Libraries<'_>,
     budget: &Arc<dyn CompileBudget>,
 ) -> Result<Script, CompileError> {
-    let AnalyzedFile { source, findings, analyzed, memory } =
+    let AnalyzedFile { source, mut findings, analyzed, memory } =
         analyze_file(sdk, path, source, manifest_names, libraries, budget)?;
+    let rendered = std::mem::take(&mut findings.rendered);
     let warnings = findings.into_warnings()?;
     let (sandbox, Analyzed { ast, declarations, uses, imports }) = (Sandbox::of(sdk), analyzed);
     if imports.is_empty() {
-        return Ok(Script { warnings, ..build_script(sandbox, ast, declarations, sdk, uses, memory)? });
+        let script = build_script(sandbox, ast, declarations, sdk, uses, memory)?;
+        return Ok(Script { warnings, rendered, ..script });
     }
     // Nothing is linked with a library that has errors; those are reported for the library.
     let Some(files) = libraries.valid_closure(&imports) else { return Err(warnings.into()) };
     drop((ast, declarations));
-    Ok(Script { warnings, imports, ..link_script(sandbox, path, source, &files, memory)? })
+    Ok(Script { warnings, rendered, imports, ..link_script(sandbox, path, source, &files, memory)? })
 }
 
-/// Checks a library, within a memory budget, against the libraries that it imports. Returns what it exports, and its
-/// warnings.
+/// A library that passed its checks.
+pub(crate) struct CheckedLibrary {
+    pub(crate) exports: Exports,
+    pub(crate) rendered: RenderedTemplates,
+    pub(crate) warnings: Diagnostics,
+}
+
+/// Checks a library, within a memory budget, against the libraries that it imports.
 ///
 /// # Errors
 /// Every error, or an exhausted budget.
@@ -228,11 +243,12 @@ pub(crate) fn check_library(
     manifest_names: Option<&ManifestNames<'_>>,
     libraries: &Libraries<'_>,
     budget: &Arc<dyn CompileBudget>,
-) -> Result<(Exports, Diagnostics), CompileError> {
+) -> Result<CheckedLibrary, CompileError> {
     let AnalyzedFile { mut findings, analyzed, .. } =
         analyze_file(sdk, path, source, manifest_names, libraries, budget)?;
     let exports = imports::library(&analyzed.ast, &mut findings);
-    Ok((exports, findings.into_warnings()?))
+    let rendered = std::mem::take(&mut findings.rendered);
+    Ok(CheckedLibrary { exports, rendered, warnings: findings.into_warnings()? })
 }
 
 /// A file that parses, with what was found so far.
@@ -518,8 +534,8 @@ fn build_script(
     };
     drop(declarations);
     let captures = Captures::of(&ast, sdk >= SdkVersion::V1_3);
-    let (linkage, imports, warnings) = Default::default();
-    Ok(Script { ast, sdk, uses, captures, linkage, imports, warnings, bytes: memory.held() })
+    let (linkage, imports, warnings, rendered) = Default::default();
+    Ok(Script { ast, sdk, uses, captures, linkage, imports, warnings, rendered, bytes: memory.held() })
 }
 
 /// A body of statements: the script itself, or a function.
@@ -575,6 +591,7 @@ struct Findings<'a> {
     errors: FindingList,
     warnings: FindingList,
     suggestions: Suggestions,
+    rendered: RenderedTemplates,
     /// The patched source, if the original does not parse: positions refer to its text.
     patched: Option<PatchedSource>,
     /// The edits of the help texts, by the position of their errors.
@@ -593,7 +610,7 @@ struct FindingList {
 
 impl<'a> Findings<'a> {
     fn new(sdk: SdkVersion, path: &'a ScriptPath, source: &'a str) -> Self {
-        let (errors, warnings, suggestions) = Default::default();
+        let (errors, warnings, suggestions, rendered) = Default::default();
         Self {
             sdk,
             path,
@@ -601,6 +618,7 @@ impl<'a> Findings<'a> {
             errors,
             warnings,
             suggestions,
+            rendered,
             patched: None,
             #[cfg(test)]
             edits: Vec::new(),

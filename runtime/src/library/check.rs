@@ -53,7 +53,7 @@ pub fn check_libraries<'t>(
     }
     let order = graph.order(roots, diagnostics);
     let imports = graph.files.iter().map(|(path, file)| (path.clone(), file.paths())).collect();
-    let mut libraries = Libraries { files: BTreeMap::new(), imports, scripts: graph.scripts };
+    let mut libraries = Libraries { imports, scripts: graph.scripts, ..Libraries::default() };
     for path in order {
         let Some(file) = graph.files.get(&path) else { continue };
         if sources.is_late() {
@@ -61,9 +61,10 @@ pub fn check_libraries<'t>(
         }
         let checked = check_library(sdk, &path, file.text, names, &libraries, &sources.budget());
         let exports = match checked {
-            Ok((exports, warnings)) => {
-                diagnostics.append(warnings);
-                Some(exports)
+            Ok(checked) => {
+                diagnostics.append(checked.warnings);
+                libraries.rendered.append(checked.rendered);
+                Some(checked.exports)
             }
             Err(CompileError::Diagnostics(found)) => {
                 diagnostics.append(found);

@@ -24,6 +24,7 @@ use manifest_schema::name::ScriptPath;
 use rhai::Dynamic;
 
 use crate::source::Source;
+use crate::template::RenderedTemplates;
 
 pub use check::{LibrarySources, check_libraries};
 pub(crate) use imports::imported_file;
@@ -59,6 +60,7 @@ pub struct Libraries<'t> {
     imports: BTreeMap<ScriptPath, Vec<ScriptPath>>,
     /// The scripts of the commit, for suggestions.
     scripts: BTreeSet<ScriptPath>,
+    rendered: RenderedTemplates,
 }
 
 /// A checked library.
@@ -93,6 +95,11 @@ impl<'t> Libraries<'t> {
     /// The libraries.
     pub fn paths(&self) -> impl Iterator<Item = &ScriptPath> {
         self.files.keys()
+    }
+
+    /// The templates that libraries render.
+    pub fn rendered(&self) -> &RenderedTemplates {
+        &self.rendered
     }
 
     /// The libraries that a script with these imports is linked with, sorted, if all of them passed their checks.

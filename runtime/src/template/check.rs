@@ -27,8 +27,13 @@ pub fn template_too_large(path: &str) -> Diagnostic {
     Diagnostic::error(path, None, message).with_help("split it with `include`, or pass texts from the script")
 }
 
-/// Checks templates: their texts by name. All names are known, also of templates that could not be read.
-pub fn check_templates(texts: &BTreeMap<&str, &str>, names: &[&str], diagnostics: &mut Diagnostics) {
+/// Checks templates: their texts by name. All names are known, also of templates that could not be read. Returns those
+/// that other templates name.
+pub fn check_templates<'n>(
+    texts: &BTreeMap<&str, &str>,
+    names: &[&'n str],
+    diagnostics: &mut Diagnostics,
+) -> BTreeSet<&'n str> {
     let mut asts = BTreeMap::new();
     let mut reports = Reports { texts, diagnostics };
     for (name, text) in texts {
@@ -65,6 +70,8 @@ pub fn check_templates(texts: &BTreeMap<&str, &str>, names: &[&str], diagnostics
         };
         reports.error(first, Fault::new(at.clone(), message));
     }
+    let named: BTreeSet<&str> = asts.values().flat_map(Ast::names).map(|named| named.name).collect();
+    names.iter().copied().filter(|name| named.contains(name)).collect()
 }
 
 struct Reports<'r> {

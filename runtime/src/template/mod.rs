@@ -22,7 +22,7 @@ mod parser;
 mod render;
 mod value;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -84,6 +84,23 @@ impl Fault {
         let span = Span::from_range(text, self.at.clone());
         let help = self.help.as_ref().map(|help| format!("; {help}")).unwrap_or_default();
         format!("{TEMPLATE_FOLDER}{name}:{}:{}: {}{help}", span.line, span.column, self.message)
+    }
+}
+
+/// The templates that scripts render, as far as it is known before they run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RenderedTemplates {
+    /// Those that are named by a literal and exist.
+    pub names: BTreeSet<String>,
+    /// Whether a name is not a literal, so that it can be any template.
+    pub any: bool,
+}
+
+impl RenderedTemplates {
+    /// Adds those of another script.
+    pub fn append(&mut self, mut other: Self) {
+        self.names.append(&mut other.names);
+        self.any |= other.any;
     }
 }
 

@@ -131,3 +131,31 @@ fn older_versions_have_no_templates() {
     let Checked { prepared, .. } = check(&valid, &Ceiling::DEFAULT).unwrap();
     assert_eq!(prepared.templates["a/b.html"].text(), "x");
 }
+
+#[test]
+fn unused_templates_are_reported_if_all_names_are_known() {
+    let files = [
+        ("templates/layout.html", "{% block main %}{% endblock %}"),
+        (
+            "templates/page.html",
+            "{% extends \"layout.html\" %}{% block main %}{% include \"a/b.html\" %}{% endblock %}",
+        ),
+        ("templates/a/b.html", "x"),
+        ("templates/lost.html", "x"),
+        ("templates/mail.txt", "x"),
+    ];
+    let lost = "templates/lost.html: not used by any script or other template";
+    let mail = "templates/mail.txt: not used by any script or other template";
+    let rendered = "let x = 1; if x > 0 { x = html::render(\"page.html\", #{ x: x }); } x";
+    assert_eq!(found(&snapshot("1.3", rendered, &files)), [lost, mail]);
+    let other = "fn f(name) { html::render(name, #{}) } f(\"lost.html\") + html::render(\"page.html\", #{})";
+    assert!(found(&snapshot("1.3", other, &files)).is_empty());
+    // A library renders it.
+    let script = "import \"lib/mail\" as mail; mail::text() + html::render(\"page.html\", #{})";
+    let mut with_library = snapshot("1.3", script, &files);
+    let library = "fn text() { html::render(\"mail.txt\", #{}) }";
+    with_library.add("lib/mail.rhai", || File::Bytes(library.into()));
+    assert_eq!(found(&with_library), [lost]);
+    // Errors first.
+    assert_eq!(found(&snapshot("1.3", "nope()", &files)), ["a.rhai:1:1: unknown function `nope`"]);
+}

@@ -1,4 +1,4 @@
-//! Templates that the commit does not have, in calls of `html::render` with a literal.
+//! Calls of `html::render`: the templates that a script renders, and those that the commit does not have.
 
 use rhai::{Expr, FnCallExpr};
 
@@ -7,11 +7,16 @@ use crate::template::TEMPLATE_FOLDER;
 
 /// Checks `html::render("page.html", ...)`.
 pub(super) fn call(call: &FnCallExpr, context: &Context<'_>, findings: &mut Findings<'_>) {
-    let Some(known) = context.manifest_names.and_then(|names| names.templates()) else { return };
     let is_render = call.name == "render"
         && matches!(call.namespace.path.as_slice(), [module] if module.as_str() == "html");
-    let [Expr::StringConstant(name, position), ..] = call.args.as_slice() else { return };
-    if !is_render || known.contains(name.as_str()) {
+    let (true, [template, ..]) = (is_render, call.args.as_slice()) else { return };
+    let Expr::StringConstant(name, position) = template else {
+        findings.rendered.any = true;
+        return;
+    };
+    let Some(known) = context.manifest_names.and_then(|names| names.templates()) else { return };
+    if known.contains(name.as_str()) {
+        findings.rendered.names.insert(name.to_string());
         return;
     }
     let shown = name.escape_debug();
