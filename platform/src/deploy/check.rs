@@ -25,8 +25,8 @@ use crate::memory::MemoryBudget;
 use crate::revision::{PrepareError, Prepared, measure_memory};
 use crate::scripts::{AppScripts, CheckError, CheckedScript, Scripts};
 
-/// How many bytes of source are kept compiled; a compiled script can take two hundred times its source. The
-/// rest is compiled again on its first run.
+/// How many bytes of source are kept compiled; a compiled script can take two hundred times its source and that of
+/// its libraries. The rest is compiled again on its first run.
 const COMPILED_SOURCE_BYTES_MAX: usize = 1024 * 1024;
 
 /// A snapshot that passed validation.
@@ -185,11 +185,12 @@ struct CheckedScripts<'s> {
 }
 
 impl<'s> CheckedScripts<'s> {
-    fn add(&mut self, text: &'s str, script: CheckedScript, keep_compiled: bool) {
+    /// Adds a script of `bytes` with its libraries, of which each script has a compiled copy.
+    fn add(&mut self, (text, bytes): (&'s str, usize), script: CheckedScript, keep_compiled: bool) {
         if self.compiled.contains_key(text) {
             return;
         }
-        self.compiled_bytes += text.len();
+        self.compiled_bytes += bytes;
         let kept = (keep_compiled && self.compiled_bytes <= COMPILED_SOURCE_BYTES_MAX).then_some(script);
         self.compiled.insert(text, kept);
     }
@@ -267,7 +268,9 @@ fn check_scripts<'s>(
                 Ok(mut script) => {
                     diagnostics.append(script.take_warnings());
                     checked_scripts.rendered.append(script.take_rendered());
-                    checked_scripts.add(text, script, keep_compiled);
+                    let linked = expected.libraries.linked_with(&path).into_iter();
+                    let bytes = text.len() + linked.map(|(_, text)| text.len()).sum::<usize>();
+                    checked_scripts.add((text, bytes), script, keep_compiled);
                     checked_for.insert(text, provided);
                 }
                 Err(CheckError::Diagnostics(found)) => {
@@ -515,6 +518,23 @@ mod tests {
             sources.values().filter(|source| source.program(SdkVersion::V1_1).is_some()).count()
         };
         assert_eq!((compiled(false), compiled(true)), (0, 4));
+    }
+
+    #[test]
+    fn compiled_libraries_count_for_each_script() {
+        let scripts: Vec<_> = (0..6).map(|n| format!("import \"lib\" as lib; lib::f() + {n}")).collect();
+        let scripts: Vec<_> = scripts.iter().map(String::as_str).collect();
+        let mut snapshot = snapshot(&scripts);
+        let Some(File::Bytes(manifest)) = snapshot.manifest.take() else { panic!("it has a manifest") };
+        let manifest = String::from_utf8(manifest.to_vec()).unwrap().replace("1.1", "1.3");
+        let library = format!("fn f() {{ 1 }}\n{}", "// a comment\n".repeat((MIB / 4 - 100) / 13));
+        snapshot.add(manifest::FILE_NAME, || File::Bytes(manifest.into()));
+        snapshot.add("lib.rhai", || File::Bytes(library.into()));
+        let app = app(MemoryBudget::unbounded());
+        let deadline = PushDeadline::start(&EventSender::sink());
+        let checked = check_for(&app, true, &snapshot, &Ceiling::DEFAULT, None, &deadline).unwrap();
+        let sources = checked.prepared.sources.values();
+        assert_eq!(sources.filter(|source| source.program(SdkVersion::V1_3).is_some()).count(), 4);
     }
 
     #[test]
