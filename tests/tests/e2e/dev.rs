@@ -397,3 +397,30 @@ fn scheduled_script_sees_its_earlier_runs() {
         dev.says(expected);
     }
 }
+
+#[test]
+fn saved_library_or_template_reloads() {
+    let manifest = MANIFEST.replace("1.1", "1.3");
+    let script = "import \"lib/text\" as text;\nhtml::render(\"page.txt\", #{ name: text::polite(ctx.request.params.name) })";
+    let dev = Dev::start(
+        &[
+            ("picloud.toml", &manifest),
+            ("greet.rhai", script),
+            ("lib/text.rhai", "fn polite(name) { \"dear \" + name }"),
+            ("templates/page.txt", "Hello, {{ name }}"),
+        ],
+        &[],
+    );
+    dev.serves("/greet/Ann", "\"Hello, dear Ann\"");
+    dev.says("+ lib/text.rhai");
+    dev.says("+ templates/page.txt");
+    write(&dev.app().join("lib/text.rhai"), "fn polite(name) { name + \", my friend\" }");
+    dev.serves("/greet/Ann", "\"Hello, Ann, my friend\"");
+    dev.says("~ lib/text.rhai");
+    write(&dev.app().join("templates/page.txt"), "Good morning, {{ name }}");
+    dev.serves("/greet/Ann", "\"Good morning, Ann, my friend\"");
+    dev.says("~ templates/page.txt");
+    write(&dev.app().join("lib/text.rhai"), "fn polite(name) {\n  nope(name)\n}");
+    dev.says("lib/text.rhai:2:3  unknown function `nope`");
+    dev.serves("/greet/Ann", "\"Good morning, Ann, my friend\"");
+}

@@ -9,7 +9,8 @@ const MANIFEST: &str = "sdk = \"1.3\"\n[[routes]]\npath = \"/{name}\"\nscript = 
 
 const SCRIPT: &str = "import \"lib/text\" as text;\n\ntext::greet(ctx.request.params.name)\n";
 
-const LIBRARY: &str = "import \"lib/marks\" as marks;\n\nfn greet(name) {\n    \"Hello, \" + name + marks::END\n}\n";
+const LIBRARY: &str =
+    "import \"lib/marks\" as marks;\n\nfn greet(name) {\n    \"Hello, \" + name + marks::END\n}\n";
 
 fn library_is_deployed_rejected_rolled_back_and_loaded(database: Database) {
     let mut server = Server::start(database);
