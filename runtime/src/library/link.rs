@@ -7,7 +7,7 @@
 //! Unique names look like `lib_2_shorten`; the prefix is one that no text uses. Constants are no variables of the
 //! linked script: their names begin with [`CONSTANT_PREFIX`], which no text can contain, and the engine resolves them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use manifest_schema::name::ScriptPath;
@@ -140,20 +140,20 @@ impl Names<'_> {
     }
 }
 
-/// A prefix that no name in the files begins with.
+/// A prefix that no name in the files begins with: `lib_` after as few `x` as possible.
 fn unused_prefix(files: &[(Option<&ScriptPath>, File<'_>)]) -> String {
-    let is_used = |prefix: &str| {
-        files.iter().flat_map(|(_, file)| &file.tokens).any(|(token, _)| match token {
-            Token::Identifier(name) => name.starts_with(prefix),
-            Token::StringConstant(name) => name.starts_with(prefix),
-            _ => false,
+    // Texts can use many prefixes, so each name is looked at once.
+    let used: BTreeSet<usize> = files
+        .iter()
+        .flat_map(|(_, file)| &file.tokens)
+        .filter_map(|(token, _)| {
+            let (Token::Identifier(name) | Token::StringConstant(name)) = token else { return None };
+            let rest = name.trim_start_matches('x');
+            rest.starts_with("lib_").then_some(name.len() - rest.len())
         })
-    };
-    let mut prefix = "lib_".to_owned();
-    while is_used(&prefix) {
-        prefix.insert(0, 'x');
-    }
-    prefix
+        .collect();
+    let unused = (0..).find(|count| !used.contains(count)).unwrap_or(used.len());
+    format!("{}lib_", "x".repeat(unused))
 }
 
 impl<'t> File<'t> {
