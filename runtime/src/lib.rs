@@ -27,6 +27,7 @@
 //! - `response`: converts the value of a script to a response
 //! - `failure`: why an execution has no response; `script_error` and `caught_error` translate Rhai's errors
 //! - `sealing`: the keys of `crypto::seal`
+//! - `notation`: claims about scripts in their comments, for tests and the reference
 //! - `template`: the templates of an app, which `html::render` fills with data
 //! - `secrets` and `log_line`: the secrets of an app, and one line of its log
 //!
@@ -54,6 +55,7 @@ mod library;
 mod log_line;
 mod memory;
 mod meter;
+pub mod notation;
 mod percent;
 mod response;
 mod revision;
