@@ -18,6 +18,9 @@ use crate::units::DurationText;
 /// The manifest's file name, at the root of the repository.
 pub const FILE_NAME: &str = "picloud.toml";
 
+/// The end of the names of files of tests, which are no part of the app.
+pub const TEST_SUFFIX: &str = ".test.rhai";
+
 /// Maximum number of routes, of schedules and of functions; enough for hand-written manifests.
 pub const ENTRIES_MAX: usize = 2000;
 

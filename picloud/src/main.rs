@@ -135,6 +135,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Restore(args) => commands::restore::restore(&args, &args.storage.resolve()?).map(succeeded),
         Command::Completions { shell } => commands::shell::completions(shell).map(succeeded),
         Command::Man { folder } => commands::shell::man(&folder).map(succeeded),
+        Command::Test(args) => commands::test::test(&args),
         Command::Check { folder, json } => {
             let format = if json { Format::Json } else { Format::Text };
             commands::check::check(&folder, format)

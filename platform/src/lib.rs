@@ -26,6 +26,7 @@
 //! - [`memory`]: the memory budget of the node and the accounts of apps
 //! - [`dev`]: one app served from its files, without a store
 //! - [`dry_run`]: runs scripts of a revision that is not live, for checks and tests
+//! - [`script_tests`]: the tests of an app
 //!
 //! The node and its users:
 //!
@@ -93,6 +94,7 @@ pub mod repository;
 pub mod request_metrics;
 pub mod revision;
 pub mod schedules;
+pub mod script_tests;
 pub mod scripts;
 pub mod secrets;
 pub mod status;

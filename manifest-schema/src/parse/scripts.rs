@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeSet, HashMap};
 
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::manifest::FILE_NAME;
+use crate::manifest::{FILE_NAME, TEST_SUFFIX};
 use crate::name::ScriptPath;
 use crate::source::Source;
 use crate::table::Table;
@@ -92,6 +92,15 @@ impl<'a> Scripts<'a> {
         let text = table.require_string("script", source)?;
         let message = match ScriptPath::new(text.value) {
             Ok(path) if self.known.contains(path.as_str()) => return Some(path),
+            Ok(path) if path.as_str().ends_with(TEST_SUFFIX) => {
+                let message = format!(
+                    "`{}` is a file of tests, which is no part of the app",
+                    path.as_str().escape_debug()
+                );
+                let name = path.as_str().replace(TEST_SUFFIX, ".rhai");
+                source.error_with(text.span, message, Some(format!("rename it, for example to {name}")));
+                return None;
+            }
             Ok(path) => format!("script `{}` is not in the repository", path.as_str().escape_debug()),
             Err(error) => error.to_string(),
         };

@@ -1,7 +1,6 @@
 //! The commands and their arguments.
 
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
@@ -9,14 +8,15 @@ use clap_complete::engine::ArgValueCompleter;
 use manifest_schema::name::{AppName, JobName};
 use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::zone_data;
-use serde::de::IgnoredAny;
 
 use super::access::{AppsArgs, AuditArgs, SecretsCommand, TokensCommand};
 use super::address::ListenAddress;
 use super::app::{DeploysArgs, DomainsCommand, ExecutionsArgs, LogsArgs, PreviewsArgs, RollbackArgs};
 use super::examples;
 use super::listing::PageArgs;
+use super::payload::Payload;
 use super::serve_flags::{ServeFlags, StorageFlags};
+use super::test_args::TestArgs;
 use crate::client::{AppArg, ClientArgs, completion};
 use crate::settings::DEFAULT_ADDRESS;
 
@@ -60,6 +60,8 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Run the tests of an app, without a server: claims in its scripts and in files `*.test.rhai`.
+    Test(TestArgs),
     /// Store the token of a server for client commands and git.
     Login(LoginArgs),
     /// Remove the stored token of a server.
@@ -351,31 +353,6 @@ pub(crate) struct InvokeArgs {
 
     #[command(flatten)]
     pub(crate) client: ClientArgs,
-}
-
-/// The argument of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Payload {
-    /// The JSON text.
-    Json(String),
-    /// From standard input.
-    Stdin,
-}
-
-impl FromStr for Payload {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "-" {
-            return Ok(Self::Stdin);
-        }
-        match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => Ok(Self::Json(text.to_owned())),
-            Err(error) => {
-                Err(format!("invalid JSON: {error}; strings need quotation marks, as in '\"Ann\"'"))
-            }
-        }
-    }
 }
 
 /// Arguments of `picloud login`.

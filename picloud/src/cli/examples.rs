@@ -44,6 +44,19 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         ],
     ),
     (
+        "test",
+        &[
+            ("picloud test", "run the tests of the current folder"),
+            ("picloud test hello greet", "run those in ./hello whose file or claim contains `greet`"),
+            ("picloud test --time 2026-12-01T09:00:00Z --seed 7", "fix the time and random numbers"),
+            (
+                "picloud test --run double.rhai --data '{\"n\":2}'",
+                "call a script once and show its answer and its log",
+            ),
+            ("picloud test --run greet.rhai --path /greet/Ann -H 'accept: text/html'", "send it a request"),
+        ],
+    ),
+    (
         "dev",
         &[
             ("picloud dev", "serve the current folder at http://127.0.0.1:8080/"),

@@ -33,7 +33,7 @@ const HABITS: &[Habit] = &[
         "stop an app with  picloud apps stop APP , and start it with  picloud apps start APP",
     ),
     (&["rename"], "rename an app with  picloud apps rename APP NAME"),
-    (&["build", "compile", "validate", "lint", "test"], "picloud check  validates an app as a push does"),
+    (&["build", "compile", "validate", "lint"], "picloud check  validates an app as a push does"),
     (&["watch", "up", "local"], "picloud dev  serves a folder and reloads it when a file is saved"),
     (&["server", "daemon"], "run a node with  picloud serve"),
     (&["revert", "undo"], "picloud rollback  rolls back to an earlier deploy"),

@@ -10,10 +10,11 @@ use manifest_schema::manifest;
 use platform::deploy::{Checked, Snapshot, check as validate};
 use platform::dry_run::{DryRun, run_checks};
 use platform::revision::Prepared;
+use platform::script_tests::TestFiles;
 
 use super::dev;
 use super::error::CommandError;
-use super::folder::{self, Tree};
+use super::folder::{self, SkipReason, Tree};
 use super::git_status;
 use super::output::{print, print_styled};
 use crate::render::style::{green, red};
@@ -28,13 +29,25 @@ pub(crate) enum Format {
     Json,
 }
 
-pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandError> {
+/// The app in a working tree, as a push of all its files would send it.
+pub(super) struct WorkingTree {
+    /// The files that are part of the app.
+    pub(super) snapshot: Snapshot,
+    /// The files of tests.
+    pub(super) tests: TestFiles,
+    manifest: String,
+    skipped: Vec<(String, SkipReason)>,
+    repository: git_status::Repository,
+}
+
+/// Reads the app in `folder`.
+pub(super) fn working_tree(folder: &Path) -> Result<WorkingTree, CommandError> {
     let manifest = fs::read(folder.join(manifest::FILE_NAME)).unwrap_or_default();
-    let manifest = String::from_utf8_lossy(&manifest);
+    let manifest = String::from_utf8_lossy(&manifest).into_owned();
     // Ignored folders can contain thousands of files of other programs.
     let mut ignored = git_status::ignored_folders(folder);
     ignored.retain(|path| !manifest.contains(&format!("{path}/")));
-    let Tree { mut snapshot, skipped, .. } = folder::read(folder, &[".git"], &ignored)?;
+    let Tree { mut snapshot, tests, skipped, .. } = folder::read(folder, &[".git"], &ignored)?;
     let repository = git_status::inspect(folder, &|path| manifest.contains(path));
     // Ignored scripts are not part of the app unless the manifest names them.
     snapshot.scripts.retain(|path, _| manifest.contains(path.as_str()) || !repository.ignored.contains(path));
@@ -50,6 +63,11 @@ pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandEr
             snapshot.manifest.clone_from(&committed.manifest);
         }
     }
+    Ok(WorkingTree { snapshot, tests, manifest, skipped, repository })
+}
+
+pub(crate) fn check(folder: &Path, format: Format) -> Result<ExitCode, CommandError> {
+    let WorkingTree { snapshot, manifest, skipped, repository, .. } = working_tree(folder)?;
     let (mut diagnostics, done) = match validate(&snapshot, &Ceiling::DEFAULT) {
         Ok(checked) => {
             let (mut diagnostics, done) = (checked.warnings.clone(), summary(&checked));

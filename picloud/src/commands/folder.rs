@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use manifest_schema::name::AppName;
 use platform::deploy::{FILE_BYTES_MAX, File, Snapshot};
+use platform::script_tests::{TEST_SUFFIX, TestFiles};
 
 use crate::hint::Hint;
 
@@ -35,6 +36,8 @@ impl Hint for ReadError {
 #[derive(Debug)]
 pub(crate) struct Tree {
     pub(crate) snapshot: Snapshot,
+    /// The files of tests, which are no part of the app.
+    pub(crate) tests: TestFiles,
     /// All folders that were read, including the root.
     pub(crate) folders: Vec<PathBuf>,
     /// Folders whose files a commit does not contain.
@@ -53,7 +56,12 @@ pub(crate) enum SkipReason {
 /// Reads `folder`, without the folders with the names `excluded` and the paths `ignored`. Files that disappear meanwhile are
 /// skipped.
 pub(crate) fn read(folder: &Path, excluded: &[&str], ignored: &[String]) -> Result<Tree, ReadError> {
-    let mut tree = Tree { snapshot: Snapshot::default(), folders: Vec::new(), skipped: Vec::new() };
+    let mut tree = Tree {
+        snapshot: Snapshot::default(),
+        tests: TestFiles::new(),
+        folders: Vec::new(),
+        skipped: Vec::new(),
+    };
     let mut folders = vec![PathBuf::new()];
     while let Some(inside) = folders.pop() {
         let here = if inside.as_os_str().is_empty() { folder.to_owned() } else { folder.join(&inside) };
@@ -91,7 +99,8 @@ pub(crate) fn read(folder: &Path, excluded: &[&str], ignored: &[String]) -> Resu
             if kind.is_symlink() && entry.path().is_dir() {
                 tree.skipped.push((name.clone().into_owned(), SkipReason::Symlink));
             }
-            let file = if !Snapshot::includes(&name) {
+            let is_test = name.ends_with(TEST_SUFFIX);
+            let file = if !is_test && !Snapshot::includes(&name) {
                 None
             } else if kind.is_symlink() {
                 Some(File::Symlink)
@@ -101,6 +110,9 @@ pub(crate) fn read(folder: &Path, excluded: &[&str], ignored: &[String]) -> Resu
                     read => Some(read.map_err(|source| ReadError::Read { path: entry.path(), source })?),
                 }
             };
+            if let Some(file) = file.as_ref().filter(|_| is_test) {
+                tree.tests.insert(name.clone().into_owned(), file.clone());
+            }
             tree.snapshot.add(&name, || file.unwrap_or(File::Symlink));
             if tree.snapshot.files + folders.len() + tree.folders.len() > ENTRIES_MAX {
                 return Err(ReadError::TooMany(folder.to_owned()));

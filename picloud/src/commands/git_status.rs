@@ -274,7 +274,14 @@ impl Git<'_> {
 }
 
 /// The pathspecs of the manifest and the scripts.
-const PATHSPECS: [&str; 3] = ["--", manifest::FILE_NAME, ":(glob)**/*.rhai"];
+const PATHSPECS: [&str; 5] = [
+    "--",
+    manifest::FILE_NAME,
+    ":(glob)**/*.rhai",
+    // Files of tests and definitions for editors are no part of the app.
+    ":(glob,exclude)**/*.test.rhai",
+    ":(glob,exclude)**/*.d.rhai",
+];
 
 /// The output of git as text. The manifest and scripts have UTF-8 names.
 fn text(bytes: &[u8]) -> Cow<'_, str> {

@@ -14,10 +14,11 @@ use crate::hint::Hint;
 use crate::render::{printable, shell_word};
 
 /// The files of the starter app.
-pub(crate) const STARTER: [(&str, &str); 4] = [
+pub(crate) const STARTER: [(&str, &str); 5] = [
     ("picloud.toml", include_str!("../../../examples/hello/picloud.toml")),
     ("greet.rhai", include_str!("../../../examples/hello/greet.rhai")),
     ("tick.rhai", include_str!("../../../examples/hello/tick.rhai")),
+    ("greet.test.rhai", include_str!("../../../examples/hello/greet.test.rhai")),
     ("README.md", include_str!("../../../examples/hello/README.md")),
 ];
 

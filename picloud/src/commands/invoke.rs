@@ -18,10 +18,7 @@ const PAYLOAD_MAX: u64 = 64 << 20;
 /// Prints the response of the function. The exit code reports an error status; the failure is printed to standard error if the
 /// token can read executions.
 pub(crate) fn invoke(options: &InvokeArgs) -> Result<ExitCode, CommandError> {
-    let payload = match &options.data {
-        Payload::Json(text) => text.clone().into_bytes(),
-        Payload::Stdin => read_stdin()?,
-    };
+    let payload = payload(&options.data)?;
     let client = Client::find(&options.client)?;
     let app = client.app(&options.app)?;
     let response = client.call(&app, &options.function, &payload)?;
@@ -45,6 +42,14 @@ pub(crate) fn invoke(options: &InvokeArgs) -> Result<ExitCode, CommandError> {
         }
     }
     Ok(if response.status < 400 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The JSON of an argument.
+pub(super) fn payload(data: &Payload) -> Result<Vec<u8>, CommandError> {
+    match data {
+        Payload::Json(text) => Ok(text.clone().into_bytes()),
+        Payload::Stdin => read_stdin(),
+    }
 }
 
 /// Reads JSON from standard input.

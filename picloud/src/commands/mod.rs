@@ -32,6 +32,7 @@ pub(crate) mod serve;
 pub(crate) mod shell;
 pub(crate) mod status;
 mod stop_signals;
+pub(crate) mod test;
 pub(crate) mod tokens;
 
 pub(crate) use error::CommandError;

@@ -14,6 +14,7 @@ pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod push;
 pub(crate) mod schedules;
+pub(crate) mod script_tests;
 pub(crate) mod secrets;
 pub(crate) mod status;
 pub(crate) mod style;

@@ -125,13 +125,18 @@ impl Snapshot {
 /// The SDK version that introduced templates.
 pub(crate) const TEMPLATES_SINCE: SdkVersion = SdkVersion::V1_3;
 
+/// The end of the names of definitions for editors, which `picloud definitions` writes.
+const DEFINITIONS_SUFFIX: &str = ".d.rhai";
+
 /// Whether the file is a template, and not a script.
 pub(crate) fn is_template(path: &str) -> bool {
-    path.starts_with(TEMPLATE_FOLDER) && !is_script(path)
+    path.starts_with(TEMPLATE_FOLDER) && !path.ends_with(".rhai")
 }
 
+/// Files of tests and definitions for editors are no scripts of the app.
 fn is_script(path: &str) -> bool {
     path.ends_with(".rhai")
+        && ![manifest::TEST_SUFFIX, DEFINITIONS_SUFFIX].iter().any(|end| path.ends_with(end))
 }
 
 /// Reads the snapshot of `commit`, stopping after [`SNAPSHOT_BYTES_MAX`], and reserves memory of the account.

@@ -19,7 +19,7 @@ use manifest_schema::method::Method;
 use manifest_schema::name::{AppName, ScriptPath};
 use runtime::{
     AppIdentity, Execution, Failure, FailureKind, HttpRequest, Invocation, LogLine, Origin, Revision,
-    RevisionError, RouteOutcome, STACK_SIZE, Scheme, Secrets, Seed, Trigger,
+    RevisionError, RouteMatch, RouteOutcome, STACK_SIZE, Scheme, Secrets, Seed, Trigger,
 };
 use store::AppId;
 use uuid::Uuid;
@@ -129,10 +129,7 @@ impl DryRun {
 
     /// Routes a request and runs its script.
     pub fn request(&self, request: DryRequest, options: &RunOptions) -> Answer {
-        let DryRequest { method, target, headers, body } = request;
-        let target = target.split('#').next().unwrap_or_default();
-        let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let matched = match self.revision.route(method.as_str(), path) {
+        let matched = match self.revision.route(request.method.as_str(), request.path_and_query().0) {
             RouteOutcome::Script(matched) => matched,
             RouteOutcome::Options { allow } => return Answer::Unrouted { status: 204, allow: Some(allow) },
             RouteOutcome::MethodNotAllowed { allow } => {
@@ -141,30 +138,24 @@ impl DryRun {
             RouteOutcome::NotFound => return Answer::Unrouted { status: 404, allow: None },
             RouteOutcome::BadPath => return Answer::Unrouted { status: 400, allow: None },
         };
-        let limits = matched.limits.map(|route| self.revision.limits().of_route(&route));
+        let limits = matched.limits.as_ref().map(|route| self.revision.limits().of_route(route));
         let limit = limits.as_ref().unwrap_or(self.revision.limits()).body;
-        if body.len() as u64 > limit {
+        if request.body.len() as u64 > limit {
             return Answer::TooLarge { limit };
         }
-        let host = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
-        let origin = Origin {
-            scheme: Scheme::Http,
-            host: host.map_or(HOST, |(_, value)| value.as_str()).to_owned(),
-            ..Origin::default()
+        let script = matched.script.clone();
+        Answer::Script(self.script(script, request.into_trigger(Some(matched)), limits, options))
+    }
+
+    /// Runs a script with a request, with the parameters of the route if the path has one to this script.
+    pub fn request_to(&self, script: ScriptPath, request: DryRequest, options: &RunOptions) -> ScriptRun {
+        let matched = match self.revision.route(request.method.as_str(), request.path_and_query().0) {
+            RouteOutcome::Script(matched) if matched.script == script => Some(matched),
+            _ => None,
         };
-        let headers: Vec<(String, Vec<u8>)> =
-            headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
-        let trigger = Trigger::Http(Arc::new(HttpRequest {
-            method,
-            path: matched.path,
-            headers: Arc::new(headers),
-            params: matched.params,
-            query: query.to_owned(),
-            rest: matched.rest,
-            body,
-            origin,
-        }));
-        Answer::Script(self.script(matched.script, trigger, limits, options))
+        let limits = matched.as_ref().and_then(|matched| matched.limits.as_ref());
+        let limits = limits.map(|route| self.revision.limits().of_route(route));
+        self.script(script, request.into_trigger(matched), limits, options)
     }
 
     /// Runs a script; without limits of its own, those of the app apply.
@@ -210,6 +201,41 @@ impl DryRun {
         let execution = runtime::run(&self.revision, &program, invocation, running, &stop);
         *log.lock().unwrap_or_else(PoisonError::into_inner) = host.take_lines();
         reject_1xx(execution, invocation)
+    }
+}
+
+impl DryRequest {
+    /// The path, and the query without its question mark.
+    fn path_and_query(&self) -> (&str, &str) {
+        let target = self.target.split('#').next().unwrap_or_default();
+        target.split_once('?').unwrap_or((target, ""))
+    }
+
+    fn into_trigger(self, matched: Option<RouteMatch>) -> Trigger {
+        let (path, query) = self.path_and_query();
+        let (path, query) = (path.to_owned(), query.to_owned());
+        let host = self.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let origin = Origin {
+            scheme: Scheme::Http,
+            host: host.map_or(HOST, |(_, value)| value.as_str()).to_owned(),
+            ..Origin::default()
+        };
+        let headers: Vec<(String, Vec<u8>)> =
+            self.headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect();
+        let (method, body) = (self.method, self.body);
+        let request = HttpRequest {
+            method,
+            path,
+            query,
+            headers: Arc::new(headers),
+            body,
+            origin,
+            ..HttpRequest::default()
+        };
+        Trigger::Http(Arc::new(match matched {
+            Some(RouteMatch { path, params, rest, .. }) => HttpRequest { path, params, rest, ..request },
+            None => request,
+        }))
     }
 }
 

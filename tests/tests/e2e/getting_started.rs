@@ -230,7 +230,7 @@ fn starter_app_goes_live_by_printed_commands() {
         let folder = tempfile::tempdir().unwrap();
         let output = shell(folder.path(), &format!("picloud init '{name}'"));
         assert!(output.starts_with(&format!(
-            "wrote picloud.toml, greet.rhai, tick.rhai, README.md and .gitignore to {name}\n"
+            "wrote picloud.toml, greet.rhai, tick.rhai, greet.test.rhai, README.md and .gitignore to {name}\n"
         )));
         let commands = commands(&output);
         assert_eq!((commands.len(), commands[1].as_str()), (5, "picloud dev"), "{output}");
@@ -278,7 +278,7 @@ fn init_overwrites_no_file() {
     let output = shell(&cloned, "git init -q && picloud init && picloud check");
     assert!(
         output.starts_with(
-            "wrote picloud.toml, greet.rhai and tick.rhai to .\nkept README.md and .gitignore\n"
+            "wrote picloud.toml, greet.rhai, tick.rhai and greet.test.rhai to .\nkept README.md and .gitignore\n"
         ),
         "{output}"
     );

@@ -12,25 +12,28 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use platform::deploy::Snapshot;
 use platform::dev::{DevDeployer, SaveOutcome, ScheduleHistories, run_schedules};
+use platform::dry_run::RunOptions;
 use platform::live::{Live, LiveTable};
 use platform::memory::MemoryBudget;
 use platform::recording::journal::Journal;
+use platform::script_tests::{Suite, TestFiles, run_tests};
 use runtime::Secrets;
 use tokio::sync::{oneshot, watch as latest};
 
 use super::error::CommandError;
-use super::folder::{self, ReadError};
+use super::folder::{self, ReadError, Tree};
 use super::output::print_styled;
 use super::stop_signals::StopSignals;
 use crate::cli::{DevArgs, ListenAddress};
 use crate::edge::listener::{self, ConnectionLimits};
 use crate::edge::{DevApp, Edge, Shutdown};
 use crate::node::StartError;
-use crate::render::dev as render;
+use crate::render::{dev as render, diagnostics, script_tests};
 use crate::settings::{DEFAULT_ADDRESS, Settings};
 use console::Console;
 use platform::executor::threads::{ThreadsError, main_runtime};
@@ -79,10 +82,18 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
         }
         let (ready, is_ready) = oneshot::channel();
         let deployer = DevDeployer::new(table, app, Secrets::default());
-        let mut reloader = Reloader { folder, deployer, live: live_sender, last: None, reported: None };
+        let mut reloader = Reloader {
+            folder,
+            deployer,
+            live: live_sender,
+            last: None,
+            reported: None,
+            version: Arc::default(),
+        };
         // The thread ends with the process.
         let thread = std::thread::Builder::new().spawn(move || {
-            reloader.load(first.snapshot, Instant::now(), &mut Watch::new());
+            let loaded = reloader.loaded(first);
+            reloader.load(loaded, Instant::now(), &mut Watch::new());
             let _ = ready.send(());
             reloader.run();
         });
@@ -142,16 +153,36 @@ fn listen(requested: Option<SocketAddr>) -> Result<tokio::net::TcpListener, Star
     }
 }
 
+/// Runs the tests of a saved version. `None` without tests.
+fn test_report(snapshot: &Snapshot, tests: &TestFiles, folder: &Path) -> Option<String> {
+    let (secrets, _) = secrets(folder);
+    match Suite::of_folder(snapshot, tests, folder::app_name(folder), &secrets) {
+        Ok(suite) if suite.is_empty() => None,
+        Ok(suite) => Some(script_tests::report(&run_tests(&suite, None, &RunOptions::default()))),
+        Err(errors) => Some(diagnostics::render_styled(&errors, diagnostics::SHOWN_MAX)),
+    }
+}
+
+/// What was loaded from the folder.
+#[derive(PartialEq, Eq)]
+struct Loaded {
+    snapshot: Snapshot,
+    tests: TestFiles,
+    env_file: Option<Vec<u8>>,
+}
+
 /// Reloads the app when a file is saved.
 struct Reloader {
     folder: PathBuf,
     deployer: DevDeployer,
     /// The live app, for the scheduler.
     live: latest::Sender<Option<Arc<Live>>>,
-    /// The last snapshot and the contents of the secrets file.
-    last: Option<(Snapshot, Option<Vec<u8>>)>,
+    /// The last snapshot, its files of tests, and the contents of the secrets file.
+    last: Option<Loaded>,
     /// The last reported problem of the folder.
     reported: Option<String>,
+    /// Counts the versions whose tests ran.
+    version: Arc<AtomicU64>,
 }
 
 impl Reloader {
@@ -166,10 +197,8 @@ impl Reloader {
                         continue;
                     }
                     self.report_once(watch.error().map(render::unwatched));
-                    let is_new = self.last.as_ref().is_none_or(|(snapshot, secrets)| {
-                        *snapshot != tree.snapshot || *secrets != self.env_file_contents()
-                    });
-                    if is_new && !self.load(tree.snapshot, changed, &mut watch) {
+                    let loaded = self.loaded(tree);
+                    if self.last.as_ref() != Some(&loaded) && !self.load(loaded, changed, &mut watch) {
                         changed = watch.wait();
                         continue;
                     }
@@ -188,14 +217,15 @@ impl Reloader {
     }
 
     /// Loads a snapshot. Returns `false` if files are still changing and nothing was reported.
-    fn load(&mut self, snapshot: Snapshot, changed: Instant, watch: &mut Watch) -> bool {
+    fn load(&mut self, loaded: Loaded, changed: Instant, watch: &mut Watch) -> bool {
         let first = self.deployer.live().is_none();
-        let env_file = self.env_file_contents();
         let (secrets, warning) = secrets(&self.folder);
         self.deployer.set_secrets(secrets);
-        let text = match self.deployer.update(&snapshot) {
+        let mut is_live = false;
+        let text = match self.deployer.update(&loaded.snapshot) {
             SaveOutcome::Live { planned, warnings } => {
                 let _ = self.live.send(self.deployer.live());
+                is_live = true;
                 render::live(first, &planned, &warnings, changed.elapsed())
             }
             SaveOutcome::Rejected(diagnostics) => {
@@ -205,13 +235,32 @@ impl Reloader {
                 render::rejected(&diagnostics, !first)
             }
         };
-        self.last = Some((snapshot, env_file));
         let _ = print_styled(warning.unwrap_or_default() + text.as_str());
+        if is_live {
+            self.run_tests(&loaded);
+        }
+        self.last = Some(loaded);
         true
     }
 
-    fn env_file_contents(&self) -> Option<Vec<u8>> {
-        std::fs::read(self.folder.join(ENV_FILE)).ok()
+    /// Runs the tests on a thread, since the next save does not wait for them. Its results replace theirs.
+    fn run_tests(&self, loaded: &Loaded) {
+        let (snapshot, tests, folder) = (loaded.snapshot.clone(), loaded.tests.clone(), self.folder.clone());
+        let version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
+        let newest = Arc::clone(&self.version);
+        let run = move || {
+            let report = test_report(&snapshot, &tests, &folder);
+            if let Some(report) = report.filter(|_| newest.load(Ordering::Relaxed) == version) {
+                let _ = print_styled(report);
+            }
+        };
+        // Without a thread, the next save can succeed.
+        let _ = std::thread::Builder::new().spawn(run);
+    }
+
+    fn loaded(&self, tree: Tree) -> Loaded {
+        let env_file = std::fs::read(self.folder.join(ENV_FILE)).ok();
+        Loaded { snapshot: tree.snapshot, tests: tree.tests, env_file }
     }
 
     /// Reports a problem of the folder, unless it was the last report.
