@@ -168,4 +168,19 @@ mod tests {
         assert_eq!(live.deploy, 2);
         assert_eq!(live.revision.script_id(live.revision.sources().keys().next().unwrap()), before);
     }
+
+    #[test]
+    fn failed_check_is_a_warning() {
+        let table = Arc::new(LiveTable::new(MemoryBudget::unbounded()));
+        let mut dev = DevDeployer::new(Arc::clone(&table), AppName::new("a").unwrap(), Secrets::default());
+        let mut snapshot = saved("2");
+        let manifest = "sdk = \"1.3\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n\
+                        [[checks]]\nname = \"one\"\nrequest = \"GET /\"\nexpect = { json = 1 }\n";
+        snapshot.add("picloud.toml", || File::Bytes(manifest.to_owned().into()));
+        let SaveOutcome::Live { warnings, .. } = dev.update(&snapshot) else { panic!("it is valid") };
+        let failed = warnings.iter().find(|warning| warning.message.contains("check"));
+        let failed = failed.map(|warning| (warning.message.as_str(), warning.span.as_ref().unwrap().line));
+        assert_eq!(failed, Some(("check `one` failed: `GET /` the body is 2, not 1", 7)));
+        assert!(dev.live().is_some());
+    }
 }
