@@ -27,7 +27,7 @@ use manifest_schema::diagnostic::conflict::{CONFLICT_HELP, CONFLICT_MESSAGE, con
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity, Span, Suggestions};
 use manifest_schema::name::ScriptPath;
 use manifest_schema::sdk::SdkVersion;
-use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef};
+use rhai::{AST, ASTNode, OptimizationLevel, Position, Scope, ScriptFuncDef, Shared};
 
 use crate::captures::Captures;
 use crate::host::OutOfMemoryError;
@@ -570,17 +570,26 @@ fn walk(ast: &AST, visit: &mut dyn FnMut(Body<'_>, &[ASTNode<'_>])) {
         }
         is_own
     });
-    for function in ast.iter_fn_def() {
-        let same =
-            |name: &str, parameters: usize| *name == *function.name && parameters == function.params.len();
-        // Rhai does not tell to which function a node belongs, so each function is visited separately.
-        let mut alone = ast.clone_functions_only();
-        alone.retain_functions(|_, _, name, parameters| same(name, parameters));
+    for (function, alone) in separate_functions(ast) {
         alone.walk(&mut |path: &[ASTNode<'_>]| {
             visit(Body { function: Some(function) }, path);
             true
         });
     }
+}
+
+/// Each function of a script, and a program of this function only: Rhai's walk does not tell to which function a node
+/// belongs.
+fn separate_functions(ast: &AST) -> impl Iterator<Item = (&Shared<ScriptFuncDef>, AST)> {
+    let all = ast.clone_functions_only();
+    let mut none = all.clone();
+    none.retain_functions(|_, _, _, _| false);
+    // `retain_functions` on a copy of all functions would copy each of them for each.
+    ast.iter_fn_def().map(move |function| {
+        let same =
+            |name: &str, parameters: usize| parameters == function.params.len() && *name == *function.name;
+        (function, none.merge_filtered(&all, |_, _, _, name, parameters| same(name, parameters)))
+    })
 }
 
 /// The findings in one script.

@@ -5,7 +5,7 @@
 
 use rhai::{AST, ASTFlags, ASTNode, Expr, FnCallExpr, Position, ScriptFuncDef, Shared, Stmt};
 
-use crate::check::CLOSURE_PREFIX;
+use crate::check::{CLOSURE_PREFIX, separate_functions};
 
 /// The bodies of a script and of its functions.
 pub(super) struct Bodies<'s> {
@@ -29,11 +29,7 @@ pub(super) struct Body<'a> {
 impl<'s> Bodies<'s> {
     /// Copies the bodies of functions, which only Rhai's own walk can access.
     pub(super) fn of(ast: &'s AST) -> Self {
-        let functions = ast.iter_fn_def().map(|definition| {
-            let mut alone = ast.clone_functions_only();
-            alone.retain_functions(|_, _, name, parameters| {
-                *name == *definition.name && parameters == definition.params.len()
-            });
+        let functions = separate_functions(ast).map(|(definition, alone)| {
             let mut statements = Vec::new();
             alone.walk(&mut |path: &[ASTNode<'_>]| {
                 if let [ASTNode::Stmt(statement)] = path {
