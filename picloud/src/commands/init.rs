@@ -1,4 +1,5 @@
-//! `picloud init`: creates the starter app, a copy of `examples/hello`, in a new git repository.
+//! `picloud init`: creates the starter app, a copy of `examples/hello`, in a new git repository, and definitions of the
+//! SDK for editors.
 
 use std::borrow::Cow;
 use std::fs;
@@ -7,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use manifest_schema::name::AppName;
+use manifest_schema::sdk::SdkVersion;
 
+use super::definitions;
 use super::error::CommandError;
 use super::folder::app_name;
 use crate::hint::Hint;
@@ -25,9 +28,12 @@ pub(crate) const STARTER: [(&str, &str); 5] = [
 /// The name of the app in the starter's files.
 const STARTER_APP: &str = "hello";
 
-/// The `.gitignore` of the starter: it excludes the secrets of `picloud dev`.
-const GIT_IGNORE: (&str, &str) =
-    (".gitignore", "# Secrets for `picloud dev`; on a server:  picloud secrets set NAME\n.env\n");
+/// The `.gitignore` of the starter: it excludes the secrets of `picloud dev`, and files that a command writes.
+const GIT_IGNORE: (&str, &str) = (
+    ".gitignore",
+    "# Secrets for `picloud dev`; on a server:  picloud secrets set NAME\n.env\n\
+     # The functions of the SDK for editors:  picloud definitions\n/definitions/\n",
+);
 
 /// Files that are kept if they exist.
 const KEPT_FILES: [&str; 2] = ["README.md", GIT_IGNORE.0];
@@ -61,6 +67,8 @@ pub(crate) fn init(folder: &Path) -> Result<(), CommandError> {
     if !kept.is_empty() {
         println!("kept {}", names(&kept));
     }
+    definitions::write(&folder.join(definitions::FOLDER), SdkVersion::NEWEST)?;
+    println!("wrote {}/ for editors with Rhai's language server", definitions::FOLDER);
     let repository = repository(folder);
     match &repository {
         GitRepository::Created => println!("initialized a git repository"),
@@ -182,8 +190,6 @@ pub(crate) fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), InitErr
 
 #[cfg(test)]
 mod tests {
-    use manifest_schema::sdk::SdkVersion;
-
     use super::*;
 
     #[test]

@@ -246,7 +246,7 @@ fn starter_app_goes_live_by_printed_commands() {
         let committed = shell(&folder.path().join(name), "git ls-files && git symbolic-ref HEAD");
         assert_eq!(
             committed,
-            ".gitignore\nREADME.md\ngreet.rhai\npicloud.toml\ntick.rhai\nrefs/heads/main\n"
+            ".gitignore\nREADME.md\ngreet.rhai\ngreet.test.rhai\npicloud.toml\ntick.rhai\nrefs/heads/main\n"
         );
     }
     let apps = shell(

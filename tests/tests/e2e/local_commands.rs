@@ -28,7 +28,7 @@ fn starter_app_passes_check_and_goes_live() {
     let server = Server::start(Database::sqlite());
     let repository = Repository::new();
     let files = std::fs::read_dir(&app).unwrap().map(Result::unwrap);
-    for file in files.filter(|file| file.file_name() != ".git") {
+    for file in files.filter(|file| file.path().is_file()) {
         repository.write(file.file_name().to_str().unwrap(), std::fs::read(file.path()).unwrap());
     }
     repository.commit("starter");
