@@ -6,7 +6,7 @@ use manifest_schema::diagnostic::{Diagnostic, Diagnostics};
 use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use platform::dry_run::{DryRequest, DryRun, RunOptions, ScriptRun};
-use platform::script_tests::{Suite, run_tests};
+use platform::script_tests::{Suite, append_checks, run_tests};
 use runtime::Trigger;
 
 use super::check::{WorkingTree, working_tree};
@@ -37,7 +37,8 @@ pub(crate) fn test(args: &TestArgs) -> Result<ExitCode, CommandError> {
     if let Some(script) = &args.run {
         return run_once(&suite.app, script, args, &options);
     }
-    let report = run_tests(&suite, args.filter.as_deref(), &options);
+    let mut report = run_tests(&suite, args.filter.as_deref(), &options);
+    append_checks(&suite, args.filter.as_deref(), &mut report);
     if args.json {
         print(format!("{}\n", render::to_json(&report)))?;
     } else if report.outcomes.is_empty() {

@@ -5,7 +5,7 @@ use runtime::{Failure, LogLine, Response};
 use serde_json::Value;
 
 use super::suite::Expectation;
-use crate::dry_run::{Comparison, difference};
+use crate::dry_run::{CHECKS_TIMEOUT, CheckFailure, Comparison, Difference, difference};
 
 /// The maximum length of a shown text, in characters.
 const SHOWN_MAX: usize = 200;
@@ -57,6 +57,29 @@ impl Mismatch {
             expected: self.expected,
             found: redact(&self.found),
             reason: self.reason.map(|reason| redact(&reason)),
+        }
+    }
+}
+
+impl From<&CheckFailure> for Mismatch {
+    fn from(failure: &CheckFailure) -> Self {
+        match failure {
+            CheckFailure::Status { expected, found, reason } => {
+                Self::new("status", expected.to_string(), found.to_string()).because(reason.clone())
+            }
+            CheckFailure::Header { name, expected, found } => {
+                Self::new(format!("header {name}"), format!("`{expected}`"), found)
+            }
+            CheckFailure::NoJson(reason) => {
+                Self::new("body", "JSON", "another text").because(Some(reason.clone()))
+            }
+            CheckFailure::Json(Difference { pointer, expected, found }) => {
+                Self::new(if pointer.is_empty() { "body" } else { pointer }, expected, found)
+            }
+            CheckFailure::Contains(part) => Self::new("body", format!("`{part}` in it"), "none"),
+            CheckFailure::Stopped | CheckFailure::Late => {
+                Self::new("time", format!("at most {CHECKS_TIMEOUT:?} for all checks"), "more")
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! - `settings`: what claims see instead of the clock, of random numbers, and of secrets
 //! - `suite`: finds the tests of a folder
-//! - `run`: runs them
+//! - `run`: runs them, and the `[[checks]]` of the manifest
 //! - `mismatch`: the first difference of an answer and its claim
 
 mod mismatch;
@@ -11,7 +11,7 @@ mod settings;
 mod suite;
 
 pub use mismatch::{Mismatch, show_log_line};
-pub use run::{TestOutcome, TestReport, run_tests};
+pub use run::{TestOutcome, TestReport, append_checks, run_tests};
 pub use suite::{Suite, TEST_SUFFIX, TestFiles};
 
 #[cfg(test)]

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use chrono::Utc;
 use manifest_schema::limits::Limits;
+use manifest_schema::manifest;
 use manifest_schema::name::{JobName, ScriptPath};
+use manifest_schema::parse::check_span;
 use runtime::notation::Start;
 use runtime::{LogLine, Response, ScheduledRun, Trigger};
 
 use super::mismatch::{self, Ended, Mismatch};
 use super::suite::{ScriptTest, Suite};
-use crate::dry_run::{Answer, DryRequest, DryRun, RunOptions, ScriptRun};
+use crate::dry_run::{Answer, DryRequest, DryRun, RunOptions, ScriptRun, run_checks};
 
 /// The result of a test.
 #[derive(Clone, Debug)]
@@ -33,8 +35,6 @@ pub struct TestOutcome {
     pub mismatch: Option<Mismatch>,
     /// The log of the run.
     pub log: Vec<LogLine>,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// The results of all tests, in the order of the files and of the claims in them.
@@ -84,8 +84,30 @@ pub fn run_tests(suite: &Suite, filter: Option<&str>, defaults: &RunOptions) -> 
     TestReport { outcomes, took: started.elapsed() }
 }
 
+/// Runs the `[[checks]]` of the manifest whose name or request contains `filter`, as a push does, and adds them to the
+/// report.
+pub fn append_checks(suite: &Suite, filter: Option<&str>, report: &mut TestReport) {
+    let run = run_checks(&suite.app, &suite.secrets);
+    for check in &suite.app.revision().manifest().checks {
+        let claim = format!("check `{}`: {}", check.name, check.request);
+        if filter.is_some_and(|filter| !claim.contains(filter)) {
+            continue;
+        }
+        let span = check_span(&suite.manifest_text, &check.name);
+        let failed = run.failed.iter().find(|failed| failed.check.name == check.name);
+        report.outcomes.push(TestOutcome {
+            file: manifest::FILE_NAME.to_owned(),
+            line: span.as_ref().map_or(1, |span| span.line),
+            column: span.as_ref().map_or(1, |span| span.column),
+            claim,
+            mismatch: failed.map(|failed| Mismatch::from(&failed.failure)),
+            log: Vec::new(),
+        });
+    }
+    report.took += run.took;
+}
+
 fn run_test(suite: &Suite, test: &ScriptTest, defaults: &RunOptions) -> TestOutcome {
-    let started = Instant::now();
     let (mismatch, log) = match answer(suite, test, defaults) {
         Err(mismatch) => (Some(mismatch), Vec::new()),
         Ok((app, answer)) => {
@@ -105,7 +127,6 @@ fn run_test(suite: &Suite, test: &ScriptTest, defaults: &RunOptions) -> TestOutc
         claim: test.text.clone(),
         mismatch,
         log,
-        took: started.elapsed(),
     }
 }
 

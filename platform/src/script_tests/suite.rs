@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Span};
 use manifest_schema::limits::Ceiling;
 use manifest_schema::manifest::{self, Manifest};
@@ -31,6 +32,7 @@ pub struct Suite {
     /// The files of tests that are scripts, with the libraries of the app.
     pub(super) files: Option<DryRun>,
     pub(super) secrets: Secrets,
+    pub(super) manifest_text: Bytes,
 }
 
 /// A claim to be tested.
@@ -109,7 +111,14 @@ impl Suite {
         if errors.errors() > 0 {
             return Err(errors);
         }
-        Ok(Self { app, warnings, tests, files, secrets: secrets.clone() })
+        Ok(Self {
+            app,
+            warnings,
+            tests,
+            files,
+            secrets: secrets.clone(),
+            manifest_text: snapshot.manifest_text().unwrap_or_default(),
+        })
     }
 
     /// The number of tests.

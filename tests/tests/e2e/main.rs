@@ -47,6 +47,7 @@ mod restore;
 mod rollback;
 mod route_limits;
 mod schedules;
+mod script_tests;
 mod secrets;
 mod session;
 mod shallow_clones;
