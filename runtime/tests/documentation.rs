@@ -3,6 +3,7 @@
 //! - here: the examples of `docs/sdk.md`, the programs of `programs/`, and Rhai's own scripts
 //! - `reference`: the pages of the standard library, their tables, and an example for everything in them
 //! - `guides`: the apps of `docs/guides/`
+//! - `testing`: `docs/testing.md` and `docs/checks.md`
 //! - `links`: links between the documents
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
@@ -14,6 +15,8 @@ mod links;
 #[path = "documentation/reference.rs"]
 mod reference;
 mod support;
+#[path = "documentation/testing.rs"]
+mod testing;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,6 +27,7 @@ use manifest_schema::limits::Ceiling;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::sdk::SdkVersion;
+use runtime::notation::{self, Answer, Dialect, Kind, Start, Statement};
 use runtime::{CountingAllocator, callable_functions, compile};
 use support::{Call, script};
 
@@ -64,36 +68,18 @@ fn blocks(document: &str, language: &str) -> Vec<(usize, String)> {
 
 // ---- docs/sdk.md ----
 
-/// A comment after an example about its result.
-#[derive(Debug)]
-enum Claim {
-    Route(String),
-    /// A request or another trigger, and the response.
-    Answers {
-        start: String,
-        answer: String,
-    },
-    Logs(String),
-    Fails(String),
-    Refused(String),
-    Warned(String),
+/// The claims of an example, and what else it says about itself.
+fn statements(place: &str, example: &str) -> Vec<Statement> {
+    let notation = notation::parse(place, example, Dialect::Document);
+    assert_eq!(notation.errors, [], "{place}");
+    notation.statements
 }
 
-fn claim(line: &str) -> Option<Claim> {
-    let comment = line.strip_prefix("// ")?;
-    let starts = ["GET ", "POST ", "call", "scheduled", "=> "];
-    Some(match comment.split_once(' ') {
-        Some(("route", path)) => Claim::Route(path.to_owned()),
-        Some(("logs", line)) => Claim::Logs(line.to_owned()),
-        Some(("fails", words)) => Claim::Fails(words.to_owned()),
-        Some(("refused", diagnostic)) => Claim::Refused(diagnostic.to_owned()),
-        Some(("warned", diagnostic)) => Claim::Warned(diagnostic.to_owned()),
-        _ if starts.iter().any(|start| comment.starts_with(start)) => {
-            let (start, answer) = comment.split_once("=> ")?;
-            Claim::Answers { start: start.trim().to_owned(), answer: answer.to_owned() }
-        }
-        _ => return None,
-    })
+/// The lines of an example that are no statements.
+fn code<'e>(place: &str, example: &'e str) -> Vec<&'e str> {
+    let stated: Vec<usize> = statements(place, example).iter().map(|statement| statement.span.line).collect();
+    let lines = example.lines().enumerate();
+    lines.filter(|(index, _)| !stated.contains(&(index + 1))).map(|(_, line)| line).collect()
 }
 
 /// A call of the script, in the SDK version and with the settings that it mentions.
@@ -105,19 +91,14 @@ fn call_of(base: &Call) -> Call {
     Call { sdk, env, secrets, ..call }
 }
 
-/// The script called as in `start`: `GET /path`, `POST /path {"json":1}`, `POST /path text/plain words`, `call
-/// {"json":1}`, `scheduled`, or an empty text for `GET /`.
-fn called(base: &Call, route: Option<&str>, start: &str) -> Call {
+/// The script called as a claim says; by itself it is called as by `GET /`.
+fn called(base: &Call, route: Option<&str>, start: &Start) -> Call {
     let call = call_of(base);
-    let mut words = start.splitn(3, ' ');
-    match (words.next().unwrap_or_default(), words.next(), words.next()) {
-        ("", ..) => call,
-        ("scheduled", ..) => call.scheduled(),
-        ("call", payload, rest) => {
-            let payload = [payload, rest].into_iter().flatten().collect::<Vec<_>>().join(" ");
-            call.function(payload)
-        }
-        (_, Some(target), body) => {
+    match start {
+        Start::Script => call,
+        Start::Scheduled { .. } => call.scheduled(),
+        Start::Call { payload, .. } => call.function(payload.clone()),
+        Start::Request { method, target, body } => {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let call = match route {
                 Some(route) => call.routed(route, target),
@@ -126,36 +107,29 @@ fn called(base: &Call, route: Option<&str>, start: &str) -> Call {
                     request.query = query.to_owned();
                 }),
             };
-            match body {
+            let call = match body {
                 None => call,
-                Some(body) if body.starts_with(['{', '[', '"']) => {
-                    call.body("application/json", body.to_owned())
-                }
-                Some(body) => {
-                    let (content_type, body) = body.split_once(' ').unwrap();
-                    call.body(content_type, body.to_owned())
-                }
-            }
+                Some(body) => call.body(&body.content_type, body.text.clone()),
+            };
+            call.with_request(|request| request.method = *method)
         }
-        other => panic!("{other:?} is not a trigger"),
     }
 }
 
-/// The response as documents write it, with the parts that `expected` has: `[status] [content type] body`.
-fn shown(call: &Call, expected: &str) -> String {
+/// Asserts the answer of a call. Other than in tests of apps, a claim without a body is about an empty one.
+fn assert_answer(call: &Call, expected: &Answer, place: &str) {
     let answer = call.response();
-    let body = String::from_utf8_lossy(&answer.body).into_owned();
-    let content_type = answer.headers.iter().find(|(name, _)| name == "content-type");
-    let content_type = content_type.map(|(_, value)| value.as_str()).unwrap_or_default();
-    let names_status =
-        expected.get(..3).is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    let names_type =
-        !content_type.is_empty() && expected.get(4..).is_some_and(|rest| rest.starts_with(content_type));
-    assert!(names_status || answer.status == 200, "answered {}", answer.status);
-    let status = answer.status.to_string();
-    let parts =
-        [names_status.then_some(status.as_str()), names_type.then_some(content_type), Some(body.as_str())];
-    parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+    let (body, expected_body) =
+        (String::from_utf8_lossy(&answer.body), expected.body.as_deref().unwrap_or_default());
+    assert_eq!(answer.status, expected.status.unwrap_or(200), "{place}: {body}");
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).ok();
+    if json(expected_body).is_none_or(|expected| json(&body) != Some(expected)) {
+        assert_eq!(body, expected_body, "{place}");
+    }
+    if let Some(expected) = &expected.content_type {
+        let content_type = answer.headers.iter().find(|(name, _)| name == "content-type");
+        assert_eq!(content_type.map(|(_, value)| value), Some(expected), "{place}");
+    }
 }
 
 /// The errors and warnings of a push.
@@ -177,47 +151,48 @@ fn by_severity(diagnostics: &Diagnostics) -> (Vec<String>, Vec<String>) {
     (of(Severity::Error), of(Severity::Warning))
 }
 
-/// Checks the example at `place`, and returns the number of its comments.
+/// Checks the example at `place`, and returns the number of its statements.
 fn holds(place: &str, example: &str) -> usize {
     holds_in(&script(example), place)
 }
 
 /// Checks an example with the other files of its commit.
 fn holds_in(base: &Call, place: &str) -> usize {
-    let claims: Vec<Claim> = base.source.lines().filter_map(claim).collect();
-    let route = claims.iter().find_map(|claim| match claim {
-        Claim::Route(path) => Some(path.as_str()),
+    let statements = statements(place, &base.source);
+    let route = statements.iter().find_map(|statement| match &statement.kind {
+        Kind::Route(path) => Some(path.as_str()),
         _ => None,
     });
     let mut logged: Option<Vec<String>> = None;
     let mut expected_log = Vec::new();
     let (mut refused, mut warned) = (Vec::new(), Vec::new());
-    for claim in &claims {
-        match claim {
-            Claim::Route(_) => {}
-            Claim::Refused(diagnostic) => refused.push(diagnostic.clone()),
-            Claim::Warned(diagnostic) => warned.push(diagnostic.clone()),
-            Claim::Logs(line) => expected_log.push(line.clone()),
-            Claim::Answers { start, answer } => {
+    for Statement { kind, text, .. } in &statements {
+        match kind {
+            Kind::Route(_) => {}
+            Kind::Refused(diagnostic) => refused.push(diagnostic.clone()),
+            Kind::Warned(diagnostic) => warned.push(diagnostic.clone()),
+            Kind::Logs(line) => expected_log.push(line.clone()),
+            Kind::Claim { start, answer } => {
                 let call = called(base, route, start);
-                assert_eq!(&shown(&call, answer), answer, "{place}, {start}");
+                assert_answer(&call, answer, &format!("{place}, {text}"));
                 let lines = call.run().log.into_iter().map(|line| {
                     let data = line.data.map(|data| format!(" {data}")).unwrap_or_default();
                     format!("{} {:?}{data}", line.level.as_str(), line.message)
                 });
                 logged.get_or_insert(lines.collect());
             }
-            Claim::Fails(words) => {
+            Kind::Fails(words) => {
                 let failure = call_of(base).failure();
                 assert!(failure.message.contains(words.as_str()), "{place}: {failure}");
             }
+            other => panic!("{place}, {text}: documents have no {other:?}"),
         }
     }
     assert_eq!(logged.unwrap_or_default(), expected_log, "{place}");
     let checked = call_of(base).check();
     let found = checked.map_or_else(|found| found, |(script, _)| script.warnings().clone());
     assert_eq!(by_severity(&found), (refused, warned), "{place}");
-    claims.len()
+    statements.len()
 }
 
 #[test]
@@ -231,18 +206,23 @@ fn examples_of_the_reference_hold() {
     }
 }
 
+/// Parses a manifest of a document, with `before` in front of it if it is a part of one.
+fn accepts(place: &str, manifest: &str, before: &str) {
+    let before = if manifest.contains("sdk = ") { "" } else { before };
+    let manifest = format!("{before}{manifest}");
+    let named = manifest.split('"').filter(|word| word.ends_with(".rhai"));
+    let scripts: BTreeSet<String> = named.map(str::to_owned).collect();
+    let parsed = parse(manifest.as_bytes(), ParseContext::new(&Ceiling::DEFAULT, &scripts));
+    assert!(parsed.is_ok(), "{place}: {:?}", parsed.unwrap_err().diagnostics);
+}
+
 #[test]
 fn manifests_of_the_reference_are_accepted() {
     let document = read(&root().join("docs/sdk.md"));
     let manifests = blocks(&document, "toml");
     assert!(manifests.len() >= 3);
     for (line, manifest) in manifests {
-        let sdk = if manifest.contains("sdk = ") { "" } else { "sdk = \"1.1\"\n" };
-        let named = manifest.split('"').filter(|word| word.ends_with(".rhai"));
-        let scripts: BTreeSet<String> = named.map(str::to_owned).collect();
-        let context = ParseContext::new(&Ceiling::DEFAULT, &scripts);
-        let parsed = parse(format!("{sdk}{manifest}").as_bytes(), context);
-        assert!(parsed.is_ok(), "docs/sdk.md:{line}: {:?}", parsed.unwrap_err().diagnostics);
+        accepts(&format!("docs/sdk.md:{line}"), &manifest, "sdk = \"1.1\"\n");
     }
 }
 

@@ -10,7 +10,7 @@ use manifest_schema::sdk::SdkVersion;
 use runtime::RouteOutcome;
 
 use super::reference::{named_files, with_templates};
-use super::{Call, Diagnostics, blocks, by_severity, claim, holds_in, read, root, script};
+use super::{Call, Diagnostics, blocks, by_severity, holds_in, read, root, script, statements};
 
 /// The server of all guides.
 const SERVER: &str = "http://pi:8080";
@@ -168,8 +168,9 @@ fn check(page: &str, document: &str) {
         let found: Diagnostics =
             call.check().map_or_else(|found| found, |(script, _)| script.warnings().clone());
         assert_eq!(by_severity(&found), (Vec::new(), Vec::new()), "{page}: {path}");
-        if call.source.lines().any(|line| claim(line).is_some()) {
-            holds_in(&call, &format!("{page}: {path}"));
+        let place = format!("{page}: {path}");
+        if !statements(&place, &call.source).is_empty() {
+            holds_in(&call, &place);
         }
     }
     let (mut calls, mut jar) = (0, Jar::new());

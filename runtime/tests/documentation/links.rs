@@ -31,6 +31,7 @@ fn anchors(document: &str) -> Vec<String> {
 fn links_lead_somewhere() {
     let mut found = vec![root().join("README.md")];
     documents(&root().join("docs"), &mut found);
+    documents(&root().join("examples"), &mut found);
     let (mut links, mut broken) = (0, Vec::new());
     for document in found {
         let text = read(&document);
@@ -51,4 +52,17 @@ fn links_lead_somewhere() {
     }
     assert_eq!(broken, Vec::<String>::new());
     assert!(links > 60, "{links}");
+}
+
+#[test]
+fn readme_links_to_every_document() {
+    let readme = read(&root().join("README.md"));
+    let mut found = Vec::new();
+    documents(&root().join("docs"), &mut found);
+    let names = found.iter().map(|path| path.strip_prefix(root()).unwrap().display().to_string());
+    // The pages of the standard library are listed in `docs/sdk.md`.
+    let missing: Vec<_> = names
+        .filter(|name| !name.starts_with("docs/sdk/") && !readme.contains(&format!("]({name})")))
+        .collect();
+    assert_eq!(missing, Vec::<String>::new());
 }

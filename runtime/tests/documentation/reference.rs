@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use runtime::notation::Kind;
 use runtime::{FunctionReference, ModuleReference, ctx_properties, sdk_reference};
 
-use super::{Call, Claim, blocks, claim, holds_in, read, root, script};
+use super::{Call, blocks, code, holds_in, read, root, script, statements};
 
 /// Writes the tables instead of comparing them.
 const WRITE: &str = "PICLOUD_WRITE_REFERENCE";
@@ -126,16 +127,17 @@ fn every_function_option_and_error_has_an_example() {
 fn calls(example: &str, function: &str) -> bool {
     let name = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
     let call = format!("{function}(");
-    let mut code = example.lines().filter(|line| claim(line).is_none());
-    code.any(|line| line.match_indices(&call).any(|(at, _)| !line[..at].ends_with(name)))
+    code(function, example)
+        .iter()
+        .any(|line| line.match_indices(&call).any(|(at, _)| !line[..at].ends_with(name)))
 }
 
 /// The messages of errors that an example shows.
 fn messages(example: &str) -> Vec<String> {
-    let shown = example.lines().filter_map(claim).filter_map(|claim| match claim {
-        Claim::Fails(message) => Some(message),
+    let shown = statements("an example", example).into_iter().filter_map(|statement| match statement.kind {
+        Kind::Fails(message) => Some(message),
         // A caught one is answered as JSON.
-        Claim::Answers { answer, .. } => serde_json::from_str(&answer).ok(),
+        Kind::Claim { answer, .. } => serde_json::from_str(&answer.body?).ok(),
         _ => None,
     });
     shown.collect()
@@ -149,8 +151,7 @@ fn every_property_of_ctx_has_an_example() {
         let written = [property.to_owned(), property.replace("ctx.request.", "r.")];
         examples.iter().any(|(_, example)| {
             written.iter().any(|path| {
-                let code = || example.lines().filter(|line| claim(line).is_none());
-                code().any(|line| {
+                code(CONTRACT, example).iter().any(|line| {
                     line.match_indices(path.as_str())
                         .any(|(at, _)| !line[at + path.len()..].starts_with(name))
                 })
