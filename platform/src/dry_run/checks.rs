@@ -21,6 +21,9 @@ use super::{Answer, DryRequest, DryRun, RunOptions, ScriptRun};
 /// The time that all checks of a commit have together.
 pub const CHECKS_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The maximum length of a body that is compared as JSON, in bytes: parsed, it can take thirty times its text.
+const JSON_BYTES_MAX: usize = 1024 * 1024;
+
 /// The maximum length of shown texts of an answer, in characters.
 const SHOWN_MAX: usize = 200;
 
@@ -72,6 +75,9 @@ pub enum CheckFailure {
         /// The found value in back quotes, or `missing`.
         found: String,
     },
+    /// The body is too large to be compared as JSON.
+    #[error("the body has {0} bytes; checks compare at most {JSON_BYTES_MAX} as JSON")]
+    TooLarge(usize),
     /// The body is no JSON.
     #[error("the body is no JSON: {0}")]
     NoJson(String),
@@ -193,6 +199,9 @@ fn compare(expect: &Expect, answer: &Answer, redact: &dyn Fn(&str) -> String) ->
         }
     }
     if let Some(expected) = &expect.json {
+        if response.body.len() > JSON_BYTES_MAX {
+            return Err(CheckFailure::TooLarge(response.body.len()));
+        }
         let found = serde_json::from_slice::<Value>(&response.body)
             .map_err(|error| CheckFailure::NoJson(error.to_string()))?;
         if let Some(difference) = difference(expected, &found, Comparison::Part) {

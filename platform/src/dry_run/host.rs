@@ -11,6 +11,7 @@ use crate::memory::{Account, GrowingReservation, Purpose};
 use crate::secrets::SealingKeys;
 
 /// The host of a dry run.
+#[derive(Debug)]
 pub(super) struct DryHost {
     app: Uuid,
     account: Account,

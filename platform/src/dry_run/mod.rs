@@ -8,8 +8,8 @@ mod checks;
 mod host;
 mod json;
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -96,6 +96,8 @@ pub struct ScriptRun {
     pub execution: Execution,
     /// Its log lines.
     pub log: Vec<LogLine>,
+    /// Holds the memory of the run as long as its answer lives.
+    _host: Option<Arc<DryHost>>,
 }
 
 impl DryRun {
@@ -175,32 +177,31 @@ impl DryRun {
             limits: Some(Arc::new(limits)),
             ..invocation
         };
-        let log = Mutex::default();
         // Scripts need a large stack.
-        let execution = thread::scope(|scope| {
-            let run = || self.run(&invocation, &log);
+        let ended = thread::scope(|scope| {
+            let run = || self.run(&invocation);
             let running = thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, run);
             match running.map(thread::ScopedJoinHandle::join) {
-                Ok(Ok(execution)) => execution,
+                Ok(Ok(ended)) => ended,
                 Ok(Err(_)) => failed(FailureKind::Panic, "the engine panicked".to_owned()),
                 Err(error) => failed(FailureKind::NodeMemory, format!("cannot start a thread: {error}")),
             }
         });
-        let log = log.into_inner().unwrap_or_else(PoisonError::into_inner);
-        ScriptRun { script: invocation.script, execution, log }
+        let (execution, host) = ended;
+        let log = host.as_ref().map(|host| host.take_lines()).unwrap_or_default();
+        ScriptRun { script: invocation.script, execution, log, _host: host }
     }
 
-    fn run(&self, invocation: &Invocation, log: &Mutex<Vec<LogLine>>) -> Execution {
+    fn run(&self, invocation: &Invocation) -> (Execution, Option<Arc<DryHost>>) {
         let program = match self.scripts.program(&self.revision, &invocation.script) {
             Ok(program) => program,
-            Err(failure) => return Execution::failed(failure),
+            Err(failure) => return (Execution::failed(failure), None),
         };
         let host = Arc::new(DryHost::new(self.revision.app_id(), self.scripts.account().clone()));
         let stop = Arc::new(AtomicBool::new(false));
         let running = Arc::<DryHost>::clone(&host);
         let execution = runtime::run(&self.revision, &program, invocation, running, &stop);
-        *log.lock().unwrap_or_else(PoisonError::into_inner) = host.take_lines();
-        reject_1xx(execution, invocation)
+        (reject_1xx(execution, invocation), Some(host))
     }
 }
 
@@ -258,8 +259,8 @@ pub fn parse_time(text: &str) -> Option<i64> {
     chrono::DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis())
 }
 
-fn failed(kind: FailureKind, message: String) -> Execution {
-    Execution::failed(Failure { kind, message, location: None })
+fn failed(kind: FailureKind, message: String) -> (Execution, Option<Arc<DryHost>>) {
+    (Execution::failed(Failure { kind, message, location: None }), None)
 }
 
 #[cfg(test)]

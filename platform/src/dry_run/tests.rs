@@ -193,3 +193,20 @@ fn checks_have_five_seconds_in_all() {
     assert_eq!(failed[1..], late);
     assert!(failed[0].starts_with("answers 504, not 200: a.rhai:"), "{failed:?}");
 }
+
+#[test]
+fn large_bodies_are_not_parsed_and_count_until_they_are_dropped() {
+    let manifest = "sdk = \"1.3\"\n[[routes]]\npath = \"/\"\nscript = \"a.rhai\"\n\
+                    [[checks]]\nname = \"large\"\nrequest = \"GET /\"\nexpect = { json = [] }\n";
+    let large =
+        app(manifest, &[("a.rhai", "let text = \"[\"; text.pad(4_000_000, ' '); response::text(text)")]);
+    let report = run_checks(&large, &Secrets::default());
+    assert_eq!(
+        report.failed[0].failure.to_string(),
+        "the body has 4000000 bytes; checks compare at most 1048576 as JSON"
+    );
+    let answer = large.request(get("/"), &RunOptions::default());
+    assert!(large.scripts.account().used_bytes() > 4_000_000, "{}", large.scripts.account().used_bytes());
+    drop(answer);
+    assert!(large.scripts.account().used_bytes() < 4_000_000);
+}

@@ -76,6 +76,9 @@ impl From<&CheckFailure> for Mismatch {
             CheckFailure::Json(Difference { pointer, expected, found }) => {
                 Self::new(if pointer.is_empty() { "body" } else { pointer }, expected, found)
             }
+            CheckFailure::TooLarge(bytes) => {
+                Self::new("body", "at most 1 MiB of JSON", format!("{bytes} bytes"))
+            }
             CheckFailure::Contains(part) => Self::new("body", format!("`{part}` in it"), "none"),
             CheckFailure::Stopped | CheckFailure::Late => {
                 Self::new("time", format!("at most {CHECKS_TIMEOUT:?} for all checks"), "more")

@@ -231,7 +231,7 @@ fn compare(test: &ScriptTest, answer: &Answer) -> Option<Mismatch> {
             return mismatch::find(&test.answer, &test.expectations, &ended);
         }
     };
-    let ScriptRun { script, execution, log } = run;
+    let ScriptRun { script, execution, log, .. } = run;
     if let Some(expected) = test.script.as_ref().filter(|expected| *expected != script) {
         let reason = format!("the route of this path belongs to {script}");
         return Some(Mismatch::new("script", expected.as_str(), script.as_str()).because(Some(reason)));
