@@ -246,7 +246,7 @@ fn expectation(words: &str, follows_claim: bool, dialect: Dialect, alone: bool) 
                 true => Ok(Kind::Logs(rest.to_owned())),
                 false => Err(Problem::new(
                     "`logs` needs a level and a message",
-                    "write  logs info \"message\" , with data behind it if there is some; levels are trace, info, warn, error",
+                    "write  logs info \"message\" , and data after it if there is some; levels are trace, info, warn, error",
                 )),
             }
         }
