@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::kv::{KvChange, KvError, KvKey, KvList, KvReadMode, KvValue};
 use crate::log_line::LogLine;
 use crate::sealing::{SealingKey, SealingKeyId};
 
@@ -51,6 +52,35 @@ pub trait Host: Send + Sync {
         HostCall::Ready(Err("this server has no key to seal with".to_owned()))
     }
 
+    /// Reads the values of `keys`, in their order: of one moment with everything that the execution read before, with
+    /// its own changes. `None`: the key does not exist.
+    fn kv_get(&self, keys: &[KvKey], mode: KvReadMode) -> HostCall<Result<Vec<Option<KvValue>>, KvError>> {
+        let _ = (keys, mode);
+        HostCall::Ready(Err(KvError::Unavailable(NO_STATE.to_owned())))
+    }
+
+    /// Reads the entries of a range of keys, as [`Host::kv_get`] does.
+    fn kv_list(&self, list: &KvList) -> HostCall<Result<Vec<(KvKey, KvValue)>, KvError>> {
+        let _ = list;
+        HostCall::Ready(Err(KvError::Unavailable(NO_STATE.to_owned())))
+    }
+
+    /// Adds a change to those of the execution. They are stored together after it has ended well.
+    fn kv_change(&self, key: &KvKey, change: KvChange) -> HostCall<Result<(), KvError>> {
+        let _ = (key, change);
+        HostCall::Ready(Err(KvError::Unavailable(NO_STATE.to_owned())))
+    }
+
+    /// Marks the changes made so far, for [`Host::undo_changes`]. Marks nest.
+    fn mark_changes(&self) -> ChangeMark {
+        ChangeMark(0)
+    }
+
+    /// Drops the changes made since the mark.
+    fn undo_changes(&self, mark: ChangeMark) {
+        let _ = mark;
+    }
+
     /// Records that the execution leaked `bytes`.
     fn note_leaked(&self, bytes: u64) {
         let _ = bytes;
@@ -62,6 +92,12 @@ pub trait Host: Send + Sync {
 #[error("{0}")]
 pub struct OutOfMemoryError(pub String);
 
+const NO_STATE: &str = "there is none here";
+
+/// A point between two changes of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeMark(pub usize);
+
 /// The result of a host call.
 #[must_use = "a pending call must be awaited"]
 pub enum HostCall<T> {
@@ -69,6 +105,8 @@ pub enum HostCall<T> {
     Ready(T),
     /// Completes when the call can be repeated.
     Pending(Pending),
+    /// What the execution read has changed meanwhile. The pass ends without effects, and the script runs again.
+    Restart,
 }
 
 /// A future that a host call waits for.
@@ -79,6 +117,7 @@ impl<T: fmt::Debug> fmt::Debug for HostCall<T> {
         match self {
             Self::Ready(value) => f.debug_tuple("Ready").field(value).finish(),
             Self::Pending(_) => f.write_str("Pending"),
+            Self::Restart => f.write_str("Restart"),
         }
     }
 }

@@ -23,6 +23,7 @@
 //!   `token_mapper` watches the parser
 //! - `sdk`: the names of each SDK version
 //! - `json`: JSON to values and back
+//! - `kv`: what passes between a script and the state of its app
 //! - `type_name`: type names in messages for authors
 //! - `response`: converts the value of a script to a response
 //! - `failure`: why an execution has no response; `script_error` and `caught_error` translate Rhai's errors
@@ -51,6 +52,7 @@ mod failure;
 mod host;
 mod invocation;
 mod json;
+mod kv;
 mod library;
 mod log_line;
 mod memory;
@@ -77,8 +79,12 @@ pub use check::{
     compile, compile_within, script_too_large,
 };
 pub use failure::{Failure, FailureKind, SourceLocation};
-pub use host::{Host, HostCall, OutOfMemoryError, Pending};
+pub use host::{ChangeMark, Host, HostCall, OutOfMemoryError, Pending};
 pub use invocation::{Headers, HttpRequest, Invocation, Origin, ScheduledRun, Scheme, Seed, Trigger};
+pub use kv::{
+    KEY_BYTES_MAX, KvChange, KvError, KvKey, KvKeyError, KvList, KvNumber, KvReadMode, KvValue, LIST_MAX,
+    VALUE_BYTES_MAX,
+};
 pub use library::{
     ImportedFile, Libraries, LibraryFile, LibrarySources, check_libraries, closure, imported_files,
 };
@@ -88,7 +94,7 @@ pub use meter::{UNRESERVED_MEMORY_MAX, YIELD_INTERVAL};
 pub use response::Response;
 pub use revision::{AppIdentity, Revision, RevisionError};
 pub use route::{RouteConflict, RouteMatch, RouteOutcome, check_routes};
-pub use run::{Execution, InlineOutcome, STACK_SIZE, run, run_inline};
+pub use run::{Execution, InlineOutcome, RunOutcome, STACK_SIZE, run, run_inline};
 pub use run_context::has_deep_stack;
 pub use sandbox::{NativeFunction, native_functions};
 pub use sdk::{

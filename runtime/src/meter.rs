@@ -69,6 +69,8 @@ pub(crate) enum StopReason {
     OverBudget,
     /// A host call of an inline pass must wait; not a failure.
     Blocked,
+    /// What it read has changed; it runs again from the start.
+    Restart,
 }
 
 /// The limits of an inline pass, which blocks other requests of the thread.

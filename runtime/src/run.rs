@@ -93,6 +93,34 @@ pub enum InlineOutcome {
         /// The duration of the pass.
         duration: Duration,
     },
+    /// What the script read has changed. It must run again from the start.
+    Restart {
+        /// The duration of the pass.
+        duration: Duration,
+    },
+}
+
+/// The result of a run on a thread of its own.
+pub enum RunOutcome {
+    /// The script finished, with a response or a failure.
+    Finished(Execution),
+    /// What the script read has changed. It must run again from the start.
+    Restart {
+        /// The duration of the pass.
+        duration: Duration,
+    },
+}
+
+impl RunOutcome {
+    /// The execution, with a host that never requires a restart.
+    pub fn into_finished(self) -> Execution {
+        match self {
+            Self::Finished(execution) => execution,
+            Self::Restart { .. } => {
+                Execution::failed(Failure::new(FailureKind::Stopped, "its host required a restart"))
+            }
+        }
+    }
 }
 
 /// Executes a script of `revision`, compiled to `program`, until it returns a value, fails, reaches a limit of the
@@ -103,23 +131,26 @@ pub fn run(
     invocation: &Invocation,
     host: Arc<dyn Host>,
     stop: &Arc<AtomicBool>,
-) -> Execution {
+) -> RunOutcome {
     let entry = match revision.entry(&invocation.script) {
         Ok(entry) => entry,
-        Err(failure) => return Execution::failed(failure),
+        Err(failure) => return RunOutcome::Finished(Execution::failed(failure)),
     };
     let script = match program.script() {
         Ok(script) => script,
-        Err(failure) => return Execution::failed(failure.clone()),
+        Err(failure) => return RunOutcome::Finished(Execution::failed(failure.clone())),
     };
     program.note_used();
-    let (execution, _) = run_pass(revision, entry, script, invocation, host, Some(Arc::clone(stop)));
+    let (execution, unfinished) = run_pass(revision, entry, script, invocation, host, Some(Arc::clone(stop)));
     entry.note_slow(
         execution.operations > InlineBudget::OPERATIONS
             || execution.log_lines > InlineBudget::LOG_LINES
             || execution.duration > SLOW_EXECUTION_MIN,
     );
-    execution
+    match unfinished {
+        Some(Unfinished::Restart) => RunOutcome::Restart { duration: execution.duration },
+        _ => RunOutcome::Finished(execution),
+    }
 }
 
 /// Executes a compiled script on a thread that other requests share. If it does not finish within a fraction of a
@@ -146,13 +177,15 @@ pub fn run_inline(revision: &Revision, invocation: &Invocation, host: Arc<dyn Ho
         Some(Unfinished::Blocked(pending)) => {
             InlineOutcome::Blocked { pending, duration: execution.duration }
         }
+        Some(Unfinished::Restart) => InlineOutcome::Restart { duration: execution.duration },
     }
 }
 
-/// Why an inline pass did not finish the script.
+/// Why a pass did not finish the script.
 enum Unfinished {
     OverBudget,
     Blocked(Pending),
+    Restart,
 }
 
 /// Executes a script once; inline if `stop` is `None`.
@@ -191,6 +224,7 @@ fn run_pass(
     let unfinished = match (usage.stop_reason, finished.blocked_on) {
         (Some(StopReason::OverBudget), _) => Some(Unfinished::OverBudget),
         (Some(StopReason::Blocked), Some(pending)) => Some(Unfinished::Blocked(pending)),
+        (Some(StopReason::Restart), _) => Some(Unfinished::Restart),
         _ => None,
     };
     (execution, unfinished)
@@ -281,7 +315,7 @@ fn apply_stop_reason(
         }
         Some(StopReason::Depth) => (FailureKind::Depth, "function calls are nested too deep".to_owned()),
         Some(StopReason::Size) => (FailureKind::Size, "a string or a blob is longer than 32 MiB".to_owned()),
-        Some(StopReason::Stopped | StopReason::OverBudget | StopReason::Blocked) => {
+        Some(StopReason::Stopped | StopReason::OverBudget | StopReason::Blocked | StopReason::Restart) => {
             (FailureKind::Stopped, "stopped".to_owned())
         }
     };

@@ -374,6 +374,7 @@ pub(crate) fn host_call<T>(mut call: impl FnMut(&dyn Host) -> HostCall<T>) -> Re
             let Some((host, stop)) = current.host() else { return Err(StopReason::Stopped) };
             match (memory::uncounted(|| call(&*host)), stop) {
                 (HostCall::Ready(value), _) => return Ok(value),
+                (HostCall::Restart, _) => current.meter.stop(StopReason::Restart),
                 (HostCall::Pending(pending), Some(stop)) => {
                     let waited = memory::uncounted(|| host.wait(pending, &stop));
                     current.meter.note_wait(waited);

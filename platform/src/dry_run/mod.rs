@@ -200,7 +200,7 @@ impl DryRun {
         let host = Arc::new(DryHost::new(self.revision.app_id(), self.scripts.account().clone()));
         let stop = Arc::new(AtomicBool::new(false));
         let running = Arc::<DryHost>::clone(&host);
-        let execution = runtime::run(&self.revision, &program, invocation, running, &stop);
+        let execution = runtime::run(&self.revision, &program, invocation, running, &stop).into_finished();
         (reject_1xx(execution, invocation), Some(host))
     }
 }

@@ -90,6 +90,7 @@ pub async fn execute(
                 pending.await;
                 (waits, spent) = (waits + 1, spent + duration);
             }
+            InlineOutcome::Restart { duration } => (waits, spent) = (waits + 1, spent + duration),
             InlineOutcome::OverBudget => break,
         }
     }
@@ -117,7 +118,7 @@ async fn execute_on_worker(
         let execution = match live.scripts().program(&live.revision, &invocation.script) {
             Ok(program) => {
                 let host = Arc::<ThreadHost>::clone(&host);
-                runtime::run(&live.revision, &program, &invocation, host, &stopped)
+                runtime::run(&live.revision, &program, &invocation, host, &stopped).into_finished()
             }
             Err(failure) => Execution::failed(failure),
         };

@@ -158,6 +158,7 @@ fn request_sees_one_consistent_revision_during_swaps() {
                         let program = live.scripts().program(&live.revision, &call.script).unwrap();
                         let response =
                             runtime::run(&live.revision, &program, &call, Arc::new(NoHost), &Arc::default())
+                                .into_finished()
                                 .outcome
                                 .unwrap();
                         let letter = live.revision.commit().chars().next().unwrap();

@@ -149,7 +149,7 @@ mod tests {
     ) -> Result<Option<SealingKey>, String> {
         match keys.key(APP, is_production, id) {
             HostCall::Ready(key) => key,
-            HostCall::Pending(_) => panic!("pending"),
+            HostCall::Pending(_) | HostCall::Restart => panic!("not ready"),
         }
     }
 

@@ -111,13 +111,15 @@ fn inline(call: &Call, host: &Arc<BlocksOnce>) -> (Execution, usize) {
                 match runtime::run_inline(&revision, &invocation, Arc::<BlocksOnce>::clone(host)) {
                     InlineOutcome::Finished(execution) => return (execution, passes),
                     InlineOutcome::Blocked { pending, .. } => complete(pending),
+                    InlineOutcome::Restart { .. } => panic!("the host requires none"),
                     InlineOutcome::OverBudget => {
                         // On a busy machine the pass can exceed its time; the script then continues on its own thread.
                         host.in_pass.store(0, Ordering::SeqCst);
                         let run = Arc::<BlocksOnce>::clone(host);
                         let program = program(&revision, &invocation.script);
                         return (
-                            runtime::run(&revision, &program, &invocation, run, &Arc::default()),
+                            runtime::run(&revision, &program, &invocation, run, &Arc::default())
+                                .into_finished(),
                             passes,
                         );
                     }
@@ -139,7 +141,7 @@ fn on_a_thread(call: &Call, host: &Arc<BlocksOnce>) -> Execution {
     let program = program(&revision, &invocation.script);
     std::thread::scope(|scope| {
         let host = Arc::<BlocksOnce>::clone(host);
-        let run = || runtime::run(&revision, &program, &invocation, host, &Arc::default());
+        let run = || runtime::run(&revision, &program, &invocation, host, &Arc::default()).into_finished();
         std::thread::Builder::new()
             .stack_size(runtime::STACK_SIZE)
             .spawn_scoped(scope, run)

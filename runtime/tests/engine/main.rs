@@ -121,6 +121,7 @@ fn run_with(call: &Call, revision: &Revision, host: Arc<dyn Host>) -> Execution 
 fn run_here(call: &Call, revision: &Revision, host: Arc<dyn Host>) -> Execution {
     let invocation = invocation(call, Bytes::new());
     runtime::run(revision, &program(revision, &invocation.script), &invocation, host, &call.stop)
+        .into_finished()
 }
 
 fn inline_here(call: &Call, revision: &Revision) -> Option<(Execution, Vec<String>)> {
@@ -133,7 +134,7 @@ fn inline_with(revision: &Revision, invocation: &Invocation) -> Option<(Executio
     match runtime::run_inline(revision, invocation, Arc::<Lines>::clone(&lines)) {
         InlineOutcome::Finished(execution) => Some((execution, lines.messages())),
         InlineOutcome::OverBudget => None,
-        InlineOutcome::Blocked { .. } => unreachable!("no pending calls"),
+        InlineOutcome::Blocked { .. } | InlineOutcome::Restart { .. } => unreachable!("no pending calls"),
     }
 }
 

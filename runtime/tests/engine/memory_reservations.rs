@@ -137,7 +137,7 @@ fn run_http(call: &Call, host: &Arc<Grants>) -> Execution {
     let revision = call.revision();
     let program = super::program(&revision, &path(&call.script));
     let invocation = runtime::Invocation { trigger: call.trigger.clone(), ..invocation(call, Bytes::new()) };
-    runtime::run(&revision, &program, &invocation, Arc::<Grants>::clone(host), &call.stop)
+    runtime::run(&revision, &program, &invocation, Arc::<Grants>::clone(host), &call.stop).into_finished()
 }
 
 #[test]

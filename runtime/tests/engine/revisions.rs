@@ -72,7 +72,8 @@ fn execution_has_the_limits_of_its_route() {
     let limited =
         Invocation { limits: Some(Arc::new(limits)), ..invocation(&script("loop {}"), Bytes::new()) };
     let program = program(&revision, &limited.script);
-    let execution = runtime::run(&revision, &program, &limited, ignoring_host(), &Arc::default());
+    let execution =
+        runtime::run(&revision, &program, &limited, ignoring_host(), &Arc::default()).into_finished();
     assert_eq!(execution.outcome.unwrap_err().message, "ran more than 1000 operations");
 }
 

@@ -17,7 +17,7 @@ fn with_seed(call: &Call, seed: &Seed) -> [Vec<u8>; 2] {
     let InlineOutcome::Finished(inline) = runtime::run_inline(&revision, &invocation, host()) else {
         panic!("it is short")
     };
-    let own = runtime::run(&revision, &program, &invocation, host(), &call.stop);
+    let own = runtime::run(&revision, &program, &invocation, host(), &call.stop).into_finished();
     [inline, own].map(|execution| execution.outcome.unwrap().body.to_vec())
 }
 

@@ -254,7 +254,8 @@ impl Call {
         let invocation = Invocation { started_at_ms, seed, ..invocation };
         let program = program(revision, &invocation.script);
         let execution =
-            runtime::run(revision, &program, &invocation, Arc::<Lines>::clone(&lines), &self.stop);
+            runtime::run(revision, &program, &invocation, Arc::<Lines>::clone(&lines), &self.stop)
+                .into_finished();
         let log = lines.0.lock().unwrap().clone();
         Ran { execution, log }
     }

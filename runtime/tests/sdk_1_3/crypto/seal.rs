@@ -50,7 +50,7 @@ fn with_keys(source: &str, keys: &Keys, seed: u64, days: i64) -> String {
     let InlineOutcome::Finished(inline) = runtime::run_inline(&revision, &invocation, host()) else {
         panic!("it is short")
     };
-    let own = runtime::run(&revision, &program, &invocation, host(), &call.stop);
+    let own = runtime::run(&revision, &program, &invocation, host(), &call.stop).into_finished();
     let [inline, own] = [inline, own].map(|execution| execution.outcome.unwrap().body);
     assert_eq!(inline, own, "every pass gives the same");
     String::from_utf8(own.to_vec()).unwrap()
@@ -141,7 +141,8 @@ fn a_node_without_a_key_says_so() {
     let script = ScriptPath::new(&call.script).unwrap();
     let program = program(&revision, &script);
     let invocation = Invocation::new(script, Uuid::nil(), Uuid::nil(), call.trigger.clone());
-    let execution = runtime::run(&revision, &program, &invocation, Arc::new(NoKey), &call.stop);
+    let execution =
+        runtime::run(&revision, &program, &invocation, Arc::new(NoKey), &call.stop).into_finished();
     let failure = execution.outcome.unwrap_err();
     assert_eq!(
         (failure.kind, failure.message.as_str()),
