@@ -68,8 +68,16 @@ pub(crate) fn read(document: &[u8]) -> Result<Dynamic, serde_json::Error> {
 /// # Errors
 /// A part of it has no JSON form, it is too deep or too long, or a limit of the current execution was reached.
 pub(crate) fn write(value: &Dynamic, length_max: usize) -> Result<Vec<u8>, JsonError> {
+    write_nested(value, length_max, 0)
+}
+
+/// [`write()`] of a value that will be nested `depth` levels deep.
+///
+/// # Errors
+/// As for [`write()`].
+pub(crate) fn write_nested(value: &Dynamic, length_max: usize, depth: usize) -> Result<Vec<u8>, JsonError> {
     let mut writer = Writer::new(length_max);
-    writer.value(value, 0)?;
+    writer.value(value, depth)?;
     Ok(writer.out)
 }
 

@@ -19,6 +19,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{c_int, c_long};
+use std::ops::Deref;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -171,6 +172,48 @@ pub(crate) fn uncounted<T>(work: impl FnOnce() -> T) -> T {
         counters.peak.set(peak);
         done
     })
+}
+
+/// A value that passes between a script and its host, which can keep it: its memory is not that of the script.
+pub(crate) struct OfHost<T>(Option<T>);
+
+impl<T> OfHost<T> {
+    /// Builds a value for the host.
+    pub(crate) fn new(build: impl FnOnce() -> T) -> Self {
+        Self(Some(uncounted(build)))
+    }
+
+    /// A value from the host.
+    pub(crate) fn from_host(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<T, E> OfHost<Result<T, E>> {
+    pub(crate) fn transpose(mut self) -> Result<OfHost<T>, E> {
+        match self.0.take() {
+            Some(result) => result.map(OfHost::from_host),
+            None => unreachable!("only dropping takes the value"),
+        }
+    }
+}
+
+impl<T> Deref for OfHost<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.0 {
+            Some(value) => value,
+            None => unreachable!("only dropping takes the value"),
+        }
+    }
+}
+
+impl<T> Drop for OfHost<T> {
+    fn drop(&mut self) {
+        let value = self.0.take();
+        uncounted(|| drop(value));
+    }
 }
 
 /// Counts a new block of this size and alignment.

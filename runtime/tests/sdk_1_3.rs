@@ -26,6 +26,8 @@ mod hex;
 mod html;
 #[path = "sdk_1_3/imports.rs"]
 mod imports;
+#[path = "sdk_1_3/kv.rs"]
+mod kv;
 #[path = "sdk_1_3/markdown.rs"]
 mod markdown;
 #[path = "sdk_1_3/random.rs"]

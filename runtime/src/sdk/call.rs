@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use manifest_schema::diagnostic::Suggestions;
-use manifest_schema::units::parse_duration;
+use manifest_schema::units::{parse_duration, show_duration};
 use rhai::{Array, Blob, Dynamic, EvalAltResult, ImmutableString, Map, NativeCallContext, Position};
 
 use super::regex::check_pattern;
 use super::signature::{Accepts, Function, Kinds, OptionKey, Parameter};
 use crate::bounded::STRING_MAX;
+use crate::kv::KvKey;
 use crate::run_context;
 use crate::type_name::type_name;
 
@@ -27,6 +28,9 @@ const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The maximum length of a text quoted in an error, in characters.
 const QUOTED_MAX: usize = 80;
+
+/// The message for `()` as a value of the state.
+pub(crate) const NOTHING_STORED: &str = "`()` is no value that is stored; use `kv::delete`";
 
 /// A call of a function.
 pub(crate) struct Call<'c, 'a> {
@@ -233,6 +237,11 @@ impl Options<'_> {
         parse_duration(&self.text(key)?)
     }
 
+    /// An integer option.
+    pub(crate) fn integer(&self, key: &str) -> Option<i64> {
+        self.get(key)?.as_int().ok()
+    }
+
     /// A `true` or `false` option.
     pub(crate) fn flag(&self, key: &str) -> Option<bool> {
         self.get(key)?.as_bool().ok()
@@ -263,9 +272,16 @@ fn check_value(name: &str, kinds: Kinds, accepts: &Accepts, value: &Dynamic) -> 
     match accepts {
         // The function compiles a pattern, once.
         Accepts::All | Accepts::Patterns => Ok(()),
-        Accepts::Texts(_) | Accepts::Durations => {
+        Accepts::Texts(_)
+        | Accepts::Durations
+        | Accepts::DurationsWithin(_)
+        | Accepts::Keys
+        | Accepts::Prefixes => {
             value.read_lock::<ImmutableString>().map_or(Ok(()), |text| check_text(name, accepts, &text))
         }
+        Accepts::Integers(_) => value.as_int().map_or(Ok(()), |number| check_integer(name, accepts, number)),
+        Accepts::Stored if value.is_unit() => Err(NOTHING_STORED.to_owned()),
+        Accepts::Stored => Ok(()),
         Accepts::Options(keys) => {
             let Some(map) = value.read_lock::<Map>() else { return Ok(()) };
             map.iter().try_for_each(|(name, value)| check_option(keys, name, value))
@@ -294,10 +310,28 @@ pub(crate) fn check_text(name: &str, accepts: &Accepts, text: &str) -> Result<()
             texts.iter().map(|text| format!("\"{text}\"")).collect::<Vec<_>>().join(" or ")
         }
         Accepts::Patterns => return check_pattern(text),
-        Accepts::Durations if parse_duration(text).is_none() => "a duration such as \"5m\"".to_owned(),
+        Accepts::Keys => return KvKey::new(text).map(drop).map_err(|error| error.to_string()),
+        Accepts::Prefixes if text.is_empty() => return Ok(()),
+        Accepts::Prefixes => return check_text(name, &Accepts::Keys, text),
+        Accepts::Durations | Accepts::DurationsWithin(_) if parse_duration(text).is_none() => {
+            "a duration such as \"5m\"".to_owned()
+        }
+        Accepts::DurationsWithin(within) if !parse_duration(text).is_some_and(|d| within.contains(&d)) => {
+            format!("from \"{}\" to \"{}\"", show_duration(*within.start()), show_duration(*within.end()))
+        }
         _ => return Ok(()),
     };
     Err(format!("`{name}` must be {expected}, not \"{}\"", quoted(text)))
+}
+
+/// Checks that a parameter or an option accepts `number`.
+pub(crate) fn check_integer(name: &str, accepts: &Accepts, number: i64) -> Result<(), String> {
+    match accepts {
+        Accepts::Integers(within) if !within.contains(&number) => {
+            Err(format!("`{name}` must be from {} to {}, not {number}", within.start(), within.end()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The message for an option that a function does not have.

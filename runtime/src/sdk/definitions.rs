@@ -54,12 +54,14 @@ fn define(function: &Function, text: &mut String) {
                 Accepts::Options(keys) => keys.iter().try_for_each(|key| {
                     let accepted = match key.accepts {
                         Accepts::Texts(texts) => quoted(texts),
-                        Accepts::Durations => "a duration such as `\"5m\"`".to_owned(),
-                        Accepts::All | Accepts::Patterns | Accepts::Options(_) => key.kinds.to_string(),
+                        Accepts::Durations | Accepts::DurationsWithin(_) => {
+                            "a duration such as `\"5m\"`".to_owned()
+                        }
+                        _ => key.kinds.to_string(),
                     };
                     writeln!(text, "/// - `{}` ({accepted}): {}", key.name, key.summary)
                 }),
-                Accepts::All | Accepts::Durations | Accepts::Patterns => Ok(()),
+                _ => Ok(()),
             };
         }
         let typed: Vec<String> =

@@ -18,6 +18,7 @@ mod definitions;
 mod feed;
 mod hex;
 mod html;
+mod kv;
 mod log;
 mod markdown;
 mod output;
@@ -36,7 +37,7 @@ mod webhook;
 use manifest_schema::sdk::SdkVersion;
 use rhai::Engine;
 
-pub(crate) use call::{check_text, unknown_option, wrong_kind};
+pub(crate) use call::{NOTHING_STORED, check_integer, check_text, unknown_option, wrong_kind};
 pub use definitions::{DefinitionFile, definitions};
 pub(crate) use properties::{CTX, Property, RequestProperty, Uses};
 pub use reference::{FunctionReference, ModuleReference, OptionReference, ctx_properties, sdk_reference};
@@ -52,6 +53,7 @@ pub(crate) const MODULES: &[SdkModule] = &[
     feed::MODULE,
     hex::MODULE,
     html::MODULE,
+    kv::MODULE,
     log::MODULE,
     markdown::MODULE,
     random::MODULE,

@@ -1,6 +1,7 @@
 //! The functions and properties of the SDK as the reference describes them (`docs/sdk.md`).
 
 use manifest_schema::sdk::SdkVersion;
+use manifest_schema::units::show_duration;
 
 use super::call::matches_error;
 use super::signature::{Accepts, Function, OptionKey, SdkModule};
@@ -108,7 +109,17 @@ fn option_reference(key: &OptionKey) -> OptionReference {
             texts.iter().map(|text| format!("`\"{text}\"`")).collect::<Vec<_>>().join(" or ")
         }
         Accepts::Durations => "a duration such as `\"5m\"`".to_owned(),
-        Accepts::All | Accepts::Patterns | Accepts::Options(_) => key.kinds.to_string(),
+        Accepts::DurationsWithin(ref within) => {
+            format!(
+                "a duration from `\"{}\"` to `\"{}\"`",
+                show_duration(*within.start()),
+                show_duration(*within.end())
+            )
+        }
+        Accepts::Integers(ref within) => {
+            format!("{} from {} to {}", key.kinds, within.start(), within.end())
+        }
+        _ => key.kinds.to_string(),
     };
     OptionReference { name: key.name, accepts, summary: key.summary }
 }

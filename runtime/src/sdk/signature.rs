@@ -6,6 +6,8 @@
 
 use std::any::TypeId;
 use std::fmt;
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
 use manifest_schema::sdk::SdkVersion;
 use rhai::{
@@ -57,6 +59,16 @@ pub(crate) enum Accepts {
     Texts(&'static [&'static str]),
     /// Texts such as `5m`, as in the manifest.
     Durations,
+    /// Such texts of at least and at most these durations.
+    DurationsWithin(RangeInclusive<Duration>),
+    /// Integers within a range.
+    Integers(RangeInclusive<i64>),
+    /// Keys of the state.
+    Keys,
+    /// What keys of the state begin with; may be empty.
+    Prefixes,
+    /// Everything but `()`.
+    Stored,
     /// Regular expressions.
     Patterns,
     /// A map with these keys only.
@@ -97,6 +109,24 @@ impl OptionKey {
     /// A duration such as `5m`.
     pub(crate) const fn duration(name: &'static str, summary: &'static str) -> Self {
         Self { name, kinds: Kinds::TEXT, accepts: Accepts::Durations, summary }
+    }
+
+    /// A duration such as `5m`, of at least and at most these.
+    pub(crate) const fn duration_within(
+        name: &'static str,
+        within: RangeInclusive<Duration>,
+        summary: &'static str,
+    ) -> Self {
+        Self { name, kinds: Kinds::TEXT, accepts: Accepts::DurationsWithin(within), summary }
+    }
+
+    /// An integer within a range.
+    pub(crate) const fn integer(
+        name: &'static str,
+        within: RangeInclusive<i64>,
+        summary: &'static str,
+    ) -> Self {
+        Self { name, kinds: Kinds::INTEGER, accepts: Accepts::Integers(within), summary }
     }
 
     pub(crate) const fn one_of(

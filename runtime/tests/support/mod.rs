@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses some of the helpers")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+mod state;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -16,9 +18,10 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest, ImportedFile,
-    Invocation, LibraryFile, LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE,
-    ScheduledRun, Script, SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger, UnlimitedMemory,
+    AppIdentity, ChangeMark, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest,
+    ImportedFile, Invocation, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue, LibraryFile,
+    LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun, Script,
+    SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger, UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -29,6 +32,8 @@ pub(crate) use manifest_schema::name::ScriptPath;
 pub(crate) use manifest_schema::sdk::SdkVersion;
 #[allow(unused_imports, reason = "each test file uses some of the helpers")]
 pub(crate) use runtime::{CountingAllocator, FailureKind, Response, callable_functions, compile};
+#[allow(unused_imports, reason = "each test file uses some of the helpers")]
+pub(crate) use state::TestState;
 
 /// The app of all tests.
 pub(crate) const APP: Uuid = Uuid::from_u128(0x6ba7b810_9dad_11d1_80b4_00c04fd430c8);
@@ -62,6 +67,8 @@ pub(crate) struct Call {
 pub(crate) struct Ran {
     pub(crate) execution: Execution,
     pub(crate) log: Vec<LogLine>,
+    /// The state after it.
+    pub(crate) state: TestState,
 }
 
 /// A GET request to a script with this text.
@@ -256,8 +263,9 @@ impl Call {
         let execution =
             runtime::run(revision, &program, &invocation, Arc::<Lines>::clone(&lines), &self.stop)
                 .into_finished();
-        let log = lines.0.lock().unwrap().clone();
-        Ran { execution, log }
+        let log = lines.lines.lock().unwrap().clone();
+        let state = std::mem::take(&mut *lines.state.lock().unwrap());
+        Ran { execution, log, state }
     }
 
     #[track_caller]
@@ -323,20 +331,43 @@ fn setting(name: &str) -> SettingName {
     SettingName::new(name).unwrap()
 }
 
-/// Keeps the log lines.
+/// Keeps the log lines, and a state that is empty at first.
 #[derive(Default)]
-pub(crate) struct Lines(Mutex<Vec<LogLine>>);
+pub(crate) struct Lines {
+    lines: Mutex<Vec<LogLine>>,
+    pub(crate) state: Mutex<TestState>,
+}
 
 impl Lines {
     pub(crate) fn messages(&self) -> Vec<String> {
-        self.0.lock().unwrap().iter().map(|line| line.message.clone()).collect()
+        self.lines.lock().unwrap().iter().map(|line| line.message.clone()).collect()
     }
 }
 
 impl Host for Lines {
     fn log(&self, line: LogLine) -> HostCall<()> {
-        self.0.lock().unwrap().push(line);
+        self.lines.lock().unwrap().push(line);
         HostCall::Ready(())
+    }
+
+    fn kv_get(&self, keys: &[KvKey], _: KvReadMode) -> HostCall<Result<Vec<Option<KvValue>>, KvError>> {
+        HostCall::Ready(self.state.lock().unwrap().get(keys))
+    }
+
+    fn kv_list(&self, list: &KvList) -> HostCall<Result<Vec<(KvKey, KvValue)>, KvError>> {
+        HostCall::Ready(self.state.lock().unwrap().list(list))
+    }
+
+    fn kv_change(&self, key: &KvKey, change: KvChange) -> HostCall<Result<(), KvError>> {
+        HostCall::Ready(self.state.lock().unwrap().change(key, change))
+    }
+
+    fn mark_changes(&self) -> ChangeMark {
+        self.state.lock().unwrap().mark()
+    }
+
+    fn undo_changes(&self, mark: ChangeMark) {
+        self.state.lock().unwrap().undo(mark);
     }
 
     fn sealing_key(&self, id: Option<SealingKeyId>) -> HostCall<Result<Option<SealingKey>, String>> {

@@ -64,6 +64,7 @@ pub(super) fn chain_of<'a>(
         around.last(),
         Some(ASTNode::Stmt(Stmt::Assignment(assignment))) if std::ptr::eq(&assignment.1.lhs, expression)
     );
+    stored_copy(root, &links, body, around, context, findings);
     let constant = constant_name(root, context);
     let mut is_within_constant = constant.is_some();
     for (index, (link, value)) in links.iter().zip(&values).enumerate() {
@@ -95,6 +96,40 @@ pub(super) fn chain_of<'a>(
             }
             _ => {}
         }
+    }
+}
+
+/// Warns about `kv::get("list").push(1)`, which changes a copy that nothing stores.
+fn stored_copy<'a>(
+    root: &'a Expr,
+    links: &[Link<'a>],
+    body: Body<'a>,
+    around: &[ASTNode<'a>],
+    context: &Context<'a>,
+    findings: &mut Findings<'_>,
+) {
+    let Expr::FnCall(read, _) = root else { return };
+    let is_read = matches!(read.namespace.path.as_slice(), [module] if module.as_str() == "kv")
+        && matches!(read.name.as_str(), "get" | "peek" | "get_many" | "list");
+    let [parts @ .., Link::Method(call, position)] = links else { return };
+    let of_value = parts.iter().all(|link| matches!(link, Link::Property(..) | Link::Index(_)));
+    let name = call.name.as_str();
+    let returns_unit = RETURN_UNIT.iter().any(|(changes, _)| *changes == name);
+    if !is_read || !of_value || !is_change(name) || name == "for_each" || context.flow.is_own_method(name) {
+        return;
+    }
+    // The result of `pop` and its like can be all that is wanted.
+    let is_discarded = match around.last() {
+        Some(ASTNode::Stmt(statement @ Stmt::Expr(_))) => {
+            let is_result = body.statements.last().is_some_and(|last| std::ptr::eq(last, *statement));
+            returns_unit || (around.len() == 1 && !is_result)
+        }
+        _ => false,
+    };
+    if is_discarded {
+        let message = format!("`{name}` changes a copy of the value, which is not stored");
+        let help = "assign the value to a variable, change that, and store it with `kv::set`".to_owned();
+        findings.warn(*position, name.chars().count(), message, Some(help));
     }
 }
 

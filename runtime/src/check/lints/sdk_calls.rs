@@ -2,9 +2,10 @@
 
 use rhai::{Expr, FnCallExpr, Position};
 
+use super::flow::Type;
 use super::{Context, Findings};
 use crate::sdk::{Accepts, Function, Kinds, MODULES, OptionKey, Parameter};
-use crate::sdk::{check_text, unknown_option, wrong_kind};
+use crate::sdk::{NOTHING_STORED, check_integer, check_text, unknown_option, wrong_kind};
 
 /// Checks a call such as `random::int(1, 6)`.
 pub(super) fn call<'a>(call: &'a FnCallExpr, context: &Context<'a>, findings: &mut Findings<'_>) {
@@ -42,9 +43,24 @@ fn check_value<'a>(
         let message = wrong_kind(name, kinds, of.name());
         return findings.add_since_1_3(value.start_position(), width(value), message, None);
     }
+    if matches!((accepts, of), (Accepts::Stored, Type::Unit)) {
+        return findings.add_since_1_3(value.start_position(), width(value), NOTHING_STORED.to_owned(), None);
+    }
     match (accepts, value) {
-        (Accepts::Texts(_) | Accepts::Durations, Expr::StringConstant(text, position)) => {
+        (
+            Accepts::Texts(_)
+            | Accepts::Durations
+            | Accepts::DurationsWithin(_)
+            | Accepts::Keys
+            | Accepts::Prefixes,
+            Expr::StringConstant(text, position),
+        ) => {
             if let Err(message) = check_text(name, accepts, text) {
+                findings.add_since_1_3(*position, width(value), message, None);
+            }
+        }
+        (Accepts::Integers(_), Expr::IntegerConstant(number, position)) => {
+            if let Err(message) = check_integer(name, accepts, *number) {
                 findings.add_since_1_3(*position, width(value), message, None);
             }
         }
@@ -80,6 +96,7 @@ fn width(value: &Expr) -> usize {
     match value {
         Expr::StringConstant(text, _) => text.chars().count() + 2,
         Expr::IntegerConstant(number, _) => number.to_string().len(),
+        Expr::Unit(_) => "()".len(),
         _ => 1,
     }
 }

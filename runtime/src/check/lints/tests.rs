@@ -585,3 +585,50 @@ fn table_of_callbacks_matches_the_engine() {
         CALLERS.iter().map(|(name, counts)| (*name, counts.iter().copied().collect())).collect();
     assert_eq!(accepted, table);
 }
+
+#[test]
+fn change_of_a_copy_of_the_state_is_a_warning() {
+    let warning = |position: &str, name: &str| {
+        format!(
+            "W {position} `{name}` changes a copy of the value, which is not stored | assign the value to a \
+             variable, change that, and store it with `kv::set`"
+        )
+    };
+    assert_reports("kv::get(\"x\").tags.push(1); 2", &[&warning("1:19", "push")]);
+    assert_reports("kv::peek(\"x\")[0].sort()", &[&warning("1:18", "sort")]);
+    assert_reports("if true { kv::get(\"x\").remove(\"a\"); }", &[]);
+    assert_reports("kv::get(\"x\").pop(); 1", &[&warning("1:14", "pop")]);
+    for fine in [
+        "kv::get(\"x\").pop()",
+        "let last = kv::get(\"x\").pop(); last",
+        "let tags = kv::get(\"x\").tags; tags.push(1); kv::set(\"x\", tags)",
+        "kv::get(\"x\").for_each(|x| log::info(x));",
+        "kv::get(\"x\").tags.len()",
+    ] {
+        assert_reports(fine, &[]);
+    }
+}
+
+#[test]
+fn values_that_the_state_refuses_are_errors() {
+    assert_reports("kv::get(\"\")", &["E 1:9 a key must not be empty"]);
+    assert_reports("kv::set(\"k\", ())", &["E 1:14 `()` is no value that is stored; use `kv::delete`"]);
+    assert_reports(
+        "kv::set(\"k\", 1, #{ ttl: \"10ms\" })",
+        &["E 1:25 `ttl` must be from \"1s\" to \"3650d\", not \"10ms\""],
+    );
+    assert_reports(
+        "kv::set(\"k\", 1, #{ ttl: \"5 minutes\" })",
+        &["E 1:25 `ttl` must be a duration such as \"5m\", not \"5 minutes\""],
+    );
+    assert_reports("kv::keys(\"a\", #{ limit: 5000 })", &["E 1:25 `limit` must be from 1 to 1000, not 5000"]);
+    assert_reports(
+        "kv::keys(\"a\", #{ limits: 5 })",
+        &["E 1:18 unknown option `limits`; did you mean `limit`?"],
+    );
+    assert_reports(
+        "kv.get(\"a\")",
+        &["E 1:1 unknown variable `kv` | functions of a module are called with `kv::`"],
+    );
+    assert_reports("kv::keys(\"\", #{ after: () })", &[]);
+}
