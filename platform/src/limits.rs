@@ -27,6 +27,8 @@ pub struct GrantedLimits {
     pub executions: Limits,
     /// The maximum number of schedules in the manifest.
     pub schedules: usize,
+    /// The maximum size of the state in bytes.
+    pub state: u64,
 }
 
 impl Default for GrantedLimits {
@@ -38,6 +40,7 @@ impl Default for GrantedLimits {
             schedule_runs: Ceiling::DEFAULT.schedule_runs,
             executions: Ceiling::DEFAULT.executions,
             schedules: Ceiling::DEFAULT.schedules,
+            state: 256 << 20,
         }
     }
 }
@@ -65,6 +68,7 @@ impl GrantedLimits {
                 concurrency: or_default_u32(own.concurrency, default.concurrency),
             },
             schedules: or_default_usize(own.schedules, self.schedules),
+            state: own.state.unwrap_or(self.state),
         }
     }
 
@@ -97,6 +101,7 @@ impl GrantedLimits {
             AppLimit::Body => executions.body,
             AppLimit::Concurrency => executions.concurrency.into(),
             AppLimit::Schedules => self.schedules as u64,
+            AppLimit::State => self.state,
         })
     }
 }
@@ -123,7 +128,11 @@ pub fn check_ranges(changes: &[(AppLimit, Option<u64>)]) -> Result<(), LimitRang
 /// Formats a value with the unit of its limit.
 pub fn format_limit(limit: AppLimit, value: u64) -> String {
     match limit {
-        AppLimit::MemoryShare | AppLimit::Disk | AppLimit::ScriptMemory | AppLimit::Body => show_size(value),
+        AppLimit::MemoryShare
+        | AppLimit::Disk
+        | AppLimit::ScriptMemory
+        | AppLimit::Body
+        | AppLimit::State => show_size(value),
         AppLimit::Timeout => show_duration(Duration::from_millis(value)),
         AppLimit::ScheduleRuns => format!("{value}/min"),
         AppLimit::Previews | AppLimit::Operations | AppLimit::Concurrency | AppLimit::Schedules => {

@@ -156,21 +156,23 @@ impl Store {
         dispatch!(self, gc::prune_deploys(app, seen, deploys, at))
     }
 
-    /// Returns some free pages of the SQLite file to the file system, and truncates its write-ahead log. Returns
+    /// Returns some free pages of the SQLite files to the file system, and truncates their write-ahead logs. Returns
     /// whether there are more. PostgreSQL does this by itself.
     ///
     /// # Errors
     /// The database failed.
     pub async fn release_free_pages(&self) -> Result<bool, StoreError> {
-        dispatch!(self, connect::release_free_pages())
+        let more = dispatch!(self, connect::release_free_pages())?;
+        Ok(dispatch!(self.1, connect::release_free_pages())? || more)
     }
 
-    /// Removes deleted data from the write-ahead log of SQLite, unless readers prevent it. PostgreSQL overwrites
+    /// Removes deleted data from the write-ahead logs of SQLite, unless readers prevent it. PostgreSQL overwrites
     /// deleted rows after the next VACUUM.
     ///
     /// # Errors
     /// The database failed.
     pub async fn purge_deleted(&self) -> Result<(), StoreError> {
-        dispatch!(self, connect::purge_deleted())
+        dispatch!(self, connect::purge_deleted())?;
+        dispatch!(self.1, connect::purge_deleted())
     }
 }

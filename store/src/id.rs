@@ -87,6 +87,29 @@ impl fmt::Display for DeployNumber {
     }
 }
 
+/// The id of a namespace of state. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct NamespaceId(i64);
+
+impl NamespaceId {
+    /// The namespace with this id.
+    pub fn new(id: i64) -> Self {
+        Self(id)
+    }
+
+    /// The number.
+    pub fn get(self) -> i64 {
+        self.0
+    }
+}
+
+impl fmt::Display for NamespaceId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@
 //! - [`lifecycle`]: stopping, renaming and deleting apps
 //! - [`limits`]: limits of single apps
 //! - `token`, `secret`: API tokens and encrypted secrets
+//! - [`state`]: the state of apps
 //! - [`execution`]: records of executions and their logs
 //! - [`error`]: the errors
 //! - `sql_types`: encoding and decoding of column values
@@ -26,7 +27,7 @@
 //! - `queries/`: the queries, one file for each table or two, each written once for both databases; `push` is the
 //!   transaction of a push
 //! - `postgres/`, `sqlite/`: the differences; `connect` opens the database, `migration` migrates it, `transaction`
-//!   begins every transaction, `dialect` holds SQL that differs
+//!   begins every transaction, `dialect` holds SQL that differs; `sqlite::state_file` is the file of the state
 //! - `migrations/`: the schema, in pairs with the same number
 //!
 //! # Invariants
@@ -59,6 +60,7 @@ pub mod scratch;
 mod secret;
 mod sql_types;
 mod sqlite;
+pub mod state;
 pub mod status;
 mod token;
 
@@ -79,7 +81,7 @@ pub use execution::{
     LogRecord, NewRecords, RECORD_DELETE_BATCH, RecordKind, Sequenced,
 };
 pub use gc::{Deleted, GcRoots, GcState, ObjectName};
-pub use id::{AppId, DeployNumber, Oid};
+pub use id::{AppId, DeployNumber, NamespaceId, Oid};
 pub use lifecycle::{DeletedApp, RenameAppError, RenamedApp};
 pub use limits::{AppLimit, AppLimits, LimitChanges};
 pub use model::{
@@ -92,6 +94,10 @@ pub use schedule::{
 };
 pub use schedule_hold::{ResumedSchedule, ScheduleHold};
 pub use secret::{EncryptedSecret, Environment, SecretChange, SecretReceipt};
+pub use state::{
+    CommitError, NamespaceCommit, NamespaceName, NamespaceRow, StateEntry, StateRange, StateRead, StateStore,
+    StateValue,
+};
 pub use status::{DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;
 
@@ -157,9 +163,10 @@ impl fmt::Debug for Location {
     }
 }
 
-/// The database. Cheap to clone; clones share the connections.
+/// The database, and the state of apps, which SQLite has in a file of its own. Cheap to clone; clones share the
+/// connections.
 #[derive(Clone, Debug)]
-pub struct Store(Backend);
+pub struct Store(Backend, StateStore);
 
 #[derive(Clone, Debug)]
 enum Backend {
@@ -197,18 +204,34 @@ impl Store {
     /// # Errors
     /// As for [`Store::open`].
     pub async fn open_with(location: &Location, pool: &PoolConfig) -> Result<Self, OpenError> {
-        Ok(Self(match location {
-            Location::Postgres(url) => Backend::Postgres(Box::new(postgres::connect::open(url, pool).await?)),
-            Location::Sqlite(path) => Backend::Sqlite(sqlite::connect::open(path).await?),
-        }))
+        let (backend, state) = match location {
+            Location::Postgres(url) => {
+                let backend = Backend::Postgres(Box::new(postgres::connect::open(url, pool).await?));
+                (backend.clone(), backend)
+            }
+            Location::Sqlite(path) => {
+                let connections = sqlite::connect::open(path).await?;
+                let state = sqlite::state_file::open_next_to(&connections).await?;
+                (Backend::Sqlite(connections), Backend::Sqlite(state))
+            }
+        };
+        Ok(Self(backend, StateStore(state)))
     }
 
     /// Closes all connections after their queries have finished, unless the server is unresponsive.
     pub async fn close(&self) {
         match &self.0 {
             Backend::Postgres(connections) => connections.close().await,
-            Backend::Sqlite(connections) => connections.close().await,
+            Backend::Sqlite(connections) => {
+                connections.close().await;
+                self.1.close().await;
+            }
         }
+    }
+
+    /// The state of apps.
+    pub fn state(&self) -> StateStore {
+        self.1.clone()
     }
 
     /// The nodes that share the database; `None` for SQLite, which has one node.

@@ -157,6 +157,10 @@ impl Store {
     /// # Errors
     /// The database failed.
     pub async fn purge_app(&self, app: &DeletedApp, by: &Actor) -> Result<bool, StoreError> {
+        // It cannot be undeleted any more.
+        if dispatch!(self, lifecycle::is_purging(app))? && self.state().purge_app(app.id).await? {
+            return Ok(true);
+        }
         dispatch!(self, lifecycle::purge_app(app, by))
     }
 }

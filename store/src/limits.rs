@@ -43,6 +43,9 @@ pub struct AppLimits {
     /// Maximum number of schedules in the manifest.
     #[sqlx(rename = "limit_schedules", try_from = "Maybe<Unsigned<u64>>")]
     pub schedules: Option<u64>,
+    /// Maximum size of the state in bytes.
+    #[sqlx(rename = "limit_state", try_from = "Maybe<Unsigned<u64>>")]
+    pub state: Option<u64>,
 }
 
 /// One of [`AppLimits`].
@@ -68,11 +71,13 @@ pub enum AppLimit {
     Concurrency,
     /// See [`AppLimits::schedules`].
     Schedules,
+    /// See [`AppLimits::state`].
+    State,
 }
 
 impl AppLimit {
     /// All limits in display order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::MemoryShare,
         Self::Disk,
         Self::Previews,
@@ -83,6 +88,7 @@ impl AppLimit {
         Self::Body,
         Self::Concurrency,
         Self::Schedules,
+        Self::State,
     ];
 
     /// The name: `memory-share`.
@@ -98,15 +104,16 @@ impl AppLimit {
             Self::Body => "body",
             Self::Concurrency => "concurrency",
             Self::Schedules => "schedules",
+            Self::State => "state",
         }
     }
 
-    /// The valid values. Zero is valid where an app can do without: no previews, no schedules.
+    /// The valid values. Zero is valid where an app can do without: no previews, no schedules, no state.
     pub fn range(self) -> RangeInclusive<u64> {
         const DAY_MS: u64 = 24 * 60 * 60 * 1000;
         match self {
             Self::MemoryShare | Self::ScriptMemory | Self::Body => 1..=1 << 50,
-            Self::Disk => 0..=1 << 50,
+            Self::Disk | Self::State => 0..=1 << 50,
             Self::Previews | Self::Schedules => 0..=100_000,
             Self::ScheduleRuns => 0..=1_000_000,
             Self::Timeout => 1..=DAY_MS,
@@ -140,6 +147,7 @@ impl AppLimits {
             AppLimit::Body => &mut self.body,
             AppLimit::Concurrency => &mut self.concurrency,
             AppLimit::Schedules => &mut self.schedules,
+            AppLimit::State => &mut self.state,
         }
     }
 }

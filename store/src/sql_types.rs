@@ -22,6 +22,7 @@ use crate::id::{AppId, DeployNumber, Oid};
 use crate::model::ObjectKind;
 use crate::schedule::RunOutcome;
 use crate::secret::Environment;
+use crate::state::NamespaceName;
 
 /// A UUID. sqlx itself would store bytes in SQLite.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +126,12 @@ stored_as!(
         let read = u64::try_from(number).ok().and_then(DeployNumber::new);
         read.ok_or_else(|| format!("deploy number {number}").into())
     }
+);
+
+stored_as!(
+    NamespaceName as String, from &'r str, in Postgres, Sqlite;
+    |name| name.to_string();
+    |text| NamespaceName::parse(text).ok_or_else(|| format!("namespace {text}").into())
 );
 
 /// Implements encoding and decoding of validated names as text.

@@ -77,6 +77,7 @@ impl AppLimitFlags {
                 concurrency: self.app_concurrency,
             },
             schedules: self.app_schedules,
+            state: GrantedLimits::default().state,
         };
         let values = AppLimit::ALL.map(|limit| (limit, limits.get(limit)));
         check_ranges(&values).map_err(UsageError::AppLimit)?;
@@ -86,7 +87,7 @@ impl AppLimitFlags {
 
 impl Default for AppLimitFlags {
     fn default() -> Self {
-        let GrantedLimits { memory_share, disk, previews, schedule_runs, executions, schedules } =
+        let GrantedLimits { memory_share, disk, previews, schedule_runs, executions, schedules, state: _ } =
             GrantedLimits::default();
         Self {
             app_memory_share: memory_share.map(Size),

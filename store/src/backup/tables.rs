@@ -60,6 +60,7 @@ pub const TABLES: &[Table] = &[
             ("limit_body", Number),
             ("limit_concurrency", Number),
             ("limit_schedules", Number),
+            ("limit_state", Number),
             ("disk_bytes", Number),
             ("stopped_at", Time),
             ("stopped_by", Text),
@@ -236,6 +237,29 @@ pub const TABLES: &[Table] = &[
         ],
     },
     Table {
+        name: "kv_namespaces",
+        columns: &[
+            ("id", Number),
+            ("app", Id),
+            ("name", Text),
+            ("version", Number),
+            ("bytes", Number),
+            ("entries", Number),
+            ("deleted_at", Time),
+        ],
+    },
+    Table {
+        name: "kv_entries",
+        columns: &[
+            ("namespace", Number),
+            ("key", Text),
+            ("version", Number),
+            ("expires_at_ms", Number),
+            ("is_blob", Bool),
+            ("value", Bytes),
+        ],
+    },
+    Table {
         name: "audit_events",
         columns: &[
             ("id", Id),
@@ -267,6 +291,8 @@ pub const EXCLUDED_TABLES: &[&str] = &[
     "schedule_usage",
     // Set or cleared by a restore.
     "schedule_hold",
+    // Set by a restore, in SQLite only.
+    "kv_restore",
 ];
 
 /// Columns that are not copied. They get their defaults in a restore.

@@ -124,13 +124,14 @@ pub(crate) async fn restore(
     for table in TABLES {
         fill(&mut *tx, table, &mut rows).await?;
     }
-    // Advance the sequence beyond the restored numbers. Sequences are not transactional, so it is never set back.
-    sqlx::raw_sql(
-        "SELECT setval(sequence, greatest(nextval(sequence), (SELECT max(repository) FROM apps)))
-         FROM (SELECT pg_get_serial_sequence('apps', 'repository')::regclass AS sequence) AS found",
-    )
-    .execute(&mut *tx)
-    .await?;
+    // Advance the sequences beyond the restored numbers. They are not transactional, so they are never set back.
+    for (table, column) in [("apps", "repository"), ("kv_namespaces", "id")] {
+        let sql = format!(
+            "SELECT setval(sequence, greatest(nextval(sequence), (SELECT max({column}) FROM {table})))
+             FROM (SELECT pg_get_serial_sequence('{table}', '{column}')::regclass AS sequence) AS found"
+        );
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *tx).await?;
+    }
     schedule_hold::replace(&mut *tx, mode.hold(&backup.contents).as_deref()).await?;
     notify_nodes(&mut *tx).await?;
     transaction.commit().await?;

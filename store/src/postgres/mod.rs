@@ -2,7 +2,7 @@
 //!
 //! - `connect`, `session`, `migration`: opening and migrating the database
 //! - `connections`, `transaction`, `attempts`: timeouts, outcomes of commits, retries
-//! - `dialect`, `objects`, `records`: what differs from SQLite
+//! - `dialect`, `objects`, `records`, `kv`: what differs from SQLite
 //! - `queries`: all other queries
 //! - `nodes`: the nodes that share the database
 //! - `backup`: backup and restore
@@ -12,6 +12,7 @@ pub(crate) mod backup;
 pub(crate) mod connect;
 pub(crate) mod connections;
 mod dialect;
+mod kv;
 mod migration;
 pub(crate) mod nodes;
 pub(crate) mod objects;

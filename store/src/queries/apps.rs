@@ -16,7 +16,7 @@ use crate::sql_types::{Unsigned, signed};
 pub(super) const APP: &str =
     "id, name, production_branch, created_at, generation, generation_id, protected, secrets_generation,
      limit_memory_share, limit_disk, limit_previews, limit_schedule_runs_per_minute, limit_timeout_ms, limit_operations,
-     limit_script_memory, limit_body, limit_concurrency, limit_schedules, last_deploy, disk_bytes, gc_id,
+     limit_script_memory, limit_body, limit_concurrency, limit_schedules, limit_state, last_deploy, disk_bytes, gc_id,
      stopped_at, stopped_by";
 
 pub(crate) async fn app(connections: &Connections, name: &AppName) -> Result<Option<App>, StoreError> {
@@ -110,11 +110,12 @@ pub(crate) async fn change_limits(
         body,
         concurrency,
         schedules,
+        state,
     } = app.limits;
     let change = sqlx::query(
         "UPDATE apps SET limit_memory_share = $2, limit_disk = $3, limit_previews = $4, limit_schedule_runs_per_minute = $5,
              limit_timeout_ms = $6, limit_operations = $7, limit_script_memory = $8, limit_body = $9,
-             limit_concurrency = $10, limit_schedules = $11
+             limit_concurrency = $10, limit_schedules = $11, limit_state = $12
          WHERE id = $1",
     );
     [
@@ -128,6 +129,7 @@ pub(crate) async fn change_limits(
         body,
         concurrency,
         schedules,
+        state,
     ]
     .into_iter()
     .fold(change.bind(app.id), |change, limit| change.bind(limit.map(signed)))

@@ -225,6 +225,13 @@ pub(crate) async fn deleted_apps(connections: &Connections) -> Result<Vec<Delete
     Ok(deleted.fetch_all(connections.reader()).await?)
 }
 
+/// Whether purging of the app has started since it was deleted.
+pub(crate) async fn is_purging(connections: &Connections, app: &DeletedApp) -> Result<bool, StoreError> {
+    let found = sqlx::query_as(sql!("SELECT {DELETED} FROM apps WHERE id = $1 AND deleted_at IS NOT NULL"));
+    let found: Option<DeletedApp> = found.bind(app.id).fetch_optional(connections.reader()).await?;
+    Ok(found.is_some_and(|found| found.deleted_at == app.deleted_at && found.purging))
+}
+
 pub(crate) async fn purge_app(
     connections: &Connections,
     app: &DeletedApp,

@@ -25,10 +25,11 @@ pub(crate) mod schedule_hold;
 pub(crate) mod schedule_runs;
 pub(crate) mod schedules;
 pub(crate) mod secrets;
+pub(crate) mod state;
 pub(crate) mod status;
 pub(crate) mod tokens;
 
-use super::{Connection, Connections, Database, dialect, objects, records, transaction};
+use super::{Connection, Connections, Database, dialect, kv, objects, records, transaction};
 
 /// Formats SQL from trusted parts; values are bound.
 macro_rules! sql {

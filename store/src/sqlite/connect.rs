@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::migrate::MigrateError;
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::sqlite::{
     SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -40,13 +40,30 @@ pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long truncating the log waits for readers. Writers wait meanwhile.
 const TRUNCATE_TIMEOUT: Duration = Duration::from_millis(50);
 
+/// What differs between the file of the database and that of the state.
+pub(super) struct FileKind {
+    pub(super) migrations: &'static Migrator,
+    /// The page cache of each reader in KiB.
+    pub(super) reader_cache_kib: u32,
+    /// Whether deleted data is overwritten.
+    pub(super) secure_delete: &'static str,
+}
+
+/// Overwrites deleted data: a secret that was pushed by mistake must not remain.
+const DATABASE: FileKind =
+    FileKind { migrations: &migration::DATABASE, reader_cache_kib: CACHE_KIB, secure_delete: "ON" };
+
 pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
+    open_as(path, &DATABASE).await
+}
+
+pub(super) async fn open_as(path: &Path, kind: &FileKind) -> Result<Connections, OpenError> {
     make_private_file(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let unusable = |source| OpenError::Unusable { path: path.to_owned(), source };
     let lock = Arc::new(FileLock::take(path).await?);
     // Check before any pragma is set, because the journal mode is stored in the file.
     let mut first = SqliteConnectOptions::new().filename(path).connect().await.map_err(unusable)?;
-    migration::reject_foreign(&mut first).await.map_err(|error| match error {
+    migration::reject_foreign(&mut first, kind.migrations).await.map_err(|error| match error {
         OpenError::Migrate(MigrateError::Execute(source)) => unusable(source),
         error => error,
     })?;
@@ -62,14 +79,13 @@ pub(crate) async fn open(path: &Path) -> Result<Connections, OpenError> {
     };
     // Closed last, so that the write-ahead log exists when read-only connections open.
     let mut first = create_options(path).disable_statement_logging().connect().await.map_err(unusable)?;
-    migration::migrate(&mut first).await?;
-    // Overwrite deleted data: a secret that was pushed by mistake must not remain.
-    let write = Writer::new(pool(1), options.clone().pragma("secure_delete", "ON"));
+    migration::migrate_with(&mut first, kind.migrations).await?;
+    let write = Writer::new(pool(1), options.clone().pragma("secure_delete", kind.secure_delete));
     // Records are not acknowledged: in WAL mode a power failure only loses the latest ones.
     let recording = options.clone().synchronous(SqliteSynchronous::Normal);
     let records = Writer::new(pool(1), recording);
     // Negative numbers are KiB, positive ones are pages.
-    let reading = options.read_only(true).pragma("cache_size", format!("-{CACHE_KIB}"));
+    let reading = options.read_only(true).pragma("cache_size", format!("-{}", kind.reader_cache_kib));
     let read = pool(READER_CONNECTIONS_MAX).connect_with(reading).await.map_err(unusable)?;
     first.close().await.map_err(unusable)?;
     Ok(Connections { read, write, records, lock, path: path.to_owned() })

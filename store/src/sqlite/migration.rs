@@ -5,20 +5,32 @@ use sqlx::migrate::{MigrateError, Migrator};
 
 use crate::error::OpenError;
 
-static MIGRATIONS: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static DATABASE: Migrator = sqlx::migrate!("migrations/sqlite");
+pub(super) static STATE: Migrator = sqlx::migrate!("migrations/state");
 
-/// Runs the pending migrations.
+/// Runs the pending migrations of the database.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    reject_foreign(connection).await?;
-    MIGRATIONS.run(connection).await.map_err(|error| match error {
+    migrate_with(connection, &DATABASE).await
+}
+
+/// Runs the pending migrations of a file.
+pub(super) async fn migrate_with(
+    connection: &mut SqliteConnection,
+    migrations: &Migrator,
+) -> Result<(), OpenError> {
+    reject_foreign(connection, migrations).await?;
+    migrations.run(connection).await.map_err(|error| match error {
         MigrateError::VersionMissing(found) => OpenError::Newer { found },
         error => OpenError::Migrate(error),
     })
 }
 
 /// A database without our first migration must have no tables.
-pub(super) async fn reject_foreign(connection: &mut SqliteConnection) -> Result<(), OpenError> {
-    let own = MIGRATIONS.iter().next().map(|first| first.checksum.to_vec());
+pub(super) async fn reject_foreign(
+    connection: &mut SqliteConnection,
+    migrations: &Migrator,
+) -> Result<(), OpenError> {
+    let own = migrations.iter().next().map(|first| first.checksum.to_vec());
     let failed = |error: sqlx::Error| OpenError::Migrate(error.into());
     let tables: Vec<String> = sqlx::query_scalar("SELECT name FROM main.sqlite_schema WHERE type = 'table'")
         .fetch_all(&mut *connection)
@@ -41,7 +53,7 @@ pub(super) async fn reject_foreign(connection: &mut SqliteConnection) -> Result<
     foreign.map_or(Ok(()), |table| Err(OpenError::Foreign { table }))
 }
 
-/// The latest schema version of this binary.
+/// The latest schema version of the database in this binary.
 pub(crate) fn latest_version() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+    DATABASE.iter().map(|migration| migration.version).max().unwrap_or_default()
 }

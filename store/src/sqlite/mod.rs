@@ -2,7 +2,8 @@
 //!
 //! - `connect`, `lock`, `migration`: opening and migrating the database
 //! - `transaction`: all writes
-//! - `dialect`, `objects`, `bulk_read`, `records`: what differs from PostgreSQL
+//! - `dialect`, `objects`, `bulk_read`, `records`, `kv`: what differs from PostgreSQL
+//! - `state_file`: the file of the state
 //! - `queries`: all other queries
 //! - `backup`: backup and restore
 
@@ -10,6 +11,7 @@ pub(crate) mod backup;
 mod bulk_read;
 pub(crate) mod connect;
 mod dialect;
+mod kv;
 mod lock;
 pub(crate) mod migration;
 pub(crate) mod objects;
@@ -17,9 +19,10 @@ pub(crate) mod objects;
 #[expect(clippy::duplicate_mod, reason = "it is compiled once for each database")]
 mod queries;
 mod records;
+pub(crate) mod state_file;
 mod transaction;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lock::FileLock;
@@ -28,7 +31,7 @@ pub(crate) use queries::*;
 use sqlx::{Sqlite as Database, SqliteConnection as Connection, SqlitePool};
 use transaction::Writer;
 
-/// The connections to the file: many readers, one writer.
+/// The connections to a file: many readers, one writer.
 #[derive(Clone, Debug)]
 pub(crate) struct Connections {
     read: SqlitePool,
@@ -45,6 +48,11 @@ impl Connections {
     /// The executor for reads.
     fn reader(&self) -> &SqlitePool {
         &self.read
+    }
+
+    /// The folder of the file.
+    pub(crate) fn folder(&self) -> &Path {
+        self.path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
     }
 
     /// Closes all connections.

@@ -147,9 +147,10 @@ mod tests {
     use manifest_schema::name::AppName;
 
     use super::*;
-    use crate::id::Oid;
+    use crate::id::{AppId, Oid};
     use crate::model::{NewPush, Object, ObjectKind, Objects, RefChange};
-    use crate::sqlite::{connect, push};
+    use crate::sqlite::{connect, push, state, state_file};
+    use crate::state::{CommitError, NamespaceCommit, NamespaceName, StateEntry, StateValue};
 
     const INSERT: &str =
         "INSERT INTO audit_events (id, at, actor, action, subject) VALUES ($1, '', '', '', zeroblob($2))";
@@ -293,5 +294,36 @@ mod tests {
         let result = push::push(&connections, &push_of(2, Some(1), &blob(2, 1_000_000))).await;
         assert!(matches!(result, Err(PushError::Store(StoreError::DiskFull))), "{result:?}");
         push::push(&connections, &push_of(3, Some(1), &blob(3, 10))).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn full_disk_fails_one_group_of_state_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let connections = state_file::open(&folder.path().join("state.db")).await.unwrap();
+        let create = async || {
+            let row = state::create_namespace(&connections, AppId::random(), &NamespaceName::Production);
+            row.await.unwrap().id
+        };
+        let (one, two) = (create().await, create().await);
+        let commit = |id, key: &str, bytes| {
+            let value = StateValue::Blob(vec![7; bytes]);
+            let puts = vec![StateEntry { key: key.to_owned(), value, version: 1, expires_at_ms: None }];
+            NamespaceCommit { id, from: 0, to: 1, bytes: 1, entries: 1, puts, deletes: Vec::new() }
+        };
+        let group = [commit(one, "small", 10), commit(two, "large", 1_000_000)];
+        fill_disk(&connections.write).await;
+        let failed = state::commit(&connections, &group).await;
+        assert!(matches!(failed, Err(CommitError::Store(StoreError::DiskFull))), "{failed:?}");
+        // Nothing of the group is there, and reads go on.
+        let read = async |id, key| state::entries(&connections, id, &[key]).await.unwrap().unwrap();
+        for (id, key) in [(one, "small"), (two, "large")] {
+            let found = read(id, key).await;
+            assert_eq!((found.version, found.entries.len()), (0, 0));
+        }
+        state::commit(&connections, &group).await.unwrap();
+        for (id, key) in [(one, "small"), (two, "large")] {
+            let found = read(id, key).await;
+            assert_eq!((found.version, found.entries.len()), (1, 1));
+        }
     }
 }

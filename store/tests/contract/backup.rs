@@ -46,7 +46,8 @@ async fn columns_of(location: &Location) -> BTreeMap<(String, String), String> {
         .collect(),
         Other::Sqlite(mut connection) => sqlx::query(
             "SELECT tables.name, columns.name, columns.type
-             FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns WHERE tables.type = 'table'",
+             FROM sqlite_schema AS tables JOIN pragma_table_info(tables.name) AS columns
+             WHERE tables.type = 'table' AND tables.name <> 'sqlite_sequence'",
         )
         .fetch_all(&mut connection)
         .await

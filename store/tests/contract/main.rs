@@ -10,6 +10,7 @@
 //! - `objects`: git objects and deltas
 //! - `schedules`: schedules, claims and leases
 //! - `records`: executions and logs
+//! - `state`: the state of apps
 //! - `access`, `secrets`: tokens, the audit log, secrets
 //! - `read_order`, `query_plans`: order of results, use of indexes
 //! - `nodes`: heartbeats, notifications and applied generations
@@ -59,5 +60,6 @@ mod records;
 mod ref_updates;
 mod schedules;
 mod secrets;
+mod state;
 mod status;
 mod unresponsive_server;

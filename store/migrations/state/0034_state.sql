@@ -1,0 +1,25 @@
+-- The state of apps, in state.db: what their scripts keep with `kv`.
+
+-- The state of production of an app, or of one of its previews.
+CREATE TABLE kv_namespaces (
+    id         INTEGER PRIMARY KEY AUTOINCREMENT,  -- never reused
+    app        TEXT    NOT NULL,
+    name       TEXT    NOT NULL,  -- production, or preview/ and the branch
+    version    INTEGER NOT NULL,  -- incremented by every commit
+    bytes      INTEGER NOT NULL,  -- size of the entries, as the quota counts it
+    entries    INTEGER NOT NULL,
+    deleted_at TEXT               -- its entries are being deleted
+);
+CREATE UNIQUE INDEX kv_namespaces_name_idx ON kv_namespaces (app, name) WHERE deleted_at IS NULL;
+
+-- The entries of a namespace. The value is last, so that other columns are read without the pages of a large one.
+CREATE TABLE kv_entries (
+    namespace     INTEGER NOT NULL,
+    key           TEXT    NOT NULL,
+    version       INTEGER NOT NULL,  -- of the commit that wrote it
+    expires_at_ms INTEGER,           -- since 1970; NULL: it does not expire
+    is_blob       INTEGER NOT NULL,  -- whether the value is a blob; otherwise it is JSON
+    value         BLOB    NOT NULL,
+    PRIMARY KEY (namespace, key)
+) WITHOUT ROWID;
+CREATE INDEX kv_entries_expires_at_idx ON kv_entries (expires_at_ms) WHERE expires_at_ms IS NOT NULL;

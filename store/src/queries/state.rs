@@ -1,0 +1,246 @@
+//! The state of apps: the tables `kv_namespaces` and `kv_entries`.
+//!
+//! A read returns the version of the namespace and the entries of the same moment, so it is one statement. A deleted
+//! namespace has `deleted_at` until its entries are deleted, too.
+
+use std::ops::Bound;
+
+use chrono::Utc;
+
+use super::dialect::BY_BYTES;
+use super::{Connections, kv, sql, transaction};
+use crate::error::StoreError;
+use crate::id::{AppId, NamespaceId};
+use crate::sql_types::{Unsigned, signed};
+use crate::state::{
+    CommitError, NamespaceCommit, NamespaceName, NamespaceRow, STATE_READ_BYTES_MAX, StateEntry, StateRange,
+    StateRead, StateValue,
+};
+
+/// The columns of [`NamespaceRow`].
+const NAMESPACE: &str = "id, app, name, version, bytes, entries";
+
+/// The columns of [`ReadRow`].
+const READ: &str =
+    "kv_namespaces.version AS namespace_version, kv_entries.key, kv_entries.version AS entry_version,
+    kv_entries.expires_at_ms, kv_entries.is_blob, kv_entries.value";
+
+/// How many entries of a deleted namespace one transaction deletes, and about how many bytes.
+const DELETE_ENTRIES_MAX: i64 = 1000;
+const DELETE_BYTES_MAX: i64 = 8 << 20;
+
+/// An entry with the version of its namespace; without a key: the namespace has no such entry.
+#[derive(sqlx::FromRow)]
+struct ReadRow {
+    #[sqlx(try_from = "Unsigned<u64>")]
+    namespace_version: u64,
+    key: Option<String>,
+    entry_version: Option<i64>,
+    expires_at_ms: Option<i64>,
+    is_blob: Option<bool>,
+    value: Option<Vec<u8>>,
+    /// Whether it is left out because of its size.
+    #[sqlx(default)]
+    is_cut: bool,
+}
+
+/// Without rows there is no namespace.
+fn read(rows: Vec<ReadRow>) -> Option<StateRead> {
+    let version = rows.first()?.namespace_version;
+    let is_cut = rows.iter().any(|row| row.is_cut);
+    let entries = rows.into_iter().filter_map(|row| {
+        let (key, bytes) = (row.key?, row.value?);
+        let value = if row.is_blob? { StateValue::Blob(bytes) } else { StateValue::Json(bytes) };
+        let version = row.entry_version?.unsigned_abs();
+        Some(StateEntry { key, value, version, expires_at_ms: row.expires_at_ms })
+    });
+    Some(StateRead { version, entries: entries.collect(), is_cut })
+}
+
+pub(crate) async fn namespace(
+    connections: &Connections,
+    app: AppId,
+    name: &NamespaceName,
+) -> Result<Option<NamespaceRow>, StoreError> {
+    let namespace = sqlx::query_as(sql!(
+        "SELECT {NAMESPACE} FROM kv_namespaces WHERE app = $1 AND name = $2 AND deleted_at IS NULL"
+    ));
+    Ok(namespace.bind(app).bind(name).fetch_optional(connections.reader()).await?)
+}
+
+/// Creates a namespace unless it exists.
+pub(crate) async fn create_namespace(
+    connections: &Connections,
+    app: AppId,
+    name: &NamespaceName,
+) -> Result<NamespaceRow, StoreError> {
+    let created = sqlx::query_as(sql!(
+        "INSERT INTO kv_namespaces (app, name, version, bytes, entries) VALUES ($1, $2, 0, 0, 0)
+         ON CONFLICT (app, name) WHERE deleted_at IS NULL DO UPDATE SET version = kv_namespaces.version
+         RETURNING {NAMESPACE}"
+    ));
+    let rows = transaction::execute_returning(connections, created.bind(app).bind(name)).await?;
+    rows.into_iter().next().ok_or_else(|| sqlx::Error::RowNotFound.into())
+}
+
+pub(crate) async fn namespaces(
+    connections: &Connections,
+    app: Option<AppId>,
+) -> Result<Vec<NamespaceRow>, StoreError> {
+    let of_app = if app.is_some() { "AND app = $1" } else { "" };
+    let sql = sql!(
+        "SELECT {NAMESPACE} FROM kv_namespaces WHERE deleted_at IS NULL {of_app} ORDER BY app, name {BY_BYTES}"
+    );
+    let namespaces = sqlx::query_as(sql);
+    let namespaces = match app {
+        Some(app) => namespaces.bind(app),
+        None => namespaces,
+    };
+    Ok(namespaces.fetch_all(connections.reader()).await?)
+}
+
+/// Any namespace of an app, even a deleted one.
+pub(crate) async fn any_namespace(
+    connections: &Connections,
+    app: AppId,
+) -> Result<Option<NamespaceId>, StoreError> {
+    let id = sqlx::query_scalar("SELECT id FROM kv_namespaces WHERE app = $1 LIMIT 1");
+    Ok(id.bind(app).fetch_optional(connections.reader()).await?)
+}
+
+pub(crate) async fn entries(
+    connections: &Connections,
+    id: NamespaceId,
+    keys: &[&str],
+) -> Result<Option<StateRead>, StoreError> {
+    if let [key] = keys {
+        let one = sqlx::query_as(sql!(
+            "SELECT {READ} FROM kv_namespaces LEFT JOIN kv_entries ON namespace = $1 AND key = $2
+             WHERE id = $1 AND deleted_at IS NULL"
+        ));
+        return Ok(read(one.bind(id).bind(*key).fetch_all(connections.reader()).await?));
+    }
+    let chosen = format!(
+        "SELECT key, length(value) AS bytes FROM kv_entries WHERE namespace = $1 AND key {}",
+        kv::IN_KEYS
+    );
+    let many = sqlx::query_as(bounded(&chosen, ""));
+    let many = many.bind(id).bind(signed(STATE_READ_BYTES_MAX)).bind(kv::keys(keys));
+    Ok(read(many.fetch_all(connections.reader()).await?))
+}
+
+pub(crate) async fn list(
+    connections: &Connections,
+    id: NamespaceId,
+    range: &StateRange,
+) -> Result<Option<StateRead>, StoreError> {
+    let (from, lowest) = match &range.from {
+        Bound::Included(key) => ("key >= $3", Some(key)),
+        Bound::Excluded(key) => ("key > $3", Some(key)),
+        Bound::Unbounded => ("$3 IS NULL", None),
+    };
+    let (to, highest) = match &range.to {
+        Bound::Included(key) => ("key <= $4", Some(key)),
+        Bound::Excluded(key) => ("key < $4", Some(key)),
+        Bound::Unbounded => ("$4 IS NULL", None),
+    };
+    let order = if range.reverse { "DESC" } else { "" };
+    let chosen = format!(
+        "SELECT key, length(value) AS bytes FROM kv_entries
+         WHERE namespace = $1 AND {from} AND {to} AND (expires_at_ms IS NULL OR expires_at_ms > $5)
+         ORDER BY key {order} LIMIT $6"
+    );
+    let list = sqlx::query_as(bounded(&chosen, order))
+        .bind(id)
+        .bind(signed(STATE_READ_BYTES_MAX))
+        .bind(lowest)
+        .bind(highest)
+        .bind(range.now_ms)
+        .bind(i64::from(range.limit));
+    Ok(read(list.fetch_all(connections.reader()).await?))
+}
+
+/// Reads the entries of the namespace `$1` whose keys and sizes `chosen` selects, in key order, without the values after
+/// the first `$2` bytes.
+fn bounded(chosen: &str, order: &str) -> sqlx::AssertSqlSafe<String> {
+    sql!(
+        "SELECT {READ}, coalesce(found.is_cut, false) AS is_cut FROM kv_namespaces
+         LEFT JOIN (
+             SELECT key AS found_key, sum(bytes) OVER (ORDER BY key {order}) - bytes >= $2 AS is_cut FROM ({chosen}) AS chosen
+         ) AS found ON true
+         LEFT JOIN kv_entries ON namespace = $1 AND key = found_key AND NOT is_cut
+         WHERE id = $1 AND deleted_at IS NULL ORDER BY found_key {order}"
+    )
+}
+
+pub(crate) async fn commit(connections: &Connections, group: &[NamespaceCommit]) -> Result<(), CommitError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let stored = kv::store(&mut transaction, group).await?;
+    if let Some(outdated) = group.iter().find(|commit| !stored.contains(&commit.id)) {
+        transaction.rollback().await;
+        return Err(CommitError::Outdated(outdated.id));
+    }
+    Ok(transaction.commit().await?)
+}
+
+pub(crate) async fn expired(
+    connections: &Connections,
+    now_ms: i64,
+    limit: u32,
+) -> Result<Vec<(NamespaceId, String)>, StoreError> {
+    let expired = sqlx::query_as(
+        "SELECT namespace, key FROM kv_entries CROSS JOIN kv_namespaces
+         WHERE id = namespace AND deleted_at IS NULL AND expires_at_ms <= $1 ORDER BY expires_at_ms LIMIT $2",
+    );
+    Ok(expired.bind(now_ms).bind(i64::from(limit)).fetch_all(connections.reader()).await?)
+}
+
+pub(crate) async fn next_expiry(connections: &Connections) -> Result<Option<i64>, StoreError> {
+    let next = sqlx::query_scalar(
+        "SELECT expires_at_ms FROM kv_entries CROSS JOIN kv_namespaces
+         WHERE id = namespace AND deleted_at IS NULL AND expires_at_ms IS NOT NULL ORDER BY expires_at_ms LIMIT 1",
+    );
+    Ok(next.fetch_optional(connections.reader()).await?)
+}
+
+pub(crate) async fn delete_namespace(connections: &Connections, id: NamespaceId) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let tx = &mut *transaction;
+    sqlx::query("UPDATE kv_namespaces SET deleted_at = $2 WHERE id = $1 AND deleted_at IS NULL")
+        .bind(id)
+        .bind(Utc::now())
+        .execute(&mut *tx)
+        .await?;
+    let next: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT key, CAST(length(value) AS bigint) FROM kv_entries WHERE namespace = $1 ORDER BY key LIMIT $2",
+    )
+    .bind(id)
+    .bind(DELETE_ENTRIES_MAX)
+    .fetch_all(&mut *tx)
+    .await?;
+    let mut bytes = 0;
+    let batch = next.iter().take_while(|(_, size)| {
+        let fits = bytes < DELETE_BYTES_MAX;
+        bytes += size;
+        fits
+    });
+    let batch: Vec<&(String, i64)> = batch.collect();
+    if let Some((last, _)) = batch.last() {
+        sqlx::query("DELETE FROM kv_entries WHERE namespace = $1 AND key <= $2")
+            .bind(id)
+            .bind(last)
+            .execute(&mut *tx)
+            .await?;
+    }
+    let is_last = batch.len() == next.len() && (next.len() as i64) < DELETE_ENTRIES_MAX;
+    if is_last {
+        sqlx::query("DELETE FROM kv_namespaces WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    }
+    transaction.commit().await?;
+    Ok(!is_last)
+}
+
+pub(crate) async fn deleted_namespaces(connections: &Connections) -> Result<Vec<NamespaceId>, StoreError> {
+    let deleted = sqlx::query_scalar("SELECT id FROM kv_namespaces WHERE deleted_at IS NOT NULL ORDER BY id");
+    Ok(deleted.fetch_all(connections.reader()).await?)
+}

@@ -1,0 +1,346 @@
+//! The state of apps: what their scripts keep with `kv`.
+//!
+//! A namespace is the state of production of an app, or of one of its previews. Its version is incremented by every
+//! commit, and each entry has the version that wrote it. A commit is a compare-and-set of the version, so that
+//! nothing is stored that was decided on an older one.
+//!
+//! PostgreSQL has the two tables in its database. SQLite has them in a file of their own, `state.db`, because a large
+//! push would delay every commit of the state in the same file.
+
+use std::fmt;
+use std::ops::Bound;
+use std::path::Path;
+
+use crate::error::{Conflict, OpenError, StoreError};
+use crate::id::{AppId, NamespaceId};
+use crate::sql_types::Unsigned;
+use crate::{Backend, dispatch, sqlite};
+
+/// [`StateStore::state_entries`] and [`StateStore::state_list`] stop once they have read this many bytes of values.
+pub const STATE_READ_BYTES_MAX: u64 = 8 << 20;
+
+/// The state of apps. Cheap to clone; clones share the connections.
+#[derive(Clone, Debug)]
+pub struct StateStore(pub(crate) Backend);
+
+/// Whose state a namespace is. As text, `production` or `preview/` and the branch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NamespaceName {
+    /// That of production, whatever its branch is called.
+    Production,
+    /// That of the preview of a branch.
+    Preview(String),
+}
+
+impl NamespaceName {
+    const PRODUCTION: &str = "production";
+    const PREVIEW: &str = "preview/";
+
+    /// Parses the text of a name.
+    pub fn parse(text: &str) -> Option<Self> {
+        if text == Self::PRODUCTION {
+            return Some(Self::Production);
+        }
+        let branch = text.strip_prefix(Self::PREVIEW).filter(|branch| !branch.is_empty());
+        branch.map(|branch| Self::Preview(branch.to_owned()))
+    }
+}
+
+impl fmt::Display for NamespaceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Production => f.write_str(Self::PRODUCTION),
+            Self::Preview(branch) => write!(f, "{}{branch}", Self::PREVIEW),
+        }
+    }
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct NamespaceRow {
+    /// Its id.
+    pub id: NamespaceId,
+    /// The app.
+    pub app: AppId,
+    /// Whose state it is.
+    pub name: NamespaceName,
+    /// Incremented by every commit; 0 in a new one.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub version: u64,
+    /// The size of its entries, as the last commit counted it.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub bytes: u64,
+    /// The number of its entries, as the last commit counted it.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub entries: u64,
+}
+
+/// A value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateValue {
+    /// A JSON document.
+    Json(Vec<u8>),
+    /// A blob.
+    Blob(Vec<u8>),
+}
+
+impl StateValue {
+    /// The JSON, or the bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Json(bytes) | Self::Blob(bytes) => bytes,
+        }
+    }
+}
+
+/// An entry of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateEntry {
+    /// The key, without NUL.
+    pub key: String,
+    /// The value.
+    pub value: StateValue,
+    /// The version of the commit that wrote it.
+    pub version: u64,
+    /// When it expires, in milliseconds since 1970. From that moment on it is expired.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// Entries of a namespace and its version, both of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRead {
+    /// The version of the namespace.
+    pub version: u64,
+    /// The entries, those of a list in its order.
+    pub entries: Vec<StateEntry>,
+    /// Whether entries are left out because of [`STATE_READ_BYTES_MAX`]: the later ones of a list, any of the keys
+    /// otherwise. At least one entry is always read.
+    pub is_cut: bool,
+}
+
+/// A range of keys, which are sorted by bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateRange {
+    /// The lowest key.
+    pub from: Bound<String>,
+    /// The highest key.
+    pub to: Bound<String>,
+    /// The maximum number of entries.
+    pub limit: u32,
+    /// From the highest key down.
+    pub reverse: bool,
+    /// Entries that are expired at this time are left out.
+    pub now_ms: i64,
+}
+
+/// A change of one namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceCommit {
+    /// The namespace.
+    pub id: NamespaceId,
+    /// The version that it must have.
+    pub from: u64,
+    /// Its new version.
+    pub to: u64,
+    /// The new size of its entries.
+    pub bytes: u64,
+    /// The new number of its entries.
+    pub entries: u64,
+    /// New and changed entries.
+    pub puts: Vec<StateEntry>,
+    /// Deleted keys. No key is in here or in `puts` more than once.
+    pub deletes: Vec<String>,
+}
+
+/// Why a group was not stored. Nothing of it was, unless the outcome is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// A namespace has another version, or is deleted.
+    #[error("namespace {0} has another version")]
+    Outdated(NamespaceId),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Conflict for CommitError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
+}
+
+impl From<sqlx::Error> for CommitError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl StateStore {
+    /// Opens an SQLite file with state only, for `picloud dev`, and creates and migrates it.
+    ///
+    /// # Errors
+    /// The file cannot be written, is in use, or belongs to a newer version or another program.
+    pub async fn open_file(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self(Backend::Sqlite(sqlite::state_file::open(path).await?)))
+    }
+
+    /// Closes all connections after their queries have finished. For the state of a [`Store`](crate::Store), which
+    /// closes it itself, nothing needs to be done.
+    pub async fn close(&self) {
+        match &self.0 {
+            Backend::Postgres(connections) => connections.close().await,
+            Backend::Sqlite(connections) => connections.close().await,
+        }
+    }
+
+    /// The namespace, which is created if it does not exist.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn open_namespace(&self, app: AppId, name: &NamespaceName) -> Result<NamespaceRow, StoreError> {
+        if let Some(found) = self.namespace(app, name).await? {
+            return Ok(found);
+        }
+        dispatch!(self, state::create_namespace(app, name))
+    }
+
+    /// The namespace, if it exists.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn namespace(
+        &self,
+        app: AppId,
+        name: &NamespaceName,
+    ) -> Result<Option<NamespaceRow>, StoreError> {
+        dispatch!(self, state::namespace(app, name))
+    }
+
+    /// All namespaces of an app, or of all apps, by app and name.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn namespaces(&self, app: Option<AppId>) -> Result<Vec<NamespaceRow>, StoreError> {
+        dispatch!(self, state::namespaces(app))
+    }
+
+    /// Those of `keys` that exist, in any order, expired ones included. `None`: no such namespace.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn state_entries(
+        &self,
+        id: NamespaceId,
+        keys: &[&str],
+    ) -> Result<Option<StateRead>, StoreError> {
+        dispatch!(self, state::entries(id, keys))
+    }
+
+    /// The entries of a range in key order. `None`: no such namespace.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn state_list(
+        &self,
+        id: NamespaceId,
+        range: &StateRange,
+    ) -> Result<Option<StateRead>, StoreError> {
+        dispatch!(self, state::list(id, range))
+    }
+
+    /// Stores a group of commits, at most one of each namespace, in one transaction. The versions of entries are
+    /// those of `puts`.
+    ///
+    /// # Errors
+    /// A namespace does not have the version `from`, or the database failed. Nothing was stored, except for
+    /// [`StoreError::OutcomeUnknown`].
+    pub async fn commit_state(&self, group: &[NamespaceCommit]) -> Result<(), CommitError> {
+        dispatch!(self, state::commit(group))
+    }
+
+    /// The keys that are expired at `now_ms`, at most `limit`, the earliest first.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn expired_entries(
+        &self,
+        now_ms: i64,
+        limit: u32,
+    ) -> Result<Vec<(NamespaceId, String)>, StoreError> {
+        dispatch!(self, state::expired(now_ms, limit))
+    }
+
+    /// When the next entry expires, in milliseconds since 1970.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn next_expiry(&self) -> Result<Option<i64>, StoreError> {
+        dispatch!(self, state::next_expiry())
+    }
+
+    /// Deletes a namespace, with a batch of its entries. From the first call on it does not exist, and one with the
+    /// same name is another one. Returns whether entries are left, for another call.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_namespace(&self, id: NamespaceId) -> Result<bool, StoreError> {
+        dispatch!(self, state::delete_namespace(id))
+    }
+
+    /// Deleted namespaces with entries that are left.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn deleted_namespaces(&self) -> Result<Vec<NamespaceId>, StoreError> {
+        dispatch!(self, state::deleted_namespaces())
+    }
+
+    /// Deletes a batch of the state of an app. Returns whether there was any.
+    pub(crate) async fn purge_app(&self, app: AppId) -> Result<bool, StoreError> {
+        match dispatch!(self, state::any_namespace(app))? {
+            Some(id) => {
+                self.delete_namespace(id).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// Checks that the database accepts writes.
+    ///
+    /// # Errors
+    /// The database failed, or is read-only.
+    pub async fn probe_state_write(&self) -> Result<(), StoreError> {
+        match &self.0 {
+            Backend::Postgres(connections) => crate::postgres::connect::probe_write(connections).await,
+            Backend::Sqlite(connections) => sqlite::state_file::probe_write(connections).await,
+        }
+    }
+
+    /// The folder of the file; `None` for PostgreSQL.
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.0 {
+            Backend::Postgres(_) => None,
+            Backend::Sqlite(connections) => Some(connections.folder()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn namespace_name_roundtrips_through_text() {
+        for (name, text) in [
+            (NamespaceName::Production, "production"),
+            (NamespaceName::Preview("production".to_owned()), "preview/production"),
+            (NamespaceName::Preview("fix/a".to_owned()), "preview/fix/a"),
+        ] {
+            assert_eq!((name.to_string().as_str(), NamespaceName::parse(text)), (text, Some(name)));
+        }
+        for bad in ["", "preview", "preview/", "Production", "main"] {
+            assert_eq!(NamespaceName::parse(bad), None, "{bad}");
+        }
+    }
+}
