@@ -25,6 +25,7 @@ use platform::recording::Writer;
 use platform::records::Records;
 use platform::schedules::Scheduler;
 use platform::secrets::{SealingKeys, Vault};
+use platform::state::State;
 use platform::status::StatusChecker;
 use platform::tokens::{AdminToken, Origin, TokenError, Tokens};
 use store::{Cluster, NodeIdentity, OpenError, ScheduleHold, Store, StoreError};
@@ -172,6 +173,8 @@ impl Node {
         let shares = store.cluster().is_some();
         let vault = Vault::new(store.clone(), settings.key_file(), shares.then_some(node_id));
         table.set_sealing_keys(SealingKeys::of_node(vault.clone()));
+        let state = State::new(store.state(), clock.clone(), table.memory().clone());
+        table.set_state(state.clone());
         if let Err(error) = vault.check().await {
             tracing::error!(%error, "cannot decrypt secrets; apps that require them are not served");
         }

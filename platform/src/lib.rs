@@ -20,6 +20,7 @@
 //!
 //! - [`execution`]: one execution of a script
 //! - [`executor`]: slots, permits, semaphores and threads
+//! - [`state`]: what apps keep with `kv`
 //! - [`schedules`]: runs due schedules
 //! - [`recording`]: writes executions and log lines into the database
 //! - [`records`]: reads executions and logs
@@ -97,6 +98,7 @@ pub mod schedules;
 pub mod script_tests;
 pub mod scripts;
 pub mod secrets;
+pub mod state;
 pub mod status;
 pub mod tokens;
 

@@ -14,7 +14,7 @@ use arc_swap::ArcSwap;
 use manifest_schema::label::{app_label, is_plain};
 use manifest_schema::name::{AppName, DomainName};
 use runtime::{HostCall, Revision, SealingKey, SealingKeyId};
-use store::{AppId, Environment};
+use store::{AppId, Environment, NamespaceName};
 
 use crate::executor::{AppCpu, CpuPermit, SlotPermit, Slots};
 use crate::limits::GrantedLimits;
@@ -24,6 +24,7 @@ use crate::recording::DropCounters;
 use crate::request_metrics::{RejectReason, RequestCounts, RequestMetrics};
 use crate::scripts::{AppScripts, Scripts};
 use crate::secrets::SealingKeys;
+use crate::state::{Namespace, PREVIEW_QUOTA_BYTES, State};
 
 /// The maximum number of apps with metrics of their own. Further apps share one set, so that the number of
 /// time series is bounded.
@@ -63,9 +64,15 @@ pub struct Live {
     limits: Arc<ArcSwap<GrantedLimits>>,
     memory_log: Arc<RateLimit>,
     sealing_keys: Option<SealingKeys>,
+    namespace: Option<Arc<Namespace>>,
 }
 
 impl Live {
+    /// The state of the branch, if the server keeps one.
+    pub(crate) fn namespace(&self) -> Option<&Arc<Namespace>> {
+        self.namespace.as_ref()
+    }
+
     /// The key of `crypto::seal` with this id, or the newest one.
     pub(crate) fn sealing_key(
         &self,
@@ -183,6 +190,7 @@ pub struct LiveTable {
     shared_metrics: Arc<RequestMetrics>,
     scripts: Scripts,
     sealing_keys: OnceLock<SealingKeys>,
+    state: OnceLock<State>,
 }
 
 /// The executor resources of an app's production, or of all its previews. They are separate, so that previews
@@ -247,6 +255,7 @@ impl LiveTable {
             shared_metrics: Arc::default(),
             scripts: Scripts::new(memory),
             sealing_keys: OnceLock::new(),
+            state: OnceLock::new(),
         }
     }
 
@@ -254,6 +263,12 @@ impl LiveTable {
     pub fn set_sealing_keys(&self, keys: SealingKeys) {
         // Only set at the start.
         let _ = self.sealing_keys.set(keys);
+    }
+
+    /// Sets the state of apps for revisions that become live from now on.
+    pub fn set_state(&self, state: State) {
+        // Only set at the start.
+        let _ = self.state.set(state);
     }
 
     /// The memory budget of the apps.
@@ -392,6 +407,17 @@ impl LiveTable {
         let entry = self.entry(app);
         let mut branches = Branches::clone(&entry.branches.load());
         let (label, production) = (branch.label.clone(), branch.production);
+        let namespace = self.state.get().map(|state| {
+            let app = AppId::from_uuid(revision.app_id());
+            let quota = entry.limits.load().state;
+            match production {
+                true => state.namespace(app, &NamespaceName::Production, quota),
+                false => {
+                    let name = NamespaceName::Preview(branch.name.clone());
+                    state.namespace(app, &name, quota.min(PREVIEW_QUOTA_BYTES))
+                }
+            }
+        });
         let live = Live {
             scripts: self.scripts.of(AppId::from_uuid(revision.app_id())),
             revision: Arc::new(revision.on_branch(&branch.name)),
@@ -403,6 +429,7 @@ impl LiveTable {
             limits: Arc::clone(&entry.limits),
             memory_log: Arc::clone(&entry.memory_log),
             sealing_keys: self.sealing_keys.get().cloned(),
+            namespace,
         };
         branches.unserved.remove(&label);
         branches.by_label.insert(label.clone(), Arc::new(live));

@@ -47,11 +47,15 @@ pub enum FailureKind {
     Compile,
     /// Earlier executions of the script leaked too much memory, so it is no longer executed.
     Quarantined,
+    /// A change of the state does not fit what is stored, or the quota of the app.
+    State,
+    /// The state cannot be read or stored now.
+    Storage,
 }
 
 impl FailureKind {
     /// Every kind, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Script,
         Self::InvalidResponse,
         Self::InvalidJson,
@@ -66,6 +70,8 @@ impl FailureKind {
         Self::Panic,
         Self::Compile,
         Self::Quarantined,
+        Self::State,
+        Self::Storage,
     ];
 
     /// Whether the failure is a reached limit.
@@ -93,6 +99,8 @@ impl FailureKind {
             Self::Panic => "panic",
             Self::Compile => "compile",
             Self::Quarantined => "quarantined",
+            Self::State => "state",
+            Self::Storage => "storage",
         }
     }
 
@@ -101,7 +109,7 @@ impl FailureKind {
         match self {
             Self::Timeout => 504,
             Self::InvalidJson | Self::InvalidForm => 400,
-            Self::NodeMemory => 503,
+            Self::NodeMemory | Self::Storage => 503,
             _ => 500,
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use manifest_schema::execution::TriggerKind;
@@ -25,6 +25,8 @@ pub struct Invocation {
     pub trigger: Trigger,
     /// When it started, in milliseconds since 1970.
     pub started_at_ms: i64,
+    /// The time that earlier passes and their waits took; it counts for the time limit.
+    pub spent: Duration,
     /// The seed of its random numbers.
     pub seed: Seed,
     /// The limits of its route or schedule; `None` for those of the app.
@@ -37,7 +39,8 @@ impl Invocation {
         let started_at_ms = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        Self { script, execution_id, request_id, trigger, started_at_ms, seed: Seed::random(), limits: None }
+        let (spent, seed) = (Duration::ZERO, Seed::random());
+        Self { script, execution_id, request_id, trigger, started_at_ms, spent, seed, limits: None }
     }
 }
 

@@ -3,6 +3,7 @@
 //! The functions of the module `kv` check their arguments and call the host with these types; the host keeps what an
 //! execution has read and written, and stores it when the execution has ended well.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +53,13 @@ impl KvKey {
 
     /// The text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Keys sort and hash as their texts.
+impl Borrow<str> for KvKey {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }

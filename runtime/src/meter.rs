@@ -160,9 +160,11 @@ impl Meter {
     }
 
     /// The meter of an execution that starts now inside `outer`, which is unlimited if there is none. `before` is the
-    /// current memory of the thread. The execution gets at most the remaining time of the outer one.
+    /// current memory of the thread. The execution gets at most the remaining time of the outer one, and earlier passes
+    /// have `spent` some of its own.
     pub(crate) fn new(
         limits: &Limits,
+        spent: Duration,
         started: Instant,
         before: memory::ThreadMemory,
         inline: bool,
@@ -183,7 +185,7 @@ impl Meter {
         meter.stack_start.set(start);
         meter.stack_floor.set(if floor == 0 { start.saturating_sub(STACK_MAX) } else { floor });
         meter.unchecked_stack_floor.set(start.saturating_sub(UNRESERVED_STACK_MAX));
-        let deadline = started.checked_add(limits.timeout);
+        let deadline = started.checked_add(limits.timeout.saturating_sub(spent));
         meter.deadline.set([deadline, outer.deadline.get()].into_iter().flatten().min());
         meter
     }

@@ -506,7 +506,7 @@ impl ActiveExecution {
             limit: None,
         };
         CURRENT.with(|current| {
-            let outer_meter = Meter::new(limits, started, before, inline, &current.meter);
+            let outer_meter = Meter::new(limits, invocation.spent, started, before, inline, &current.meter);
             current.meter.swap(&outer_meter);
             let outer_captures = current.captures.replace(script.captures().mask);
             let outer_state = ManuallyDrop::into_inner(current.run.replace(ManuallyDrop::new(Some(run))));

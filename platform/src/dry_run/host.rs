@@ -1,14 +1,18 @@
-//! The outside of a dry run: log lines are kept, memory is accounted, and nothing else exists.
+//! The outside of a dry run: log lines are kept, memory is accounted, and the state is empty at first and not stored.
 
 use std::sync::atomic::AtomicBool;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use runtime::{Host, HostCall, LogLine, OutOfMemoryError, Pending, SealingKey, SealingKeyId};
+use runtime::{
+    ChangeMark, Failure, Host, HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue, LogLine,
+    OutOfMemoryError, Pending, SealingKey, SealingKeyId,
+};
 use uuid::Uuid;
 
 use crate::memory::{Account, GrowingReservation, Purpose};
 use crate::secrets::SealingKeys;
+use crate::state::{Namespace, NotAccepted, PassState};
 
 /// The host of a dry run.
 #[derive(Debug)]
@@ -17,11 +21,26 @@ pub(super) struct DryHost {
     account: Account,
     memory: GrowingReservation,
     lines: Mutex<Vec<LogLine>>,
+    namespace: Arc<Namespace>,
+    state: PassState,
 }
 
 impl DryHost {
-    pub(super) fn new(app: Uuid, account: Account) -> Self {
-        Self { app, account, memory: GrowingReservation::new(Purpose::Scripts), lines: Mutex::default() }
+    pub(super) fn new(app: Uuid, account: Account, namespace: Arc<Namespace>) -> Self {
+        let (memory, lines) = (GrowingReservation::new(Purpose::Scripts), Mutex::default());
+        Self { app, account, memory, lines, namespace, state: PassState::default() }
+    }
+
+    /// Adds what the run has written to the state that later runs see.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub(super) fn keep_writes(&self) -> Result<(), Failure> {
+        match self.state.take_transaction().map(|transaction| self.namespace.accept(&transaction)) {
+            Some(Err(NotAccepted::Failed(failure))) => Err(failure),
+            // Nothing else writes, so there are no conflicts.
+            _ => Ok(()),
+        }
     }
 
     /// The log lines until now.
@@ -43,6 +62,26 @@ impl Host for DryHost {
 
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
         self.memory.grow_to(&self.account, bytes).map_err(|error| OutOfMemoryError(error.to_string()))
+    }
+
+    fn kv_get(&self, keys: &[KvKey], mode: KvReadMode) -> HostCall<Result<Vec<Option<KvValue>>, KvError>> {
+        self.state.get(Some(&self.namespace), keys, mode)
+    }
+
+    fn kv_list(&self, list: &KvList) -> HostCall<Result<Vec<(KvKey, KvValue)>, KvError>> {
+        self.state.list(Some(&self.namespace), list)
+    }
+
+    fn kv_change(&self, key: &KvKey, change: KvChange) -> HostCall<Result<(), KvError>> {
+        self.state.change(Some(&self.namespace), key, change)
+    }
+
+    fn mark_changes(&self) -> ChangeMark {
+        self.state.mark()
+    }
+
+    fn undo_changes(&self, mark: ChangeMark) {
+        self.state.undo_to(mark);
     }
 
     /// Never a key of the node: what a check seals must not open anything in production.

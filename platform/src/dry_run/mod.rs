@@ -18,8 +18,9 @@ use manifest_schema::limits::Limits;
 use manifest_schema::method::Method;
 use manifest_schema::name::{AppName, ScriptPath};
 use runtime::{
-    AppIdentity, Execution, Failure, FailureKind, HttpRequest, Invocation, LogLine, Origin, Revision,
-    RevisionError, RouteMatch, RouteOutcome, STACK_SIZE, Scheme, Secrets, Seed, Trigger,
+    AppIdentity, Execution, Failure, FailureKind, HttpRequest, Invocation, KvChange, KvError, KvKey, KvValue,
+    LogLine, Origin, Revision, RevisionError, RouteMatch, RouteOutcome, STACK_SIZE, Scheme, Secrets, Seed,
+    Trigger,
 };
 use store::AppId;
 use uuid::Uuid;
@@ -28,6 +29,7 @@ use crate::execution::reject_1xx;
 use crate::memory::MemoryBudget;
 use crate::revision::Prepared;
 use crate::scripts::{AppScripts, Scripts};
+use crate::state::{Namespace, Session, Transaction, unstored_namespace};
 use host::DryHost;
 
 pub(crate) use checks::run_checks_in_background;
@@ -53,6 +55,32 @@ pub struct RunOptions {
     pub seed: Option<u64>,
     /// A timeout below the one of its limits.
     pub timeout_max: Option<Duration>,
+    /// Its state; an empty one by default.
+    pub state: Option<DryState>,
+}
+
+/// State that is in memory only, for runs that see the writes of each other.
+#[derive(Clone, Debug)]
+pub struct DryState(Arc<Namespace>);
+
+impl DryState {
+    /// State with these values. Keys expire by this clock, in milliseconds since 1970, or by that of the machine.
+    ///
+    /// # Errors
+    /// A value does not fit.
+    pub fn new(
+        now_ms: Option<i64>,
+        values: impl IntoIterator<Item = (KvKey, KvValue)>,
+    ) -> Result<Self, KvError> {
+        let namespace = unstored_namespace(AppId::from_uuid(Uuid::nil()), now_ms);
+        let mut transaction = Transaction::new(Session::new(Arc::clone(&namespace)));
+        for (key, value) in values {
+            transaction.change(&key, KvChange::Set { value, ttl: None })?;
+        }
+        // Nothing else writes, and each change was checked.
+        let _ = namespace.accept(&transaction);
+        Ok(Self(namespace))
+    }
 }
 
 /// A request to an app.
@@ -178,8 +206,12 @@ impl DryRun {
             ..invocation
         };
         // Scripts need a large stack.
+        let state = options.state.as_ref().map(|state| Arc::clone(&state.0));
+        let state = state.unwrap_or_else(|| {
+            unstored_namespace(AppId::from_uuid(self.revision.app_id()), options.started_at_ms)
+        });
         let ended = thread::scope(|scope| {
-            let run = || self.run(&invocation);
+            let run = || self.run(&invocation, state);
             let running = thread::Builder::new().stack_size(STACK_SIZE).spawn_scoped(scope, run);
             match running.map(thread::ScopedJoinHandle::join) {
                 Ok(Ok(ended)) => ended,
@@ -192,15 +224,20 @@ impl DryRun {
         ScriptRun { script: invocation.script, execution, log, _host: host }
     }
 
-    fn run(&self, invocation: &Invocation) -> (Execution, Option<Arc<DryHost>>) {
+    fn run(&self, invocation: &Invocation, state: Arc<Namespace>) -> (Execution, Option<Arc<DryHost>>) {
         let program = match self.scripts.program(&self.revision, &invocation.script) {
             Ok(program) => program,
             Err(failure) => return (Execution::failed(failure), None),
         };
-        let host = Arc::new(DryHost::new(self.revision.app_id(), self.scripts.account().clone()));
+        let account = self.scripts.account().clone();
+        let host = Arc::new(DryHost::new(self.revision.app_id(), account, state));
         let stop = Arc::new(AtomicBool::new(false));
         let running = Arc::<DryHost>::clone(&host);
         let execution = runtime::run(&self.revision, &program, invocation, running, &stop).into_finished();
+        let execution = match execution.outcome.is_ok().then(|| host.keep_writes()) {
+            Some(Err(failure)) => Execution { outcome: Err(failure), ..execution },
+            _ => execution,
+        };
         (reject_1xx(execution, invocation), Some(host))
     }
 }

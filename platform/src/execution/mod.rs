@@ -1,25 +1,30 @@
 //! Executes a script: acquires a slot, runs inline or on a worker, and records the execution.
 //!
 //! - `host`: the host functions of a running script
+//! - `commit`: commits what it has written
 
+mod commit;
 mod host;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use runtime::{Execution, Failure, FailureKind, InlineOutcome, Invocation, Response, Trigger};
+use runtime::{Execution, Failure, FailureKind, InlineOutcome, Invocation, Response, RunOutcome, Trigger};
+use tokio::runtime::Handle;
 use tracing::Span;
 use tracing::field::Empty;
 
-use host::{InlineHost, ThreadHost};
+use commit::{Settled, Turn, settle};
+use host::{InlineHost, InlinePass, StreamedLog, ThreadHost};
 
 use crate::TRACE_TARGET;
-use crate::executor::SlotPermit;
 use crate::executor::worker_pool::{self, Priority};
+use crate::executor::{CpuPermit, SlotPermit};
 use crate::live::Live;
 use crate::recording::{CapturedLogs, FinishedRun, Recorder};
 use crate::request_metrics::RejectReason;
+use crate::state::{Accepted, Namespace, NotStored, Session};
 
 /// Why an execution was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,60 +79,223 @@ pub async fn execute(
         trigger = invocation.trigger.kind().as_str(),
         "error.type" = Empty,
     );
-    let mut live = live;
-    let (mut waits, mut spent) = (0, Duration::ZERO);
+    let mut run = Run { live, invocation, session: None, conflicts: 0 };
+    let (began, mut waits, mut spent) = (Instant::now(), 0, Duration::ZERO);
     while waits <= INLINE_WAITS_MAX && spent < INLINE_TIME_BUDGET {
-        let host = InlineHost::new(live);
-        let pass = runtime::run_inline(&host.live().revision, &invocation, Arc::<InlineHost>::clone(&host));
-        let lines;
-        (live, lines) = host.into_parts();
+        // Boxed, because it is rare, to keep the future of a request small.
+        let turn = match run.conflicts {
+            0 => Turn::default(),
+            conflicts => Box::pin(Turn::of(run.session.as_deref(), conflicts, &Handle::current())).await,
+        };
+        let host = InlineHost::new(run.live, run.session);
+        let pass =
+            runtime::run_inline(&host.live().revision, &run.invocation, Arc::<InlineHost>::clone(&host));
+        let InlinePass { live, lines, session, transaction } = host.into_pass();
+        (run.live, run.session) = (live, session);
         match pass {
             InlineOutcome::Finished(execution) => {
                 let logs = CapturedLogs::Buffered(lines);
-                return Ok(finish(recorder, live, invocation, &span, execution, logs));
+                let duration = execution.duration;
+                let settled = match transaction {
+                    None => Settled::Finished,
+                    Some(_) => Box::pin(settle(transaction, execution.outcome.is_ok(), &turn)).await,
+                };
+                let finished = Finished { recorder, run, span: &span, logs };
+                match settled {
+                    Settled::Finished => return Ok(finished.record(execution)),
+                    Settled::Failed(failure) => {
+                        return Ok(finished.record(commit::failed(execution, failure)));
+                    }
+                    Settled::Accepted(namespace, accepted) => {
+                        drop(turn);
+                        return Ok(
+                            Box::pin(finished.record_when_stored(execution, namespace, accepted)).await
+                        );
+                    }
+                    Settled::Outdated => run = finished.run.again(),
+                }
+                spent += duration;
             }
             InlineOutcome::Blocked { pending, duration } => {
                 pending.await;
                 (waits, spent) = (waits + 1, spent + duration);
             }
-            InlineOutcome::Restart { duration } => (waits, spent) = (waits + 1, spent + duration),
+            InlineOutcome::Restart { duration } => {
+                if let Some(failure) = run.session.as_ref().and_then(|session| session.take_failure()) {
+                    let logs = CapturedLogs::Buffered(lines);
+                    let finished = Finished { recorder, run, span: &span, logs };
+                    return Ok(finished.record(Execution::failed(failure)));
+                }
+                run = run.again();
+                spent += duration;
+            }
             InlineOutcome::OverBudget => break,
         }
+        run.invocation.spent = began.elapsed();
     }
-    Box::pin(execute_on_worker(recorder, live, invocation, span, slot)).await
+    Box::pin(execute_on_worker(recorder, run, span, slot)).await
+}
+
+/// An execution between two passes.
+struct Run {
+    live: Arc<Live>,
+    invocation: Invocation,
+    /// What its passes share of the state.
+    session: Option<Arc<Session>>,
+    /// How often what it read was outdated.
+    conflicts: u32,
+}
+
+impl Run {
+    /// The same execution after a conflict.
+    fn again(self) -> Self {
+        if let Some(session) = &self.session {
+            session.namespace().count_rerun();
+        }
+        Self { conflicts: self.conflicts + 1, ..self }
+    }
 }
 
 /// Runs the script on a worker.
 async fn execute_on_worker(
     recorder: &Recorder,
-    live: Arc<Live>,
-    invocation: Invocation,
+    run: Run,
     span: Span,
     slot: SlotPermit,
 ) -> Result<Execution, BusyError> {
     let stop = StopOnDrop::new();
     let stopped = stop.flag();
+    let live = &run.live;
     let cpu = with_wait_timeout(live.acquire_cpu()).await.ok_or(BusyError::NoCpu);
     let cpu = Arc::new(cpu.inspect_err(|_| live.metrics().count_rejection(RejectReason::Processor))?);
     let recorder = recorder.clone();
     let is_background = cpu.is_contested() || !live.branch.production;
     let priority = if is_background { Priority::Background } else { Priority::Normal };
+    let handle = Handle::current();
     let running = worker_pool::run(priority, move || {
-        let host = ThreadHost::new(recorder.clone(), Arc::clone(&live), &invocation, Arc::clone(&cpu));
-        let host = Arc::new(host);
-        let execution = match live.scripts().program(&live.revision, &invocation.script) {
-            Ok(program) => {
-                let host = Arc::<ThreadHost>::clone(&host);
-                runtime::run(&live.revision, &program, &invocation, host, &stopped).into_finished()
-            }
-            Err(failure) => Execution::failed(failure),
-        };
-        let logs = CapturedLogs::Streamed(host.lines());
-        // Release the memory of the run before recording, which uses memory of the app too.
-        drop(host);
-        (finish(&recorder, live, invocation, &span, execution, logs), (cpu, slot))
+        (run_on_thread(&recorder, run, &span, &cpu, &stopped, &handle), (cpu, slot))
     });
     Ok(running.await.unwrap_or_else(worker_panicked))
+}
+
+/// Runs the script on this thread, again as long as what it reads changes.
+fn run_on_thread(
+    recorder: &Recorder,
+    mut run: Run,
+    span: &Span,
+    cpu: &Arc<CpuPermit>,
+    stopped: &Arc<AtomicBool>,
+    handle: &Handle,
+) -> Execution {
+    let log = Arc::<StreamedLog>::default();
+    let (began, before) = (Instant::now(), run.invocation.spent);
+    let is_stopped = || stopped.load(Ordering::Relaxed);
+    loop {
+        let live = Arc::clone(&run.live);
+        let program = match live.scripts().program(&live.revision, &run.invocation.script) {
+            Ok(program) => program,
+            Err(failure) => {
+                let logs = CapturedLogs::Streamed(log.lines());
+                return Finished { recorder, run, span, logs }.record(Execution::failed(failure));
+            }
+        };
+        let turn = match run.conflicts {
+            0 => Turn::default(),
+            conflicts => {
+                let session = run.session.clone();
+                let turn = Turn::of(session.as_deref(), conflicts, handle);
+                cpu.wait_for(turn, is_stopped).unwrap_or_default()
+            }
+        };
+        let (own, permit) = (Arc::clone(&live), Arc::clone(cpu));
+        let session = run.session.take();
+        let host = ThreadHost::new(recorder.clone(), own, &run.invocation, permit, Arc::clone(&log), session);
+        let host = Arc::new(host);
+        let pass = Arc::<ThreadHost>::clone(&host);
+        let outcome = runtime::run(&live.revision, &program, &run.invocation, pass, stopped);
+        run.session = host.state().session();
+        let transaction = host.state().take_transaction();
+        // Release the memory of the pass before recording, which uses memory of the app too.
+        drop(host);
+        let logs = CapturedLogs::Streamed(log.lines());
+        match outcome {
+            RunOutcome::Finished(execution) => {
+                let settled = match transaction {
+                    None => Settled::Finished,
+                    Some(_) => {
+                        let settled = settle(transaction, execution.outcome.is_ok(), &turn);
+                        cpu.wait_for(settled, is_stopped)
+                            .unwrap_or_else(|| Settled::Failed(stopped_failure()))
+                    }
+                };
+                drop(turn);
+                let finished = Finished { recorder, run, span, logs };
+                match settled {
+                    Settled::Finished => return finished.record(execution),
+                    Settled::Failed(failure) => return finished.record(commit::failed(execution, failure)),
+                    Settled::Accepted(namespace, accepted) => {
+                        // What is accepted is stored, or fails for all: the client gets to know which.
+                        let stored = cpu.wait_for(namespace.stored(accepted), || false);
+                        return match stored {
+                            Some(Ok(())) => finished.record(execution),
+                            _ => finished.record(commit::failed(execution, commit::not_stored())),
+                        };
+                    }
+                    Settled::Outdated => run = finished.run.again(),
+                }
+            }
+            RunOutcome::Restart { .. } => {
+                if let Some(failure) = run.session.as_ref().and_then(|session| session.take_failure()) {
+                    return Finished { recorder, run, span, logs }.record(Execution::failed(failure));
+                }
+                run = run.again();
+            }
+        }
+        if is_stopped() {
+            let logs = CapturedLogs::Streamed(log.lines());
+            return Finished { recorder, run, span, logs }.record(Execution::failed(stopped_failure()));
+        }
+        run.invocation.spent = before + began.elapsed();
+    }
+}
+
+fn stopped_failure() -> Failure {
+    Failure { kind: FailureKind::Stopped, message: "stopped".to_owned(), location: None }
+}
+
+/// A finished execution that is not recorded yet.
+struct Finished<'r> {
+    recorder: &'r Recorder,
+    run: Run,
+    span: &'r Span,
+    logs: CapturedLogs,
+}
+
+impl Finished<'_> {
+    /// Records the execution.
+    fn record(self, execution: Execution) -> Execution {
+        finish(self.recorder, self.run.live, self.run.invocation, self.span, execution, self.logs)
+    }
+
+    /// Records the execution after its writes, and all that it has seen, are stored. They are stored even if the caller
+    /// leaves, and so is the record.
+    async fn record_when_stored(
+        self,
+        execution: Execution,
+        namespace: Arc<Namespace>,
+        accepted: Accepted,
+    ) -> Execution {
+        let (recorder, span) = (self.recorder.clone(), self.span.clone());
+        let (run, logs) = (self.run, self.logs);
+        let recording = tokio::spawn(async move {
+            let execution = match namespace.stored(accepted).await {
+                Ok(()) => execution,
+                Err(NotStored) => commit::failed(execution, commit::not_stored()),
+            };
+            Finished { recorder: &recorder, run, span: &span, logs }.record(execution)
+        });
+        recording.await.unwrap_or_else(|_| worker_panicked())
+    }
 }
 
 /// Traces, counts and records a finished run.

@@ -182,14 +182,29 @@ impl CpuPermit {
     /// waiting time, including that for the next permit.
     pub(crate) fn wait(&self, future: impl Future<Output = ()>, stopped: impl Fn() -> bool) -> Duration {
         let began = Instant::now();
-        drop(self.held().take());
-        if block_on(future, &stopped).is_some() {
-            let mut permit = self.cpu.enqueue(false);
-            if let Some(handover) = block_on(self.cpu.handed_over_or_free(&mut permit), stopped) {
-                self.held().replace(handover.held);
-            }
-        }
+        let _ = self.wait_for(future, stopped);
         began.elapsed()
+    }
+
+    /// Like [`Self::wait`], with the output of the future; `None` if the run was stopped.
+    pub(crate) fn wait_for<T>(
+        &self,
+        future: impl Future<Output = T>,
+        stopped: impl Fn() -> bool,
+    ) -> Option<T> {
+        // Most of these futures are ready, and the permit is then kept.
+        let mut future = pin!(future);
+        let mut context = Context::from_waker(Waker::noop());
+        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
+            return Some(output);
+        }
+        drop(self.held().take());
+        let output = block_on(future, &stopped)?;
+        let mut permit = self.cpu.enqueue(false);
+        if let Some(handover) = block_on(self.cpu.handed_over_or_free(&mut permit), stopped) {
+            self.held().replace(handover.held);
+        }
+        Some(output)
     }
 
     /// No code panics while holding the lock.

@@ -44,13 +44,15 @@ pub enum Purpose {
     Pushes,
     /// Execution records that are not written yet.
     Records,
+    /// Values of the state of apps, cached or not stored yet.
+    State,
     /// Memory leaked by scripts until the node stops.
     Leaked,
 }
 
 impl Purpose {
     /// All purposes, in order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Scripts,
         Self::Sources,
         Self::Programs,
@@ -59,13 +61,17 @@ impl Purpose {
         Self::Fetches,
         Self::Pushes,
         Self::Records,
+        Self::State,
         Self::Leaked,
     ];
 
     /// Whether it serves requests or records them, which have a reserve. Evicted programs have to be compiled
     /// again to serve requests.
     fn is_serving(self) -> bool {
-        matches!(self, Self::Scripts | Self::Programs | Self::Requests | Self::Responses | Self::Records)
+        matches!(
+            self,
+            Self::Scripts | Self::Programs | Self::Requests | Self::Responses | Self::Records | Self::State
+        )
     }
 
     /// Whether scripts need it to run, which has a reserved part in every share.
@@ -84,6 +90,7 @@ impl Purpose {
             Self::Fetches => "fetches",
             Self::Pushes => "pushes",
             Self::Records => "records",
+            Self::State => "state",
             Self::Leaked => "leaked",
         }
     }

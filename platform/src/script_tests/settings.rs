@@ -39,7 +39,7 @@ impl Settings {
         RunOptions {
             started_at_ms: self.started_at_ms.or(defaults.started_at_ms),
             seed: self.seed.or(defaults.seed),
-            ..*defaults
+            ..defaults.clone()
         }
     }
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use platform::clock::Clock;
 use platform::deploy::Snapshot;
 use platform::dev::{DevDeployer, SaveOutcome, ScheduleHistories, run_schedules};
 use platform::dry_run::RunOptions;
@@ -22,7 +23,9 @@ use platform::live::{Live, LiveTable};
 use platform::memory::MemoryBudget;
 use platform::recording::journal::Journal;
 use platform::script_tests::{Suite, TestFiles, run_tests};
+use platform::state::State;
 use runtime::Secrets;
+use store::{OpenError, StateStore};
 use tokio::sync::{oneshot, watch as latest};
 
 use super::error::CommandError;
@@ -30,6 +33,7 @@ use super::folder::{self, ReadError, Tree};
 use super::output::print_styled;
 use super::stop_signals::StopSignals;
 use crate::cli::{DevArgs, ListenAddress};
+use crate::data_folder;
 use crate::edge::listener::{self, ConnectionLimits};
 use crate::edge::{DevApp, Edge, Shutdown};
 use crate::node::StartError;
@@ -40,7 +44,10 @@ use platform::executor::threads::{ThreadsError, main_runtime};
 use watch::Watch;
 
 /// Folders that are not read.
-const EXCLUDED: [&str; 3] = [".git", "target", "node_modules"];
+const EXCLUDED: [&str; 4] = [".git", STATE_FOLDER, "target", "node_modules"];
+
+/// The folder with the state of the app, which stays between two starts.
+const STATE_FOLDER: &str = ".picloud";
 
 /// The file with secrets.
 const ENV_FILE: &str = ".env";
@@ -58,6 +65,8 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
     Console::start(Arc::clone(&table), app.clone());
     let threads = main_runtime().map_err(StartError::from)?;
     let result = threads.block_on(async {
+        let store = open_state(&folder).await?;
+        table.set_state(State::new(store.clone(), Clock::default(), MemoryBudget::unbounded()));
         let listener = listen(options.listen.map(|ListenAddress(address)| address))?;
         let address = listener
             .local_addr()
@@ -104,10 +113,23 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
         // Idle connections of browsers are closed at once.
         let bounds = ConnectionLimits { final_request_timeout: Duration::ZERO, ..settings.connections };
         listener::serve(listener, Arc::new(edge), bounds, Arc::new(Shutdown::default()), stop).await;
+        store.close().await;
         Ok(())
     });
     threads.shutdown_background();
     result
+}
+
+/// Opens the state of the app in its folder, which git ignores.
+async fn open_state(folder: &Path) -> Result<StateStore, StartError> {
+    let folder = folder.join(STATE_FOLDER);
+    data_folder::create(&folder)?;
+    let ignore = folder.join(".gitignore");
+    if !ignore.exists() {
+        let file_error = |source| OpenError::File { path: ignore.clone(), source };
+        std::fs::write(&ignore, "*\n").map_err(file_error)?;
+    }
+    Ok(StateStore::open_file(&folder.join("state.db")).await?)
 }
 
 /// The secrets from the environment and, with lower precedence, from `.env` in the folder, and a warning about the file. Scripts

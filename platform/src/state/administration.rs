@@ -1,0 +1,257 @@
+//! Reads and writes of operators: as transactions, like those of scripts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use runtime::{Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvList, KvValue};
+use store::{AppId, NamespaceName, StoreError};
+
+use super::namespace::{NotAccepted, NotStored};
+use super::{Namespace, Session, State, Transaction};
+
+/// An entry with the time until which it exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportedEntry {
+    /// The key.
+    pub key: KvKey,
+    /// The value.
+    pub value: KvValue,
+    /// In milliseconds since 1970; `None`: until it is deleted.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// A namespace: an app, and its production or a preview.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateTarget {
+    /// The app.
+    pub app: AppId,
+    /// Its production, or a preview.
+    pub name: NamespaceName,
+}
+
+/// What a namespace stores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceUsage {
+    /// The namespace.
+    pub name: NamespaceName,
+    /// The stored bytes, as they count for the quota.
+    pub bytes: u64,
+    /// The quota in bytes.
+    pub quota_bytes: u64,
+    /// The number of entries.
+    pub entries: u64,
+    /// The number of commits so far.
+    pub version: u64,
+    /// The keys that executions ran again for most often since the start of the node, with their counts.
+    pub conflicts: Vec<(KvKey, u64)>,
+}
+
+/// Why an operator's read or write failed. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AdministrationError {
+    /// The write does not fit: its value, the quota, or a limit.
+    #[error("{0}")]
+    Rejected(String),
+    /// The state cannot be read or stored now.
+    #[error("{0}")]
+    Unavailable(String),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<KvError> for AdministrationError {
+    fn from(error: KvError) -> Self {
+        Self::Rejected(error.to_string())
+    }
+}
+
+impl From<Failure> for AdministrationError {
+    fn from(failure: Failure) -> Self {
+        match failure.kind {
+            FailureKind::Storage | FailureKind::NodeMemory => Self::Unavailable(failure.message),
+            _ => Self::Rejected(failure.message),
+        }
+    }
+}
+
+impl From<NotStored> for AdministrationError {
+    fn from(error: NotStored) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+impl State {
+    /// The entry of a key.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn get(
+        &self,
+        of: &StateTarget,
+        key: &KvKey,
+    ) -> Result<Option<ExportedEntry>, AdministrationError> {
+        let list =
+            KvList { prefix: key.as_str().to_owned(), after: None, before: None, limit: 1, reverse: false };
+        let first = self.list(of, &list).await?.into_iter().next();
+        Ok(first.filter(|entry| entry.key == *key))
+    }
+
+    /// The entries of a list.
+    ///
+    /// # Errors
+    /// The state cannot be read, or the list has too many bytes.
+    pub async fn list(
+        &self,
+        of: &StateTarget,
+        list: &KvList,
+    ) -> Result<Vec<ExportedEntry>, AdministrationError> {
+        let entries = self.transact(of, |transaction| transaction.list_entries(list)).await?;
+        let entry = |(key, value, expires_at_ms)| ExportedEntry { key, value, expires_at_ms };
+        Ok(entries.into_iter().map(entry).collect())
+    }
+
+    /// Stores a value.
+    ///
+    /// # Errors
+    /// It does not fit, or cannot be stored.
+    pub async fn set(
+        &self,
+        of: &StateTarget,
+        key: &KvKey,
+        value: &KvValue,
+        ttl: Option<Duration>,
+    ) -> Result<(), AdministrationError> {
+        self.change_all(of, &[(key.clone(), KvChange::Set { value: value.clone(), ttl })]).await
+    }
+
+    /// Deletes a key. Returns whether it existed.
+    ///
+    /// # Errors
+    /// The state cannot be read or stored.
+    pub async fn delete(&self, of: &StateTarget, key: &KvKey) -> Result<bool, AdministrationError> {
+        let mode = runtime::KvReadMode::Checked;
+        self.transact(of, |transaction| {
+            let found = match transaction.get(std::slice::from_ref(key), mode) {
+                HostCall::Ready(Ok(values)) => values.into_iter().any(|value| value.is_some()),
+                HostCall::Ready(Err(error)) => return HostCall::Ready(Err(error)),
+                HostCall::Pending(pending) => return HostCall::Pending(pending),
+                HostCall::Restart => return HostCall::Restart,
+            };
+            HostCall::Ready(transaction.change(key, KvChange::Delete).map(|()| found))
+        })
+        .await
+    }
+
+    /// Makes changes in one transaction.
+    ///
+    /// # Errors
+    /// One does not fit, or they cannot be stored. None is made.
+    pub async fn change_all(
+        &self,
+        of: &StateTarget,
+        changes: &[(KvKey, KvChange)],
+    ) -> Result<(), AdministrationError> {
+        self.transact(of, |transaction| {
+            let mut changed = changes.iter().map(|(key, change)| transaction.change(key, change.clone()));
+            HostCall::Ready(changed.try_for_each(|changed| changed))
+        })
+        .await
+    }
+
+    /// What the namespaces of an app store: production first, then previews by name.
+    ///
+    /// # Errors
+    /// The state cannot be read.
+    pub async fn usage(&self, app: AppId) -> Result<Vec<NamespaceUsage>, AdministrationError> {
+        let Some(store) = &self.shared.store else { return Ok(Vec::new()) };
+        let mut usage = Vec::new();
+        for row in store.namespaces(Some(app)).await? {
+            let namespace = self.shared.namespace(app, &row.name);
+            let (bytes, entries, version) = namespace.size().unwrap_or((row.bytes, row.entries, row.version));
+            usage.push(NamespaceUsage {
+                name: row.name,
+                bytes,
+                quota_bytes: namespace.quota_bytes(),
+                entries,
+                version,
+                conflicts: namespace.contents().hot_keys.list(),
+            });
+        }
+        usage.sort_by_key(|usage| match &usage.name {
+            NamespaceName::Production => (false, String::new()),
+            NamespaceName::Preview(branch) => (true, branch.clone()),
+        });
+        Ok(usage)
+    }
+
+    /// Deletes a namespace with everything in it. What is written meanwhile is refused.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn delete_namespace(&self, of: &StateTarget) -> Result<(), StoreError> {
+        let Some(store) = &self.shared.store else { return Ok(()) };
+        let known = self.shared.namespaces().get_mut(&of.app).and_then(|of_app| of_app.remove(&of.name));
+        if let Some(namespace) = &known {
+            namespace.close();
+        }
+        if let Some(row) = store.namespace(of.app, &of.name).await? {
+            while store.delete_namespace(row.id).await? {}
+        }
+        if let Some(namespace) = known {
+            namespace.throw_away();
+        }
+        Ok(())
+    }
+
+    /// Runs `act` in a transaction until it is accepted, and waits until it is stored.
+    async fn transact<T>(
+        &self,
+        of: &StateTarget,
+        mut act: impl FnMut(&mut Transaction) -> HostCall<Result<T, KvError>>,
+    ) -> Result<T, AdministrationError> {
+        let namespace = self.shared.namespace(of.app, &of.name);
+        namespace.ensure_loaded().await?;
+        let session = Session::new(Arc::clone(&namespace));
+        loop {
+            let mut transaction = Transaction::new(Arc::clone(&session));
+            let result = match act(&mut transaction) {
+                HostCall::Ready(result) => result?,
+                HostCall::Pending(pending) => {
+                    pending.await;
+                    continue;
+                }
+                HostCall::Restart => match session.take_failure() {
+                    Some(failure) => return Err(failure.into()),
+                    None => continue,
+                },
+            };
+            match namespace.accept_when_ready(&transaction).await {
+                Ok(accepted) => {
+                    namespace.stored(accepted).await?;
+                    return Ok(result);
+                }
+                Err(NotAccepted::Failed(failure)) => return Err(failure.into()),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl Namespace {
+    /// Deletes those of the keys that have expired. Returns whether that is stored.
+    pub(super) async fn delete_expired(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        keys: Vec<KvKey>,
+    ) -> Result<bool, StoreError> {
+        self.load(Arc::clone(session), keys.clone()).await;
+        if session.take_failure().is_some() {
+            return Ok(false);
+        }
+        match self.accept_expired(session, &keys) {
+            Some(accepted) => Ok(self.stored(accepted).await.is_ok()),
+            None => Ok(true),
+        }
+    }
+}

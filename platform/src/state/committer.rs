@@ -1,0 +1,158 @@
+//! Stores accepted commits, in groups.
+//!
+//! A group is what was accepted while the one before was being stored: there is no timer, so a commit on an idle node
+//! is stored at once, and a busy node stores large groups. The embedded database has one writer, so a group holds
+//! commits of all namespaces; in PostgreSQL every namespace has its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use store::{
+    AppId, CommitError, NamespaceCommit, NamespaceId, StateEntry, StateStore, StateValue, StoreError,
+};
+use tokio::task::JoinSet;
+
+use super::Shared;
+use super::namespace::{GROUP_BYTES_MAX, Group, Namespace};
+use super::recent::Entry;
+use runtime::{KvKey, KvValue};
+
+/// The maximum size of a group of all namespaces, in bytes and in writes. An app gets half of it while others wait.
+const BYTES_MAX: u64 = 2 * GROUP_BYTES_MAX;
+
+/// How many groups are stored at once in PostgreSQL.
+const CONCURRENT_GROUPS_MAX: usize = 4;
+
+/// The part of a namespace in a group.
+type Part = (Arc<Namespace>, Option<NamespaceId>, Group);
+
+/// Stores groups for as long as the node runs. Sleeps while there are none.
+pub(super) async fn run(shared: Arc<Shared>, store: StateStore) {
+    // A file has one writer.
+    let is_file = store.folder().is_some();
+    let concurrent = if is_file { 1 } else { CONCURRENT_GROUPS_MAX };
+    let mut storing = JoinSet::new();
+    loop {
+        while storing.len() < concurrent {
+            let parts = next_group(&shared, if is_file { usize::MAX } else { 1 });
+            if parts.is_empty() {
+                break;
+            }
+            let (shared, store) = (Arc::clone(&shared), store.clone());
+            storing.spawn(async move { store_group(&shared, &store, parts).await });
+        }
+        if storing.is_empty() {
+            shared.work.notified().await;
+        } else if storing.len() < concurrent {
+            tokio::select! {
+                _ = storing.join_next() => {}
+                () = shared.work.notified() => {}
+            }
+        } else {
+            storing.join_next().await;
+        }
+    }
+}
+
+/// Takes the next groups of namespaces that wait.
+fn next_group(shared: &Shared, namespaces_max: usize) -> Vec<Part> {
+    let mut parts = Vec::new();
+    let mut bytes_of: HashMap<AppId, u64> = HashMap::new();
+    let mut bytes = 0;
+    let waiting = shared.take_queue();
+    let apps_wait = waiting.iter().any(|namespace| namespace.app() != waiting[0].app());
+    let mut left = Vec::new();
+    for namespace in waiting {
+        let of_app = bytes_of.entry(namespace.app()).or_default();
+        let is_full = bytes >= BYTES_MAX || parts.len() >= namespaces_max;
+        if is_full || (apps_wait && *of_app >= BYTES_MAX / 2) {
+            left.push(namespace);
+            continue;
+        }
+        if let Some((id, group)) = namespace.begin_group() {
+            bytes += group.bytes;
+            *of_app += group.bytes;
+            parts.push((namespace, id, group));
+        }
+    }
+    shared.put_back(left);
+    parts
+}
+
+async fn store_group(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
+    let mut commits = Vec::with_capacity(parts.len());
+    let mut opened = Vec::with_capacity(parts.len());
+    for (namespace, id, group) in parts {
+        let id = match id {
+            Some(id) => Ok(id),
+            None => store.open_namespace(namespace.app(), namespace.name()).await.map(|row| row.id),
+        };
+        match id {
+            Ok(id) => {
+                commits.push(to_commit(id, &group));
+                opened.push((namespace, id, group));
+            }
+            Err(error) => fail(shared, &namespace, &error),
+        }
+    }
+    match shared.faults.store(store, &commits).await {
+        Ok(()) => {
+            shared.metrics.count_group(opened.iter().map(|(_, _, group)| group.commits).sum());
+            for (namespace, id, _) in opened {
+                if namespace.note_stored(id) {
+                    shared.requeue(namespace);
+                }
+            }
+        }
+        // Nothing was written: the others are stored without it.
+        Err(CommitError::Outdated(outdated)) => {
+            for (namespace, id, _) in opened {
+                if id == outdated {
+                    tracing::warn!(app = %namespace.app().as_uuid(), "the state of an app was changed by another process");
+                    namespace.throw_away();
+                } else {
+                    namespace.put_back();
+                    shared.requeue(namespace);
+                }
+            }
+        }
+        Err(CommitError::Store(error)) => {
+            for (namespace, ..) in opened {
+                fail(shared, &namespace, &error);
+            }
+        }
+    }
+}
+
+fn fail(shared: &Shared, namespace: &Namespace, error: &StoreError) {
+    tracing::error!(app = %namespace.app().as_uuid(), %error, "cannot store the state of an app");
+    shared.metrics.count_failed_group();
+    shared.faults.throw_away(namespace);
+}
+
+fn to_commit(id: NamespaceId, group: &Group) -> NamespaceCommit {
+    let mut commit = NamespaceCommit {
+        id,
+        from: group.from,
+        to: group.to,
+        bytes: group.bytes_after,
+        entries: group.entries_after,
+        puts: Vec::with_capacity(group.writes.len()),
+        deletes: Vec::new(),
+    };
+    for (key, (version, entry)) in &group.writes {
+        match entry {
+            Some(entry) => commit.puts.push(to_stored(key, *version, entry)),
+            None => commit.deletes.push(key.as_str().to_owned()),
+        }
+    }
+    commit
+}
+
+fn to_stored(key: &KvKey, version: u64, entry: &Entry) -> StateEntry {
+    let value = match &entry.value {
+        KvValue::Json(json) => StateValue::Json(json.to_vec()),
+        KvValue::Blob(bytes) => StateValue::Blob(bytes.to_vec()),
+    };
+    StateEntry { key: key.as_str().to_owned(), value, version, expires_at_ms: entry.expires_at_ms }
+}
