@@ -1,9 +1,31 @@
 //! Queries use indexes instead of sequential scans.
 
-use store::{Location, Store};
+use std::ops::Bound::Unbounded;
+
+use store::{AppId, Location, NamespaceCommit, NamespaceName, StateRange, Store};
 
 use crate::database::*;
 use crate::fixtures::*;
+use crate::state::{commit_of, entry};
+
+/// Reads and writes a large namespace among many.
+async fn use_state(store: &Store, app: AppId, round: u64) {
+    let state = store.state();
+    let name = NamespaceName::Preview("1".to_owned());
+    let id = state.open_namespace(app, &name).await.unwrap().id;
+    let range =
+        StateRange { from: Unbounded, to: Unbounded, limit: 20, reverse: round.is_multiple_of(2), now_ms: 0 };
+    state.state_list(id, &range).await.unwrap();
+    state.state_entries(id, &["key/1", "key/2", "absent"]).await.unwrap();
+    state.state_entries(id, &["key/1"]).await.unwrap();
+    let deletes = vec![format!("key/{}", 100 + round)];
+    let change = commit_of(id, round, vec![entry("key/1", "2", 1)]);
+    state.commit_state(&[NamespaceCommit { deletes, ..change }]).await.unwrap();
+    state.expired_entries(1000, 10).await.unwrap();
+    state.next_expiry().await.unwrap();
+    let new = state.open_namespace(AppId::random(), &name).await.unwrap().id;
+    state.delete_namespace(new).await.unwrap();
+}
 
 /// One large app among others. Objects are named by number; each deploy has its own commit.
 const MUCH: &str = "
@@ -25,6 +47,10 @@ const MUCH: &str = "
     FROM apps, generate_series(1, 20001) AS n WHERE name = 'hello';
     INSERT INTO retention_buckets (kind, since, last_sequence, bytes) VALUES ('executions', now() - interval '2 hours', 20000, 1);
     UPDATE apps SET last_deploy = 20000;
+    INSERT INTO kv_namespaces (app, name, version, bytes, entries)
+    SELECT apps.id, 'preview/' || n, 0, 0, 0 FROM apps, generate_series(1, 20000) AS n WHERE name = 'hello';
+    INSERT INTO kv_entries (namespace, key, version, expires_at_ms, is_blob, value)
+    SELECT 1, 'key/' || n, 1, CASE WHEN n % 10 = 0 THEN n END, false, '1' FROM generate_series(1, 20000) AS n;
     ANALYZE";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,6 +85,7 @@ async fn queries_do_not_scan_tables() {
                 store.failing_apps(chrono::Utc::now() - chrono::TimeDelta::hours(1), 10).await.unwrap();
             assert_eq!((failing[0].failed, failing[0].executions), (1, 1));
             store.push(&push(Some(1), 1)).await.unwrap();
+            use_state(&store, id, round.into()).await;
         }
         // Statistics of a connection are visible after it has ended.
         store.close().await;
@@ -66,7 +93,7 @@ async fn queries_do_not_scan_tables() {
         loop {
             let read: Vec<(String, i64, i64)> = sqlx::query_as(
                 "SELECT relname::text, seq_tup_read, idx_scan FROM pg_stat_user_tables
-                 WHERE relname IN ('objects', 'deploys', 'revisions', 'schedule_runs', 'executions')",
+                 WHERE relname IN ('objects', 'deploys', 'revisions', 'schedule_runs', 'executions', 'kv_namespaces', 'kv_entries')",
             )
             .fetch_all(&mut *connection)
             .await
