@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use super::error::{BackupError, RestoreError};
 use super::{BackupInfo, crc32};
 use crate::scratch::ScratchDir;
-use crate::sqlite::{connect, migration, status};
+use crate::sqlite::{connect, migration, state_file, status};
 
 /// "PiCB" in the header of SQLite.
 const APPLICATION_ID: u32 = u32::from_be_bytes(*b"PiCB");
@@ -57,6 +57,12 @@ impl BackupWriter {
     /// The path of the file that is being written.
     pub(crate) fn path(&self) -> &Path {
         self.file.path()
+    }
+
+    /// Empties the file, to begin again.
+    pub(crate) fn clear(&self) -> Result<(), BackupError> {
+        let cleared = self.file.as_file().set_len(0);
+        cleared.map_err(|source| BackupError::File { path: self.target.clone(), source })
     }
 
     /// Opens the file for writing. It is discarded unless it is finished.
@@ -112,6 +118,8 @@ async fn write_info(connection: &mut SqliteConnection, database: &str) -> Result
             database TEXT NOT NULL   -- where it comes from
         )";
     sqlx::raw_sql(table).execute(&mut *connection).await?;
+    // The file can be used as a database, too.
+    state_file::mark_restored(&mut *connection).await?;
     let made_at = Utc::now();
     status::note_backup(connection, made_at).await?;
     sqlx::query("INSERT INTO backup (made_at, version, database) VALUES ($1, $2, $3)")
@@ -260,13 +268,7 @@ impl VerifiedBackup {
 
     /// The URI for ATTACH.
     pub(crate) fn uri(&self) -> String {
-        use std::os::unix::ffi::OsStrExt as _;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
-        let path = self.path.as_os_str().as_bytes().iter().fold(String::new(), |path, byte| match byte {
-            byte if plain(*byte) => path + &char::from(*byte).to_string(),
-            byte => path + &format!("%{byte:02X}"),
-        });
-        format!("file:{path}?mode=ro&immutable=1")
+        connect::uri(&self.path, "mode=ro&immutable=1")
     }
 }
 

@@ -38,6 +38,34 @@ const SECRET: &[(&str, ColumnType)] = &[
     ("set_by", Text),
 ];
 
+const NAMESPACES: Table = Table {
+    name: "kv_namespaces",
+    columns: &[
+        ("id", Number),
+        ("app", Id),
+        ("name", Text),
+        ("version", Number),
+        ("bytes", Number),
+        ("entries", Number),
+        ("deleted_at", Time),
+    ],
+};
+
+const ENTRIES: Table = Table {
+    name: "kv_entries",
+    columns: &[
+        ("namespace", Number),
+        ("key", Text),
+        ("version", Number),
+        ("expires_at_ms", Number),
+        ("is_blob", Bool),
+        ("value", Bytes),
+    ],
+};
+
+/// Those of [`TABLES`] that SQLite has in the file of the state.
+pub(crate) const STATE_TABLES: [Table; 2] = [NAMESPACES, ENTRIES];
+
 /// The copied tables. A table follows those that it refers to.
 pub const TABLES: &[Table] = &[
     Table {
@@ -236,29 +264,8 @@ pub const TABLES: &[Table] = &[
             ("last_used_at", Time),
         ],
     },
-    Table {
-        name: "kv_namespaces",
-        columns: &[
-            ("id", Number),
-            ("app", Id),
-            ("name", Text),
-            ("version", Number),
-            ("bytes", Number),
-            ("entries", Number),
-            ("deleted_at", Time),
-        ],
-    },
-    Table {
-        name: "kv_entries",
-        columns: &[
-            ("namespace", Number),
-            ("key", Text),
-            ("version", Number),
-            ("expires_at_ms", Number),
-            ("is_blob", Bool),
-            ("value", Bytes),
-        ],
-    },
+    NAMESPACES,
+    ENTRIES,
     Table {
         name: "audit_events",
         columns: &[

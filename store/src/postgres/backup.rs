@@ -114,16 +114,25 @@ pub(crate) async fn restore(
     let mut transaction = connection.begin().await?;
     let tx = &mut *transaction;
     sqlx::query("SELECT set_config('lock_timeout', $1, true)").bind(LOCK_TIMEOUT).execute(&mut *tx).await?;
-    // Every push starts by locking its app: this waits for those in progress and blocks new ones.
-    let locked = sqlx::raw_sql("LOCK TABLE apps IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await;
+    // Every push starts by locking its app, and every commit of state by its namespaces: this waits for those in progress
+    // and blocks new ones.
+    let lock = "LOCK TABLE apps, kv_namespaces IN ACCESS EXCLUSIVE MODE";
+    let locked = sqlx::raw_sql(lock).execute(&mut *tx).await;
     locked.map_err(lock_error)?;
     reject_existing_apps(count_apps(&mut *tx).await?, mode.replace)?;
+    let latest = "SELECT max(version) FROM kv_namespaces";
+    let latest: Option<i64> = sqlx::query_scalar(latest).fetch_one(&mut *tx).await?;
     // CASCADE empties the tables of nodes that refer to apps, too.
     let truncate = format!("TRUNCATE {} CASCADE", tables::names());
     sqlx::raw_sql(AssertSqlSafe(truncate)).execute(&mut *tx).await.map_err(lock_error)?;
     for table in TABLES {
         fill(&mut *tx, table, &mut rows).await?;
     }
+    // Nodes may have entries in memory: a version that they know must not come again with other entries.
+    sqlx::query("UPDATE kv_namespaces SET version = version + $1")
+        .bind(latest.map_or(0, |latest| latest + 1))
+        .execute(&mut *tx)
+        .await?;
     // Advance the sequences beyond the restored numbers. They are not transactional, so they are never set back.
     for (table, column) in [("apps", "repository"), ("kv_namespaces", "id")] {
         let sql = format!(

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -116,6 +117,16 @@ pub(crate) fn scratch_options(path: &Path) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Off)
         .synchronous(SqliteSynchronous::Off)
         .pragma("cache_size", format!("-{CACHE_KIB}"))
+}
+
+/// The URI of a file, for ATTACH.
+pub(crate) fn uri(path: &Path, parameters: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    let path = path.as_os_str().as_bytes().iter().fold(String::new(), |path, byte| match byte {
+        byte if plain(*byte) => path + &char::from(*byte).to_string(),
+        byte => path + &format!("%{byte:02X}"),
+    });
+    format!("file:{path}?{parameters}")
 }
 
 /// Writes the only row of `transaction_outcomes`.

@@ -55,5 +55,10 @@ pub(super) async fn reject_foreign(
 
 /// The latest schema version of the database in this binary.
 pub(crate) fn latest_version() -> i64 {
-    DATABASE.iter().map(|migration| migration.version).max().unwrap_or_default()
+    latest_version_of(&DATABASE)
+}
+
+/// The latest schema version of a file in this binary.
+pub(super) fn latest_version_of(migrations: &Migrator) -> i64 {
+    migrations.iter().map(|migration| migration.version).max().unwrap_or_default()
 }

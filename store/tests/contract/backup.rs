@@ -246,7 +246,7 @@ fn checksum(bytes: &[u8]) -> u32 {
 }
 
 /// Turns a database into a backup.
-async fn seal(file: &Path) {
+pub(crate) async fn seal(file: &Path) {
     let mut other = Other::at(&Location::Sqlite(file.to_owned())).await;
     other
         .run(

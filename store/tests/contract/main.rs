@@ -10,7 +10,7 @@
 //! - `objects`: git objects and deltas
 //! - `schedules`: schedules, claims and leases
 //! - `records`: executions and logs
-//! - `state`: the state of apps
+//! - `state`, `state_backup`: the state of apps
 //! - `access`, `secrets`: tokens, the audit log, secrets
 //! - `read_order`, `query_plans`: order of results, use of indexes
 //! - `nodes`: heartbeats, notifications and applied generations
@@ -61,5 +61,6 @@ mod ref_updates;
 mod schedules;
 mod secrets;
 mod state;
+mod state_backup;
 mod status;
 mod unresponsive_server;
