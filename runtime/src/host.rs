@@ -15,6 +15,7 @@ use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::function::{Callee, CalleeError};
 use crate::kv::{KvChange, KvError, KvKey, KvList, KvReadMode, KvValue};
 use crate::log_line::LogLine;
 use crate::sealing::{SealingKey, SealingKeyId};
@@ -79,6 +80,16 @@ pub trait Host: Send + Sync {
     /// Drops the changes made since the mark.
     fn undo_changes(&self, mark: ChangeMark) {
         let _ = mark;
+    }
+
+    /// The function `name` of the app, for a script that calls it. Only with `may_compile` the call can take as long as
+    /// a compilation.
+    ///
+    /// # Errors
+    /// There is none, or it is not compiled.
+    fn function(&self, name: &str, may_compile: bool) -> Result<Callee, CalleeError> {
+        let _ = (name, may_compile);
+        Err(CalleeError::Unknown(None))
     }
 
     /// Records that the execution leaked `bytes`.

@@ -12,6 +12,8 @@ use manifest_schema::method::Method;
 use manifest_schema::name::{JobName, ScriptPath};
 use uuid::Uuid;
 
+use crate::journal::Journal;
+
 /// One call of a script.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -31,6 +33,8 @@ pub struct Invocation {
     pub seed: Seed,
     /// The limits of its route or schedule; `None` for those of the app.
     pub limits: Option<Arc<Limits>>,
+    /// What its passes learned.
+    pub journal: Arc<Journal>,
 }
 
 impl Invocation {
@@ -39,8 +43,8 @@ impl Invocation {
         let started_at_ms = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(i64::MAX));
-        let (spent, seed) = (Duration::ZERO, Seed::random());
-        Self { script, execution_id, request_id, trigger, started_at_ms, spent, seed, limits: None }
+        let (spent, seed, journal) = (Duration::ZERO, Seed::random(), Arc::default());
+        Self { script, execution_id, request_id, trigger, started_at_ms, spent, seed, limits: None, journal }
     }
 }
 

@@ -48,9 +48,12 @@ mod captures;
 mod caught_error;
 mod check;
 mod ctx;
+mod evaluation;
 mod failure;
+mod function;
 mod host;
 mod invocation;
+mod journal;
 mod json;
 mod kv;
 mod library;
@@ -79,8 +82,10 @@ pub use check::{
     compile, compile_within, script_too_large,
 };
 pub use failure::{Failure, FailureKind, SourceLocation};
+pub use function::{Callee, CalleeError, CompileFunction};
 pub use host::{ChangeMark, Host, HostCall, OutOfMemoryError, Pending};
 pub use invocation::{Headers, HttpRequest, Invocation, Origin, ScheduledRun, Scheme, Seed, Trigger};
+pub use journal::Journal;
 pub use kv::{
     KEY_BYTES_MAX, KvChange, KvError, KvKey, KvKeyError, KvList, KvNumber, KvReadMode, KvValue, LIST_MAX,
     VALUE_BYTES_MAX,

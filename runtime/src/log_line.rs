@@ -8,13 +8,15 @@ use manifest_schema::name::ScriptPath;
 /// One log line of a script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogLine {
+    /// Its number among those of the execution, from 0. A pass that runs again gives its lines the same numbers.
+    pub number: u64,
     /// The level.
     pub level: LogLevel,
     /// The message as the script wrote it; it can contain any character.
     pub message: String,
     /// The data as JSON, if any.
     pub data: Option<String>,
-    /// The library that wrote it; `None` for the script of the execution.
+    /// The library or the function that wrote it; `None` for the script of the execution.
     pub library: Option<ScriptPath>,
     /// The line of the call in its file, from 1.
     pub line: Option<usize>,

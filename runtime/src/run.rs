@@ -17,31 +17,21 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use manifest_schema::limits::Limits;
-use manifest_schema::name::ScriptPath;
-use rhai::{Dynamic, EvalAltResult, Position, Scope};
 
-use crate::captures::ClearCells;
 use crate::check::Script;
-use crate::ctx;
-use crate::failure::{Failure, FailureKind, SourceLocation};
+use crate::evaluation::{Files, evaluate};
+use crate::failure::{Failure, FailureKind};
 use crate::host::{Host, Pending};
 use crate::invocation::Invocation;
 use crate::meter::{BLOCKS_MAX, InlineBudget, StopReason};
 use crate::response::{self, Response};
 use crate::revision::{Revision, ScriptEntry};
-use crate::run_context::{self, ActiveExecution, FinishedExecution, innermost};
-use crate::sandbox::Sandbox;
-use crate::script_error;
-use crate::sdk::CTX;
-use crate::secrets::Secrets;
+use crate::run_context::{self, ActiveExecution, FinishedExecution};
 use crate::source::Program;
 
 /// The stack that a thread needs to execute any script, in bytes: the part that operations can use, the part that
 /// copies the longest chain of values at that depth, and a reserve of a quarter.
 pub const STACK_SIZE: usize = 128 * 1024 * 1024;
-
-/// The maximum length of a failure message, in bytes. Longer messages are cut off.
-const MESSAGE_MAX: usize = 4 * 1024;
 
 /// A slower execution gets its own thread next time. Long enough not to count waits for a processor.
 const SLOW_EXECUTION_MIN: Duration = Duration::from_millis(5);
@@ -199,7 +189,9 @@ fn run_pass(
 ) -> (Execution, Option<Unfinished>) {
     let limits = invocation.limits.as_deref().unwrap_or(revision.limits());
     let active = ActiveExecution::begin(limits, invocation, host, stop, revision.secrets(), script);
-    let outcome = catch_unwind(AssertUnwindSafe(|| evaluate(revision, entry, script, invocation)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        evaluate(revision, entry, script, invocation, response::from_value)
+    }));
     let finished = active.finish();
     let usage = finished.usage;
     let outcome = match outcome {
@@ -228,61 +220,6 @@ fn run_pass(
         _ => None,
     };
     (execution, unfinished)
-}
-
-/// Evaluates the script. Its values are dropped before this returns.
-fn evaluate(
-    revision: &Revision,
-    entry: &ScriptEntry,
-    script: &Script,
-    invocation: &Invocation,
-) -> Result<Response, Failure> {
-    let ctx = ctx::build(revision, entry, script, invocation)?;
-    if run_context::reserve(0).is_some() {
-        // Replaced by the reached limit.
-        return Err(Failure::new(FailureKind::Memory, "the request does not fit into memory"));
-    }
-    if !revision.templates().is_empty() {
-        run_context::set_templates(revision.templates());
-    }
-    let uses = script.uses();
-    let mut scope = Scope::new();
-    // Dropped before the scope, so that long chains of closures are not dropped recursively.
-    let _cells = ClearCells;
-    let ctx = Dynamic::from_map(ctx);
-    let _in_functions = CtxInFunctions::new(uses.in_functions.then(|| ctx.clone()));
-    if !uses.is_empty() {
-        scope.push_constant_dynamic(CTX, ctx);
-    }
-    let sandbox = Sandbox::of(script.sdk());
-    let evaluated = sandbox.engine.eval_ast_with_scope::<Dynamic>(&mut scope, script.ast());
-    let value = match run_context::take_exit() {
-        Some(value) => value,
-        None => {
-            let files = Files { path: &invocation.script, script };
-            evaluated.map_err(|error| failure(&error, sandbox, files, revision.secrets()))?
-        }
-    };
-    response::from_value(value).map_err(|failure| {
-        let message = revision.secrets().redact(&failure.message).into_owned();
-        Failure { message, ..failure }
-    })
-}
-
-/// Makes `ctx` visible to the functions of the script until it is dropped.
-struct CtxInFunctions;
-
-impl CtxInFunctions {
-    fn new(ctx: Option<Dynamic>) -> Self {
-        run_context::set_ctx(ctx);
-        Self
-    }
-}
-
-impl Drop for CtxInFunctions {
-    fn drop(&mut self) {
-        run_context::set_ctx(None);
-    }
 }
 
 /// Turns a reached limit into a failure, whatever the script returned.
@@ -322,7 +259,9 @@ fn apply_stop_reason(
     let failed = outcome.err();
     // The engine's error has a better message, and a location.
     let (message, at) = match (&finished.limit, &failed) {
-        (Some((message, at)), _) => (message.clone(), files.location(*at)),
+        (Some(limit), _) => {
+            (limit.message.clone(), limit.location.clone().or_else(|| files.location(limit.at)))
+        }
         (None, Some(failure)) if failure.kind == kind => (failure.message.clone(), None),
         _ => (message, None),
     };
@@ -340,43 +279,6 @@ fn retained_bytes(outcome: &Result<Response, Failure>) -> u64 {
     };
     // JSON buffers grow by doubling, so up to half of the capacity is unused.
     (bytes as u64).saturating_mul(2)
-}
-
-fn failure(error: &EvalAltResult, sandbox: &Sandbox, files: Files<'_>, secrets: &Secrets) -> Failure {
-    let innermost = innermost(error);
-    let kind = match innermost {
-        EvalAltResult::ErrorStackOverflow(_) => FailureKind::Depth,
-        EvalAltResult::ErrorDataTooLarge(..) | EvalAltResult::ErrorTooManyVariables(_) => FailureKind::Size,
-        _ => FailureKind::Script,
-    };
-    let message = script_error::message(innermost, &sandbox.natives, MESSAGE_MAX);
-    let message = match files.script.linkage() {
-        Some(linkage) => linkage.files.readable(&message),
-        None => message,
-    };
-    // Redacted before it is cut, so that no prefix of a secret remains at its end.
-    let message = secrets.redact(&message);
-    let message = message[..message.floor_char_boundary(MESSAGE_MAX)].to_owned();
-    let location = files.location(innermost.position()).or_else(|| files.location(error.position()));
-    Failure { kind, message, location }
-}
-
-/// The files of an executed script: its own, and those of the libraries that it is linked with.
-#[derive(Clone, Copy)]
-struct Files<'s> {
-    path: &'s ScriptPath,
-    script: &'s Script,
-}
-
-impl Files<'_> {
-    fn location(self, position: Position) -> Option<SourceLocation> {
-        let (line, column) = (position.line()?, position.position().unwrap_or(1));
-        let (library, line) = match self.script.linkage() {
-            Some(linkage) => linkage.files.locate(line),
-            None => (None, line),
-        };
-        Some(SourceLocation { script: library.unwrap_or(self.path).clone(), line, column })
-    }
 }
 
 fn panic_message(panic: &(dyn Any + Send)) -> String {

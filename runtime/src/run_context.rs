@@ -15,11 +15,14 @@ use manifest_schema::name::ScriptPath;
 use rand::SeedableRng as _;
 use rand::rngs::ChaCha20Rng;
 use rhai::{Dynamic, EvalAltResult, Position};
+use uuid::Uuid;
 
 use crate::captures::{self, Captures, Cells, VariableUse};
 use crate::check::{Linkage, Script};
+use crate::failure::SourceLocation;
 use crate::host::{Host, HostCall, OutOfMemoryError, Pending};
 use crate::invocation::{HttpRequest, Invocation, Seed, Trigger};
+use crate::journal::{Journal, Question};
 use crate::memory;
 use crate::meter::{InlineBudget, Meter, StopReason, Usage};
 use crate::script_error;
@@ -55,14 +58,15 @@ pub(crate) struct ExecutionState {
     stop: Option<StopFlag>,
     /// Secrets to redact; `None` if there are none.
     secrets: Option<Arc<Secrets>>,
-    /// The value of `ctx`, if functions of the script read it.
-    ctx: Option<Dynamic>,
-    /// The captured variables of the script.
-    captures: Captures,
-    /// What the script was linked with, if it imports libraries.
-    linkage: Option<Arc<Linkage>>,
-    /// The cells captured so far.
-    cells: Cells,
+    /// The script that runs now.
+    script: ScriptState,
+    /// The number of functions that are called.
+    function_depth: usize,
+    execution_id: Uuid,
+    request_id: Uuid,
+    journal: Arc<Journal>,
+    /// The number of questions that this pass has asked the journal.
+    asked: usize,
     started: Instant,
     /// The time that the script sees, in milliseconds since 1970.
     now_ms: i64,
@@ -71,8 +75,6 @@ pub(crate) struct ExecutionState {
     random: Option<Box<ChaCha20Rng>>,
     /// The number of values sealed so far.
     sealings: u64,
-    /// The request, if there is one.
-    request: Option<Arc<HttpRequest>>,
     /// The templates of the revision, if it has some.
     templates: Option<Arc<Templates>>,
     log_lines: u64,
@@ -84,8 +86,33 @@ pub(crate) struct ExecutionState {
     memory_error: Option<OutOfMemoryError>,
     /// The argument of `exit`.
     exit: Option<Dynamic>,
-    /// The message and the location of an error by which the engine reached one of its own limits.
-    limit: Option<(String, Position)>,
+    /// The error by which the engine reached one of its own limits.
+    limit: Option<EngineLimit>,
+}
+
+/// The part of the state that belongs to a script: that of the execution, or of a function that it calls.
+struct ScriptState {
+    /// The script of a function; `None` for that of the execution.
+    function: Option<ScriptPath>,
+    /// The value of `ctx`, if functions of the script read it.
+    ctx: Option<Dynamic>,
+    /// The captured variables of the script.
+    captures: Captures,
+    /// What the script was linked with, if it imports libraries.
+    linkage: Option<Arc<Linkage>>,
+    /// The cells captured so far.
+    cells: Cells,
+    /// The request, if there is one.
+    request: Option<Arc<HttpRequest>>,
+}
+
+/// A limit of the engine that was reached.
+pub(crate) struct EngineLimit {
+    pub(crate) message: String,
+    /// Where, in the script that ran.
+    pub(crate) at: Position,
+    /// The same, if a function ran.
+    pub(crate) location: Option<SourceLocation>,
 }
 
 thread_local! {
@@ -200,7 +227,8 @@ pub(crate) fn stop_on_engine_limit(error: &EvalAltResult) {
         if current.meter.stop_reason().is_none()
             && let Some(run) = current.run.borrow_mut().as_mut()
         {
-            run.limit = Some((script_error::limit(innermost), innermost.position()));
+            let (message, at) = (script_error::limit(innermost), innermost.position());
+            run.limit = Some(EngineLimit { message, at, location: None });
         }
         current.meter.stop(stop_reason);
     });
@@ -219,6 +247,80 @@ pub(crate) fn innermost(error: &EvalAltResult) -> &EvalAltResult {
 /// Stops the current execution because a value is too large; for native functions that cannot fail.
 pub(crate) fn stop_for_size() {
     CURRENT.with(|current| current.meter.stop(StopReason::Size));
+}
+
+/// Resolves the position of a reached limit of the engine within the script of a function, which ends.
+pub(crate) fn locate_limit(locate: impl FnOnce(Position) -> Option<SourceLocation>) {
+    CURRENT.with(|current| {
+        if let Some(run) = current.run.borrow_mut().as_mut()
+            && let Some(limit) = run.limit.as_mut().filter(|limit| limit.location.is_none())
+        {
+            limit.location = locate(limit.at);
+        }
+    });
+}
+
+/// The number of functions that the current execution is in.
+pub(crate) fn function_depth() -> usize {
+    CURRENT.with(|current| current.run.borrow().as_ref().map_or(0, |run| run.function_depth))
+}
+
+/// The script of the function that runs now, if any.
+pub(crate) fn function_script() -> Option<ScriptPath> {
+    CURRENT.with(|current| current.run.borrow().as_ref()?.script.function.clone())
+}
+
+/// Whether the current execution is an inline pass.
+pub(crate) fn is_inline() -> bool {
+    CURRENT.with(|current| current.run.borrow().as_ref().is_some_and(|run| run.stop.is_none()))
+}
+
+/// The call of a function within the current execution.
+pub(crate) fn invocation_of(script: &ScriptPath, trigger: Trigger) -> Option<Invocation> {
+    CURRENT.with(|current| {
+        let run = current.run.borrow();
+        let run = run.as_ref()?;
+        Some(Invocation {
+            script: script.clone(),
+            execution_id: run.execution_id,
+            request_id: run.request_id,
+            trigger,
+            started_at_ms: run.now_ms,
+            spent: Duration::ZERO,
+            seed: run.seed.clone(),
+            limits: None,
+            journal: Arc::clone(&run.journal),
+        })
+    })
+}
+
+/// Passes the current host to `call`, which never waits; for calls that a limit does not prevent.
+pub(crate) fn with_host<T>(call: impl FnOnce(&dyn Host) -> T) -> Option<T> {
+    let (host, _) = CURRENT.with(RunContext::host)?;
+    Some(memory::uncounted(|| call(&*host)))
+}
+
+/// The answer that an earlier pass of the current execution got to the next question, else that of `find_out`.
+///
+/// # Errors
+/// Those of `find_out`.
+pub(crate) fn journaled<E>(
+    question: Question,
+    find_out: impl FnOnce() -> Result<Vec<u8>, E>,
+) -> Result<Vec<u8>, E> {
+    let next = CURRENT.with(|current| {
+        let mut run = current.run.borrow_mut();
+        let run = run.as_mut()?;
+        run.asked += 1;
+        Some((Arc::clone(&run.journal), run.asked - 1))
+    });
+    let Some((journal, at)) = next else { return find_out() };
+    if let Some(answer) = journal.answer(at, question) {
+        return Ok(answer.to_vec());
+    }
+    let answer = find_out()?;
+    memory::uncounted(|| journal.record(at, question, &answer));
+    Ok(answer)
 }
 
 /// The time that the current execution sees, in milliseconds since 1970.
@@ -255,7 +357,7 @@ pub(crate) fn next_sealing() -> (Seed, u64) {
 
 /// The request of the current execution, unless something else started it.
 pub(crate) fn request() -> Option<Arc<HttpRequest>> {
-    CURRENT.with(|current| current.run.borrow().as_ref()?.request.clone())
+    CURRENT.with(|current| current.run.borrow().as_ref()?.script.request.clone())
 }
 
 /// The templates of the current execution, if any.
@@ -279,14 +381,14 @@ pub(crate) fn secrets() -> Option<Arc<Secrets>> {
 
 /// The value of `ctx` in functions of the current script.
 pub(crate) fn ctx() -> Option<Dynamic> {
-    CURRENT.with(|current| current.run.borrow().as_ref()?.ctx.clone())
+    CURRENT.with(|current| current.run.borrow().as_ref()?.script.ctx.clone())
 }
 
 /// Sets the value of `ctx` for functions of the current script.
 pub(crate) fn set_ctx(ctx: Option<Dynamic>) {
     let before = CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
-        run.as_mut().and_then(|run| std::mem::replace(&mut run.ctx, ctx))
+        run.as_mut().and_then(|run| std::mem::replace(&mut run.script.ctx, ctx))
     });
     drop(before);
 }
@@ -298,7 +400,7 @@ pub(crate) fn variable_use(name: &str) -> Option<VariableUse> {
         if !captures::is_in_mask(current.captures.get(), name) {
             return None;
         }
-        current.run.borrow().as_ref()?.captures.use_at(name)
+        current.run.borrow().as_ref()?.script.captures.use_at(name)
     })
 }
 
@@ -306,7 +408,7 @@ pub(crate) fn variable_use(name: &str) -> Option<VariableUse> {
 pub(crate) fn library_constant(name: &str) -> Option<Dynamic> {
     CURRENT.with(|current| {
         let run = current.run.borrow();
-        run.as_ref()?.linkage.as_ref()?.constants.get(name).cloned()
+        run.as_ref()?.script.linkage.as_ref()?.constants.get(name).cloned()
     })
 }
 
@@ -314,7 +416,7 @@ pub(crate) fn library_constant(name: &str) -> Option<Dynamic> {
 pub(crate) fn locate(line: usize) -> (Option<ScriptPath>, usize) {
     CURRENT.with(|current| {
         let run = current.run.borrow();
-        match run.as_ref().and_then(|run| run.linkage.as_ref()) {
+        match run.as_ref().and_then(|run| run.script.linkage.as_ref()) {
             Some(linkage) => {
                 let (library, line) = linkage.files.locate(line);
                 (library.cloned(), line)
@@ -328,7 +430,7 @@ pub(crate) fn locate(line: usize) -> (Option<ScriptPath>, usize) {
 pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
     CURRENT.with(|current| {
         if let Some(run) = current.run.borrow_mut().as_mut() {
-            run.cells.remember(cell);
+            run.script.cells.remember(cell);
         }
     });
 }
@@ -337,12 +439,13 @@ pub(crate) fn remember_cell(cell: Weak<RwLock<Dynamic>>) {
 pub(crate) fn take_cells() -> Option<Cells> {
     CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
-        run.as_mut().map(|run| std::mem::replace(&mut run.cells, Cells::new()))
+        run.as_mut().map(|run| std::mem::replace(&mut run.script.cells, Cells::new()))
     })
 }
 
-/// Admits a log line of this length and returns the time since the start; `None` if a limit drops the line.
-pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
+/// Admits a log line of this length and returns its number and the time since the start; `None` if a limit drops the
+/// line.
+pub(crate) fn admit_log_line(bytes: usize) -> Option<(u64, Duration)> {
     CURRENT.with(|current| {
         let mut run = current.run.borrow_mut();
         let run = run.as_mut()?;
@@ -355,9 +458,10 @@ pub(crate) fn admit_log_line(bytes: usize) -> Option<Duration> {
             current.meter.stop(StopReason::OverBudget);
             return None;
         }
+        let number = run.log_lines;
         run.log_lines += 1;
         run.log_bytes = bytes;
-        Some(run.started.elapsed())
+        Some((number, run.started.elapsed()))
     })
 }
 
@@ -439,6 +543,55 @@ impl RunContext {
     }
 }
 
+impl ScriptState {
+    /// The state at the start of a script.
+    fn of(script: &Script) -> Self {
+        Self {
+            function: None,
+            ctx: None,
+            captures: script.captures().clone(),
+            linkage: script.linkage().map(Arc::clone),
+            cells: Cells::new(),
+            request: None,
+        }
+    }
+}
+
+/// A function that the current execution calls, from [`CalledFunction::enter`] until it is dropped, which restores the
+/// state of the caller.
+pub(crate) struct CalledFunction {
+    caller: Option<ScriptState>,
+    caller_captures: u64,
+}
+
+impl CalledFunction {
+    /// Begins the script of a function. It has no request.
+    pub(crate) fn enter(path: &ScriptPath, script: &Script) -> Self {
+        let state = ScriptState { function: Some(path.clone()), ..ScriptState::of(script) };
+        CURRENT.with(|current| {
+            let mut run = current.run.borrow_mut();
+            let caller = run.as_mut().map(|run| {
+                run.function_depth += 1;
+                std::mem::replace(&mut run.script, state)
+            });
+            Self { caller, caller_captures: current.captures.replace(script.captures().mask) }
+        })
+    }
+}
+
+impl Drop for CalledFunction {
+    fn drop(&mut self) {
+        let ended = CURRENT.with(|current| {
+            current.captures.set(self.caller_captures);
+            let mut run = current.run.borrow_mut();
+            let (run, caller) = (run.as_mut()?, self.caller.take()?);
+            run.function_depth -= 1;
+            Some(std::mem::replace(&mut run.script, caller))
+        });
+        drop(ended);
+    }
+}
+
 /// An execution on this thread, from [`ActiveExecution::begin`] to [`ActiveExecution::finish`]. Dropping it restores
 /// the outer execution.
 pub(crate) struct ActiveExecution {
@@ -459,8 +612,8 @@ pub(crate) struct FinishedExecution {
     pub(crate) blocked_on: Option<Pending>,
     /// Why the host had no memory for it.
     pub(crate) memory_error: Option<OutOfMemoryError>,
-    /// The message and the location of an error by which the engine reached one of its own limits.
-    pub(crate) limit: Option<(String, Position)>,
+    /// The error by which the engine reached one of its own limits.
+    pub(crate) limit: Option<EngineLimit>,
 }
 
 impl ActiveExecution {
@@ -483,19 +636,23 @@ impl ActiveExecution {
             host,
             stop,
             secrets,
-            ctx: None,
-            captures: script.captures().clone(),
-            linkage: script.linkage().map(Arc::clone),
-            cells: Cells::new(),
+            script: ScriptState {
+                request: match &invocation.trigger {
+                    Trigger::Http(request) => Some(Arc::clone(request)),
+                    Trigger::Function { .. } | Trigger::Scheduled(_) => None,
+                },
+                ..ScriptState::of(script)
+            },
+            function_depth: 0,
+            execution_id: invocation.execution_id,
+            request_id: invocation.request_id,
+            journal: Arc::clone(&invocation.journal),
+            asked: 0,
             started,
             now_ms: invocation.started_at_ms,
             seed: invocation.seed.clone(),
             random: None,
             sealings: 0,
-            request: match &invocation.trigger {
-                Trigger::Http(request) => Some(Arc::clone(request)),
-                Trigger::Function { .. } | Trigger::Scheduled(_) => None,
-            },
             templates: None,
             log_lines: 0,
             log_bytes: 0,

@@ -20,6 +20,8 @@ mod csv;
 mod feed;
 #[path = "sdk_1_3/form.rs"]
 mod form;
+#[path = "sdk_1_3/functions.rs"]
+mod functions;
 #[path = "sdk_1_3/hex.rs"]
 mod hex;
 #[path = "sdk_1_3/html.rs"]

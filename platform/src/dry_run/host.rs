@@ -5,20 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use runtime::{
-    ChangeMark, Failure, Host, HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue, LogLine,
-    OutOfMemoryError, Pending, SealingKey, SealingKeyId,
+    Callee, CalleeError, ChangeMark, Failure, Host, HostCall, KvChange, KvError, KvKey, KvList, KvReadMode,
+    KvValue, LogLine, OutOfMemoryError, Pending, Revision, SealingKey, SealingKeyId,
 };
-use uuid::Uuid;
 
-use crate::memory::{Account, GrowingReservation, Purpose};
+use crate::memory::{GrowingReservation, Purpose};
+use crate::scripts::AppScripts;
 use crate::secrets::SealingKeys;
 use crate::state::{Namespace, NotAccepted, PassState};
 
 /// The host of a dry run.
 #[derive(Debug)]
 pub(super) struct DryHost {
-    app: Uuid,
-    account: Account,
+    revision: Arc<Revision>,
+    scripts: AppScripts,
     memory: GrowingReservation,
     lines: Mutex<Vec<LogLine>>,
     namespace: Arc<Namespace>,
@@ -26,9 +26,10 @@ pub(super) struct DryHost {
 }
 
 impl DryHost {
-    pub(super) fn new(app: Uuid, account: Account, namespace: Arc<Namespace>) -> Self {
+    pub(super) fn new(revision: &Revision, scripts: &AppScripts, namespace: Arc<Namespace>) -> Self {
         let (memory, lines) = (GrowingReservation::new(Purpose::Scripts), Mutex::default());
-        Self { app, account, memory, lines, namespace, state: PassState::default() }
+        let (revision, scripts) = (Arc::new(revision.clone()), scripts.clone());
+        Self { revision, scripts, memory, lines, namespace, state: PassState::default() }
     }
 
     /// Adds what the run has written to the state that later runs see.
@@ -61,7 +62,9 @@ impl Host for DryHost {
     }
 
     fn reserve_memory(&self, bytes: u64) -> Result<(), OutOfMemoryError> {
-        self.memory.grow_to(&self.account, bytes).map_err(|error| OutOfMemoryError(error.to_string()))
+        self.memory
+            .grow_to(self.scripts.account(), bytes)
+            .map_err(|error| OutOfMemoryError(error.to_string()))
     }
 
     fn kv_get(&self, keys: &[KvKey], mode: KvReadMode) -> HostCall<Result<Vec<Option<KvValue>>, KvError>> {
@@ -86,6 +89,10 @@ impl Host for DryHost {
 
     /// Never a key of the node: what a check seals must not open anything in production.
     fn sealing_key(&self, id: Option<SealingKeyId>) -> HostCall<Result<Option<SealingKey>, String>> {
-        SealingKeys::Development.key(self.app, false, id)
+        SealingKeys::Development.key(self.revision.app_id(), false, id)
+    }
+
+    fn function(&self, name: &str, _: bool) -> Result<Callee, CalleeError> {
+        Callee::find(&self.revision, name, Some(&|of, path| self.scripts.program(of, path)))
     }
 }

@@ -229,8 +229,7 @@ impl DryRun {
             Ok(program) => program,
             Err(failure) => return (Execution::failed(failure), None),
         };
-        let account = self.scripts.account().clone();
-        let host = Arc::new(DryHost::new(self.revision.app_id(), account, state));
+        let host = Arc::new(DryHost::new(&self.revision, &self.scripts, state));
         let stop = Arc::new(AtomicBool::new(false));
         let running = Arc::<DryHost>::clone(&host);
         let execution = runtime::run(&self.revision, &program, invocation, running, &stop).into_finished();

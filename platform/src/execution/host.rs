@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use manifest_schema::execution::LogLevel;
 use manifest_schema::name::ScriptPath;
 use runtime::{
-    ChangeMark, Host, HostCall, Invocation, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue, LogLine,
-    OutOfMemoryError, Pending, SealingKey, SealingKeyId,
+    Callee, CalleeError, ChangeMark, Host, HostCall, Invocation, KvChange, KvError, KvKey, KvList,
+    KvReadMode, KvValue, LogLine, OutOfMemoryError, Pending, SealingKey, SealingKeyId,
 };
 use uuid::Uuid;
 
@@ -101,6 +101,10 @@ impl Host for InlineHost {
 
     fn undo_changes(&self, mark: ChangeMark) {
         self.state.undo_to(mark);
+    }
+
+    fn function(&self, name: &str, _: bool) -> Result<Callee, CalleeError> {
+        Callee::find(&self.live.revision, name, None)
     }
 
     fn note_leaked(&self, bytes: u64) {
@@ -242,6 +246,10 @@ impl Host for ThreadHost {
         self.state.undo_to(mark);
     }
 
+    fn function(&self, name: &str, _: bool) -> Result<Callee, CalleeError> {
+        Callee::find(&self.live.revision, name, Some(&|of, path| self.live.scripts().program(of, path)))
+    }
+
     fn note_leaked(&self, bytes: u64) {
         self.live.memory().charge_leaked(bytes);
     }
@@ -254,6 +262,7 @@ mod tests {
     #[test]
     fn repeated_lines_are_recorded_once() {
         let line = |message: &str| LogLine {
+            number: 0,
             level: LogLevel::Info,
             message: message.to_owned(),
             data: None,

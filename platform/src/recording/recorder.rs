@@ -490,6 +490,7 @@ mod tests {
 
     fn line() -> LogLine {
         LogLine {
+            number: 0,
             level: manifest_schema::execution::LogLevel::Info,
             message: "x".to_owned(),
             data: None,

@@ -6,12 +6,13 @@ use manifest_schema::manifest::Manifest;
 use manifest_schema::name::ScriptPath;
 use manifest_schema::path::Segment;
 
-/// The names that a script can read in `ctx`: environment, secrets, and captures of its routes.
+/// The names that a script can read in `ctx`: environment, secrets, and captures of its routes; and what it can call.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManifestNames<'m> {
     env: BTreeSet<&'m str>,
     secrets: BTreeSet<&'m str>,
     params: BTreeSet<&'m str>,
+    functions: BTreeSet<&'m str>,
     is_routed: bool,
     /// Whether the script is a library: the routes of its users are not known.
     is_library: bool,
@@ -33,6 +34,7 @@ impl<'m> ManifestNames<'m> {
         let mut names = Self {
             env: manifest.env.keys().map(|name| name.as_str()).collect(),
             secrets: manifest.secrets.required.iter().map(|name| name.as_str()).collect(),
+            functions: manifest.functions.iter().map(|function| function.name.as_str()).collect(),
             ..Self::default()
         };
         for route in manifest.routes.iter().filter(|route| route.script == *script) {
@@ -50,6 +52,7 @@ impl<'m> ManifestNames<'m> {
         Self {
             env: manifest.env.keys().map(|name| name.as_str()).collect(),
             secrets: manifest.secrets.required.iter().map(|name| name.as_str()).collect(),
+            functions: manifest.functions.iter().map(|function| function.name.as_str()).collect(),
             is_library: true,
             ..Self::default()
         }
@@ -62,6 +65,11 @@ impl<'m> ManifestNames<'m> {
     /// The same with the names of the templates of the commit.
     pub fn with_templates(self, templates: impl Iterator<Item = &'m str>) -> Self {
         Self { templates: Some(templates.collect()), ..self }
+    }
+
+    /// The functions of the app.
+    pub(super) fn functions(&self) -> &BTreeSet<&'m str> {
+        &self.functions
     }
 
     pub(super) fn templates(&self) -> Option<&BTreeSet<&'m str>> {

@@ -56,12 +56,13 @@ fn write(call: &Call<'_, '_>, level: LogLevel) -> Outcome<Dynamic> {
         None => data,
     });
     let bytes = message.len() + data.as_ref().map_or(0, String::len);
-    let Some(elapsed) = run_context::admit_log_line(bytes) else { return Ok(Dynamic::UNIT) };
+    let Some((number, elapsed)) = run_context::admit_log_line(bytes) else { return Ok(Dynamic::UNIT) };
     let (library, line) = call.position().line().map(run_context::locate).unzip();
-    let (library, column) = (library.flatten(), call.position().position());
+    let library = library.flatten().or_else(run_context::function_script);
+    let column = call.position().position();
     let logged = run_context::host_call(|host| {
         let (library, message, data) = (library.clone(), message.clone(), data.clone());
-        host.log(LogLine { level, message, data, library, line, column, elapsed })
+        host.log(LogLine { number, level, message, data, library, line, column, elapsed })
     });
     logged.map(Dynamic::from).or_else(|_| call.terminated())
 }

@@ -16,6 +16,7 @@ mod crypto;
 mod csv;
 mod definitions;
 mod feed;
+mod functions;
 mod hex;
 mod html;
 mod kv;
@@ -51,6 +52,7 @@ pub(crate) const MODULES: &[SdkModule] = &[
     crypto::MODULE,
     csv::MODULE,
     feed::MODULE,
+    functions::MODULE,
     hex::MODULE,
     html::MODULE,
     kv::MODULE,

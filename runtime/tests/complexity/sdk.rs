@@ -24,6 +24,7 @@ pub(super) const CALLS_OF_SDK: &[(&str, &str)] = &[
     ("csv::parse", "csv::parse(s)"),
     ("csv::write", "csv::write([a, a2])"),
     ("feed::parse", "feed::parse(\"<rss><channel><title>\" + s + \"</title></channel></rss>\")"),
+    ("functions::invoke", "try { functions::invoke(\"none\", a) } catch { }"),
     ("hex::decode", "hex::decode(s)"),
     ("hex::encode", "hex::encode(b)"),
     ("html::escape", "html::escape(s)"),

@@ -53,6 +53,13 @@ pub(super) fn named_files(document: &str) -> BTreeMap<String, String> {
     files
 }
 
+/// The templates among files, and the scripts among them as functions.
+fn with_files(call: Call, files: &BTreeMap<String, String>) -> Call {
+    let scripts = files.iter().filter_map(|(path, text)| Some((path.strip_suffix(".rhai")?, text)));
+    let call = scripts.fold(call, |call, (name, text)| call.function_named(name, text.as_str()));
+    with_templates(call, files)
+}
+
 /// The templates among files.
 pub(super) fn with_templates(mut call: Call, files: &BTreeMap<String, String>) -> Call {
     for (path, text) in files {
@@ -71,7 +78,7 @@ fn examples_of_modules_hold() {
         let files = named_files(&document);
         for (line, example) in blocks(&document, "rhai") {
             // All pages of modules have this version. Behind the script it moves no line.
-            let base = with_templates(script(&format!("{example}// sdk 1.3\n")), &files);
+            let base = with_files(script(&format!("{example}// sdk 1.3\n")), &files);
             let place = format!("{page}:{line}");
             // The others are checked too, so that one run shows all that is wrong.
             match catch_unwind(AssertUnwindSafe(|| holds_in(&base, &place))) {

@@ -18,10 +18,11 @@ use manifest_schema::method::MethodSet;
 use manifest_schema::name::{AppName, JobName, SettingName};
 use manifest_schema::path::RoutePath;
 use runtime::{
-    AppIdentity, ChangeMark, CompileBudget, CompileError, Execution, Failure, Host, HostCall, HttpRequest,
-    ImportedFile, Invocation, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue, LibraryFile,
-    LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome, STACK_SIZE, ScheduledRun, Script,
-    SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger, UnlimitedMemory,
+    AppIdentity, Callee, CalleeError, ChangeMark, CompileBudget, CompileError, CompileFunction, Execution,
+    Failure, Host, HostCall, HttpRequest, ImportedFile, Invocation, KvChange, KvError, KvKey, KvList,
+    KvReadMode, KvValue, LibraryFile, LibrarySources, LogLine, Pending, Program, Revision, RouteOutcome,
+    STACK_SIZE, ScheduledRun, Script, SealingKey, SealingKeyId, Secrets, Seed, Source, Trigger,
+    UnlimitedMemory,
 };
 use uuid::Uuid;
 
@@ -61,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) stored: bool,
     /// The templates of the commit: names and texts.
     pub(crate) templates: Vec<(String, String)>,
+    /// Functions of the app besides `main`: names and the texts of their scripts.
+    pub(crate) functions: Vec<(String, String)>,
 }
 
 /// The result of an execution.
@@ -88,6 +91,7 @@ pub(crate) fn script(source: &str) -> Call {
         stop: Arc::default(),
         stored: false,
         templates: Vec::new(),
+        functions: Vec::new(),
     }
 }
 
@@ -95,6 +99,12 @@ impl Call {
     /// With a template of the commit.
     pub(crate) fn template(mut self, name: &str, text: impl Into<String>) -> Self {
         self.templates.push((name.to_owned(), text.into()));
+        self
+    }
+
+    /// With a function of the app.
+    pub(crate) fn function_named(mut self, name: &str, source: impl Into<String>) -> Self {
+        self.functions.push((name.to_owned(), source.into()));
         self
     }
 
@@ -169,12 +179,17 @@ impl Call {
             script: path.clone(),
             limits: RouteLimits::default(),
         });
+        let mut functions = vec![Function { name: JobName::new("main").unwrap(), script: path.clone() }];
+        functions.extend(self.functions.iter().map(|(name, _)| Function {
+            name: JobName::new(name).unwrap(),
+            script: ScriptPath::new(&format!("{name}.rhai")).unwrap(),
+        }));
         let manifest = Manifest {
             sdk: self.sdk,
             app: App::default(),
             routes: routes.collect(),
             schedules: Vec::new(),
-            functions: vec![Function { name: JobName::new("main").unwrap(), script: path.clone() }],
+            functions,
             env: self.env.iter().map(|(name, value)| (setting(name), (*value).to_owned())).collect(),
             secrets: SecretNames { required: self.secrets.iter().map(|(name, _)| setting(name)).collect() },
             limits: self.limits.clone(),
@@ -191,7 +206,11 @@ impl Call {
             source
         };
         let source = Arc::new(source);
-        let sources = BTreeMap::from([(path, source)]);
+        let mut sources = BTreeMap::from([(path, source)]);
+        for (name, text) in &self.functions {
+            let path = ScriptPath::new(&format!("{name}.rhai")).unwrap();
+            sources.insert(path, Arc::new(Source::new(text.clone())));
+        }
         let values = self.secrets.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let secrets = Secrets::new(values.collect());
         let revision = Revision::new(app, self.commit.clone(), manifest, sources, None).unwrap();
@@ -254,7 +273,7 @@ impl Call {
 
     /// Executes on this thread.
     pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
-        let lines = Arc::new(Lines::default());
+        let lines = Arc::new(Lines::of(revision));
         let script = ScriptPath::new(&self.script).unwrap();
         let (started_at_ms, seed) = (STARTED_AT_MS, Seed::fixed(1));
         let invocation = Invocation::new(script, self.execution_id, self.request_id, self.trigger.clone());
@@ -336,9 +355,15 @@ fn setting(name: &str) -> SettingName {
 pub(crate) struct Lines {
     lines: Mutex<Vec<LogLine>>,
     pub(crate) state: Mutex<TestState>,
+    /// The revision whose functions can be called.
+    revision: Option<Arc<Revision>>,
 }
 
 impl Lines {
+    pub(crate) fn of(revision: &Revision) -> Self {
+        Self { revision: Some(Arc::new(revision.clone())), ..Self::default() }
+    }
+
     pub(crate) fn messages(&self) -> Vec<String> {
         self.lines.lock().unwrap().iter().map(|line| line.message.clone()).collect()
     }
@@ -360,6 +385,12 @@ impl Host for Lines {
 
     fn kv_change(&self, key: &KvKey, change: KvChange) -> HostCall<Result<(), KvError>> {
         HostCall::Ready(self.state.lock().unwrap().change(key, change))
+    }
+
+    fn function(&self, name: &str, may_compile: bool) -> Result<Callee, CalleeError> {
+        let Some(revision) = &self.revision else { return Err(CalleeError::Unknown(None)) };
+        let compile: CompileFunction<'_> = &|of, path| Ok(program(of, path));
+        Callee::find(revision, name, may_compile.then_some(compile))
     }
 
     fn mark_changes(&self) -> ChangeMark {

@@ -5,6 +5,7 @@
 //!
 //! - `ast`: the nodes of a script, and chains such as `a.b[c].d()`
 //! - `flow`: the types of variables and expressions
+//! - `functions`: functions that the manifest does not declare
 //! - `members`: missing properties and methods, and the use of method results
 //! - `callbacks`: functions with a parameter count that their caller does not support
 //! - `ctx_reads`: names that `ctx` never contains: headers in upper case, and names that the manifest does not
@@ -18,6 +19,7 @@ mod ast;
 mod callbacks;
 mod ctx_reads;
 mod flow;
+mod functions;
 mod members;
 mod responses;
 mod sdk_calls;
@@ -55,6 +57,7 @@ pub(super) fn check(
                     callbacks::call(call, &context, findings);
                     ctx_reads::call(call, &context, findings);
                     templates::call(call, &context, findings);
+                    functions::call(call, &context, findings);
                 }
                 Stmt::Assignment(assignment) => members::assignment(assignment, &context, findings),
                 _ => {}
@@ -71,6 +74,7 @@ pub(super) fn check(
                 callbacks::call(call, &context, findings);
                 ctx_reads::call(call, &context, findings);
                 templates::call(call, &context, findings);
+                functions::call(call, &context, findings);
             }
             Expr::MethodCall(call, _) => callbacks::call(call, &context, findings),
             Expr::StringConstant(text, position) => {

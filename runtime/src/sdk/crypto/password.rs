@@ -9,6 +9,7 @@ use rand::Rng as _;
 use rhai::Dynamic;
 use subtle::ConstantTimeEq as _;
 
+use crate::journal::Question;
 use crate::meter::STEPS_PER_POLL;
 use crate::run_context;
 use crate::sdk::call::{Call, Outcome};
@@ -50,8 +51,7 @@ pub(super) fn hash_password(call: &Call<'_, '_>) -> Outcome<Dynamic> {
     };
     let mut salt = [0; SALT_BYTES];
     run_context::with_random(|random| random.fill_bytes(&mut salt));
-    let mut hash = [0; HASH_BYTES];
-    argon2id(call, params, &password, &salt, &mut hash)?;
+    let hash = argon2id(call, params, &password, &salt, HASH_BYTES)?;
     Ok(format!(
         "$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${}${}",
         STANDARD_NO_PAD.encode(salt),
@@ -79,29 +79,46 @@ pub(super) fn check_password(call: &Call<'_, '_>) -> Outcome<Dynamic> {
     if password.len() > PASSWORD_MAX {
         return Ok(false.into());
     }
-    let mut hash = vec![0; of.hash.len()];
-    argon2id(call, of.params, &password, &of.salt, &mut hash)?;
+    let hash = argon2id(call, of.params, &password, &of.salt, of.hash.len())?;
     Ok(bool::from(hash.ct_eq(&of.hash)).into())
 }
 
-/// Computes a hash, after the meter has granted its thread, its memory and its time.
+/// The hash of a password, which an earlier pass may have computed.
 fn argon2id(
     call: &Call<'_, '_>,
     params: Params,
     password: &str,
     salt: &[u8],
-    hash: &mut [u8],
-) -> Outcome<()> {
+    length: usize,
+) -> Outcome<Vec<u8>> {
+    let numbers = [params.m_cost(), params.t_cost(), params.p_cost()].map(u32::to_le_bytes);
+    let parts = [numbers.as_flattened(), password.as_bytes(), salt, &length.to_le_bytes()];
+    let hash = run_context::journaled(Question::new("argon2id", &parts), || {
+        compute(call, params, password, salt, length)
+    })?;
+    call.charge(STEPS_PER_POLL)?;
+    Ok(hash)
+}
+
+/// Computes a hash, after the meter has granted its thread, its memory and its time.
+fn compute(
+    call: &Call<'_, '_>,
+    params: Params,
+    password: &str,
+    salt: &[u8],
+    length: usize,
+) -> Outcome<Vec<u8>> {
     call.require_own_thread()?;
     let memory_kib = u64::from(params.m_cost());
     // On slow machines a mebibyte takes two milliseconds in a pass.
     call.require_time(Duration::from_micros(2 * memory_kib * u64::from(params.t_cost())))?;
     call.reserve(usize::try_from(memory_kib * 1024).unwrap_or(usize::MAX))?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    if let Err(error) = argon2.hash_password_into(password.as_bytes(), salt, hash) {
-        return call.fail_shared(error.to_string());
+    let mut hash = vec![0; length];
+    match argon2.hash_password_into(password.as_bytes(), salt, &mut hash) {
+        Ok(()) => Ok(hash),
+        Err(error) => call.fail_shared(error.to_string()),
     }
-    call.charge(STEPS_PER_POLL)
 }
 
 /// `$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>`
