@@ -7,7 +7,7 @@ use runtime::{Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvList, 
 use store::{AppId, NamespaceName, StoreError};
 
 use super::namespace::{NotAccepted, NotStored};
-use super::{Namespace, Session, State, Transaction};
+use super::{Session, State, Transaction};
 
 /// An entry with the time until which it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -234,24 +234,6 @@ impl State {
                 Err(NotAccepted::Failed(failure)) => return Err(failure.into()),
                 Err(_) => {}
             }
-        }
-    }
-}
-
-impl Namespace {
-    /// Deletes those of the keys that have expired. Returns whether that is stored.
-    pub(super) async fn delete_expired(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        keys: Vec<KvKey>,
-    ) -> Result<bool, StoreError> {
-        self.load(Arc::clone(session), keys.clone()).await;
-        if session.take_failure().is_some() {
-            return Ok(false);
-        }
-        match self.accept_expired(session, &keys) {
-            Some(accepted) => Ok(self.stored(accepted).await.is_ok()),
-            None => Ok(true),
         }
     }
 }

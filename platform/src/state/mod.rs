@@ -82,7 +82,7 @@ const CACHE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 const CACHE_DIVISOR: u64 = 8;
 
 /// The disk must have this much free beyond what is written.
-const DISK_RESERVE_BYTES: u64 = 16 * 1024 * 1024;
+const DISK_RESERVE_BYTES: u64 = 1024 * 1024;
 
 /// The state of all apps of a node. Cheap to clone; clones share it.
 #[derive(Clone)]

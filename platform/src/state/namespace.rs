@@ -520,6 +520,22 @@ impl Namespace {
         }
     }
 
+    /// Deletes those of the keys that have expired. Returns whether that is stored.
+    pub(super) async fn delete_expired(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        keys: Vec<KvKey>,
+    ) -> Result<bool, StoreError> {
+        self.load(Arc::clone(session), keys.clone()).await;
+        if session.take_failure().is_some() {
+            return Ok(false);
+        }
+        match self.accept_expired(session, &keys) {
+            Some(accepted) => Ok(self.stored(accepted).await.is_ok()),
+            None => Ok(true),
+        }
+    }
+
     /// Accepts the deletion of those keys that have expired; `None` if there are none.
     pub(super) fn accept_expired(self: &Arc<Self>, session: &Session, keys: &[KvKey]) -> Option<Accepted> {
         let mut contents = self.contents();

@@ -65,7 +65,7 @@ impl Node {
         Self { process, address: address.trim().to_owned() }
     }
 
-    fn git_url(&self) -> String {
+    pub(crate) fn git_url(&self) -> String {
         format!("http://ada:{TOKEN}@{}/hello.git", self.address)
     }
 
@@ -96,7 +96,7 @@ impl Node {
     }
 
     /// The status and body of a response.
-    fn request(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
+    pub(crate) fn request(&self, method: &str, path: &str, body: Option<&str>) -> (u16, String) {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let url = format!("http://{}{path}", self.address);
         let request = ureq::http::Request::builder()

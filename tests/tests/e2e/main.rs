@@ -53,6 +53,7 @@ mod session;
 mod shallow_clones;
 mod shutdown;
 mod startup_failures;
+mod state;
 mod status;
 mod systemd;
 mod templates;
