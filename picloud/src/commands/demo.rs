@@ -24,11 +24,26 @@ use crate::render::shell_word;
 use crate::settings::{Settings, Storage};
 use platform::executor::threads::main_runtime;
 
-/// The second app of the tour.
+/// The app with a schedule.
 const CLOCK: [(&str, &str); 3] = [
     ("picloud.toml", include_str!("../../../examples/clock/picloud.toml")),
     ("tick.rhai", include_str!("../../../examples/clock/tick.rhai")),
     ("ring.rhai", include_str!("../../../examples/clock/ring.rhai")),
+];
+
+/// The app with state.
+const LINKS: [(&str, &str); 4] = [
+    ("picloud.toml", include_str!("../../../examples/links/picloud.toml")),
+    ("create.rhai", include_str!("../../../examples/links/create.rhai")),
+    ("follow.rhai", include_str!("../../../examples/links/follow.rhai")),
+    ("link.rhai", include_str!("../../../examples/links/link.rhai")),
+];
+
+/// The guestbook, which is left for visitors.
+const GUESTBOOK: [(&str, &str); 3] = [
+    ("picloud.toml", include_str!("../../../examples/guestbook/picloud.toml")),
+    ("book.rhai", include_str!("../../../examples/guestbook/book.rhai")),
+    ("templates/book.html", include_str!("../../../examples/guestbook/templates/book.html")),
 ];
 
 /// The timeout for a run of the schedule, which is due every two seconds.
@@ -153,6 +168,16 @@ impl Tour {
         self.git(&hello, &["push", "-f", "picloud", "HEAD~1:main"], true)?;
         self.call("/hello/greet/Ann")?;
 
+        heading("An app with state: a link shortener that counts visits:");
+        let links = self.repository("links", &LINKS)?;
+        self.git(&links, &["push", "picloud", "main"], true)?;
+        self.post("/links/links", r#"{"url":"https://example.org/","slug":"docs"}"#)?;
+        self.follow("/links/docs")?;
+        self.follow("/links/docs")?;
+        self.call("/links/links/docs")?;
+        let guestbook = self.repository("guestbook", &GUESTBOOK)?;
+        self.git(&guestbook, &["push", "picloud", "main"], true)?;
+
         heading("An app with a schedule that runs every two seconds:");
         let clock = self.repository("clock", &CLOCK)?;
         self.git(&clock, &["push", "picloud", "main"], true)?;
@@ -193,7 +218,9 @@ impl Tour {
         println!("list the deploys as refs, and validate without deploying:");
         println!("  git ls-remote picloud");
         println!("  git push picloud HEAD:refs/picloud/check");
-        println!("call a function of the other app:");
+        println!("write into the guestbook:");
+        println!("  http://{address}/guestbook/");
+        println!("call a function of another app:");
         println!("  curl -H 'Authorization: Bearer {token}' --json '{{\"times\": 3}}' \\");
         println!("    http://{address}/-/api/v1/apps/clock/functions/ring");
     }
@@ -241,6 +268,34 @@ impl Tour {
         println!("{}", call().map_err(|error| DemoError::Call(Box::new(error)))?);
         Ok(())
     }
+
+    /// Sends a JSON document.
+    fn post(&self, path: &str, json: &str) -> Result<(), DemoError> {
+        let url = format!("http://{}{path}", self.address);
+        println!("\n$ curl --json '{json}' {url}");
+        let post = || {
+            let request = ureq::post(&url).header("content-type", "application/json");
+            request.send(json)?.body_mut().read_to_string()
+        };
+        println!("{}", post().map_err(|error| DemoError::Call(Box::new(error)))?);
+        Ok(())
+    }
+
+    /// Shows where a path redirects to.
+    fn follow(&self, path: &str) -> Result<(), DemoError> {
+        let url = format!("http://{}{path}", self.address);
+        println!("\n$ curl -w '%{{http_code}} %{{redirect_url}}\\n' {url}");
+        let response = without_redirects().get(&url).call();
+        let response = response.map_err(|error| DemoError::Call(Box::new(error)))?;
+        let target = response.headers().get("location").and_then(|target| target.to_str().ok());
+        println!("{} {}", response.status().as_u16(), target.unwrap_or_default());
+        Ok(())
+    }
+}
+
+/// An agent that shows redirects instead of following them.
+fn without_redirects() -> ureq::Agent {
+    ureq::Agent::config_builder().max_redirects(0).max_redirects_will_error(false).build().into()
 }
 
 fn commit(folder: &Path, message: &str) -> Result<(), DemoError> {

@@ -175,9 +175,10 @@ pub(crate) fn write(folder: &Path, files: &[(&str, &str)]) -> Result<(), InitErr
     if let Some(existing) = files.iter().map(|(name, _)| folder.join(name)).find(|path| exists(path)) {
         return Err(InitError::Exists(existing));
     }
-    fs::create_dir_all(folder).map_err(|source| InitError::Write { path: folder.to_owned(), source })?;
     for (name, text) in files {
         let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        fs::create_dir_all(parent).map_err(|source| InitError::Write { path: parent.to_owned(), source })?;
         // Another process can create the file meanwhile.
         let written = fs::File::create_new(&path).and_then(|mut file| file.write_all(text.as_bytes()));
         written.map_err(|source| match source.kind() {

@@ -46,7 +46,7 @@ fn every_example_is_checked_without_a_warning() {
         assert!(passed && warnings.count() == 0, "{name}: {output}");
         examples += 1;
     }
-    assert!(examples >= 4);
+    assert!(examples >= 6);
 }
 
 #[test]
@@ -110,4 +110,53 @@ fn webhook_is_accepted_with_its_signature_only() {
     assert_eq!(accepted.json()["summary"], "ann/shop: 1 commit to main by ann", "{}", accepted.body);
     assert_eq!(hook("sha256=0000").status, 401);
     assert_eq!(hook("").status, 401);
+}
+
+#[test]
+fn links_redirect_and_count_their_visits() {
+    let server = Server::start(Database::sqlite());
+    let links = repository("links");
+    assert!(run(&links, &["test"]).0);
+    links.push(&server.git_url("links"), &["main"]).succeeded().says("check     2 checks");
+    let json = [("content-type", "application/json")];
+    let create = |body: &str| server.request("POST", "/links/links", &json, Some(body.as_bytes()));
+    let created = create(r#"{"url":"https://example.org/a","slug":"a"}"#);
+    assert_eq!((created.status, created.json()["path"].as_str()), (201, Some("/links/a")));
+    assert_eq!(create(r#"{"url":"https://example.org/b","slug":"a"}"#).status, 409);
+    for _ in 0..3 {
+        let followed = server.get("/links/a");
+        assert_eq!((followed.status, followed.header("location")), (302, Some("https://example.org/a")));
+    }
+    assert_eq!(server.get("/links/links/a").json()["visits"], 3);
+    assert_eq!(server.request("DELETE", "/links/links/a", &[], None).status, 200);
+    assert_eq!((server.get("/links/a").status, server.get("/links/links/a").status), (404, 404));
+}
+
+#[test]
+fn guestbook_has_pages() {
+    let server = Server::start(Database::sqlite());
+    let guestbook = repository("guestbook");
+    assert!(run(&guestbook, &["test"]).0);
+    guestbook.push(&server.git_url("book"), &["main"]).succeeded().says("check     2 checks");
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    for number in 1..=23 {
+        let body = format!("name=Ann&text=Entry+{number}.");
+        assert_eq!(server.request("POST", "/book/", &form, Some(body.as_bytes())).status, 303);
+    }
+    let (mut path, mut pages) = ("/book/".to_owned(), Vec::new());
+    loop {
+        let page = server.get(&path).body;
+        let entries: Vec<u32> = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("<p>Entry ")?.strip_suffix(".</p>")?.parse().ok())
+            .collect();
+        pages.push(entries);
+        match page.split_once("?before=").and_then(|(_, rest)| rest.split_once('"')) {
+            Some((before, _)) => path = format!("/book/?before={before}"),
+            None => break,
+        }
+    }
+    let expected: Vec<Vec<u32>> =
+        vec![(14..=23).rev().collect(), (4..=13).rev().collect(), (1..=3).rev().collect()];
+    assert_eq!(pages, expected);
 }

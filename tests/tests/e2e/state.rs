@@ -15,7 +15,7 @@ use crate::disk_faults::Node;
 on_both_databases!(
     sum_of_many_clients_is_right,
     answered_runs_survive_kills_and_no_run_is_partial,
-    newest_entries_have_no_gap_beside_inserts,
+    newest_entries_have_no_gap_during_inserts,
     state_stays_over_pushes_rollbacks_and_restarts,
 );
 
@@ -148,7 +148,7 @@ fn answered_runs_survive_kills_and_no_run_is_partial(database: Database) {
     }
 }
 
-fn newest_entries_have_no_gap_beside_inserts(database: Database) {
+fn newest_entries_have_no_gap_during_inserts(database: Database) {
     let server = serve(
         database,
         &[
