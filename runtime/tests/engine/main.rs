@@ -22,6 +22,7 @@ mod memory_reservations;
 mod operation_limits;
 mod revisions;
 mod sandbox;
+mod stops;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
