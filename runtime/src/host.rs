@@ -25,8 +25,9 @@ pub trait Host: Send + Sync {
     /// Receives one log line of the script.
     fn log(&self, line: LogLine) -> HostCall<()>;
 
-    /// Waits on the thread of the execution until `pending` completes or `stop` is set, and returns the time waited.
-    /// A host that lent a CPU permit takes it back while waiting. Never called in an inline pass.
+    /// Waits on the thread of the execution until `pending` completes or `stop` is set. A host that lent a CPU permit
+    /// takes it back meanwhile. Returns the time that does not count for the time limit: the wait for the permit. Never
+    /// called in an inline pass.
     fn wait(&self, pending: Pending, stop: &AtomicBool) -> Duration;
 
     /// Called every [`crate::YIELD_INTERVAL`] by an execution that computes on its own thread. Lets waiting

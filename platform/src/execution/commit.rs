@@ -29,7 +29,7 @@ pub(super) enum Settled {
 }
 
 /// Accepts what a finished pass has written. A script that failed has written nothing.
-pub(super) async fn settle(transaction: Option<Transaction>, is_success: bool, turn: &Turn) -> Settled {
+pub(super) async fn settle(transaction: Option<Box<Transaction>>, is_success: bool, turn: &Turn) -> Settled {
     let Some(mut transaction) = transaction else { return Settled::Finished };
     if let Some(failure) = transaction.session().take_failure() {
         return Settled::Failed(failure);

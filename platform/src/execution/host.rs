@@ -32,7 +32,7 @@ pub(super) struct InlinePass {
     pub(super) live: Arc<Live>,
     pub(super) lines: Vec<LogLine>,
     pub(super) session: Option<Arc<Session>>,
-    pub(super) transaction: Option<Transaction>,
+    pub(super) transaction: Option<Box<Transaction>>,
 }
 
 impl InlineHost {

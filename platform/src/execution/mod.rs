@@ -204,7 +204,7 @@ fn run_on_thread(
             conflicts => {
                 let session = run.session.clone();
                 let turn = Turn::of(session.as_deref(), conflicts, handle);
-                cpu.wait_for(turn, is_stopped).unwrap_or_default()
+                cpu.wait_for(turn, is_stopped).map(|(turn, _)| turn).unwrap_or_default()
             }
         };
         let (own, permit) = (Arc::clone(&live), Arc::clone(cpu));
@@ -224,8 +224,8 @@ fn run_on_thread(
                     None => Settled::Finished,
                     Some(_) => {
                         let settled = settle(transaction, execution.outcome.is_ok(), &turn);
-                        cpu.wait_for(settled, is_stopped)
-                            .unwrap_or_else(|| Settled::Failed(stopped_failure()))
+                        let settled = cpu.wait_for(settled, is_stopped).map(|(settled, _)| settled);
+                        settled.unwrap_or_else(|| Settled::Failed(stopped_failure()))
                     }
                 };
                 drop(turn);
@@ -237,7 +237,7 @@ fn run_on_thread(
                         // What is accepted is stored, or fails for all: the client gets to know which.
                         let stored = cpu.wait_for(namespace.stored(accepted), || false);
                         return match stored {
-                            Some(Ok(())) => finished.record(execution),
+                            Some((Ok(()), _)) => finished.record(execution),
                             _ => finished.record(commit::failed(execution, commit::not_stored())),
                         };
                     }

@@ -181,30 +181,30 @@ impl CpuPermit {
     /// Blocks until `future` completes or the run is `stopped`, without the permit meanwhile. Returns the
     /// waiting time, including that for the next permit.
     pub(crate) fn wait(&self, future: impl Future<Output = ()>, stopped: impl Fn() -> bool) -> Duration {
-        let began = Instant::now();
-        let _ = self.wait_for(future, stopped);
-        began.elapsed()
+        self.wait_for(future, stopped).map_or(Duration::ZERO, |(_, queued)| queued)
     }
 
-    /// Like [`Self::wait`], with the output of the future; `None` if the run was stopped.
+    /// Waits for a future without the permit, and then for the permit. Returns the output and the time that it waited
+    /// for the permit; `None` if the run was stopped.
     pub(crate) fn wait_for<T>(
         &self,
         future: impl Future<Output = T>,
         stopped: impl Fn() -> bool,
-    ) -> Option<T> {
+    ) -> Option<(T, Duration)> {
         // Most of these futures are ready, and the permit is then kept.
         let mut future = pin!(future);
         let mut context = Context::from_waker(Waker::noop());
         if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return Some(output);
+            return Some((output, Duration::ZERO));
         }
         drop(self.held().take());
         let output = block_on(future, &stopped)?;
+        let queued = Instant::now();
         let mut permit = self.cpu.enqueue(false);
         if let Some(handover) = block_on(self.cpu.handed_over_or_free(&mut permit), stopped) {
             self.held().replace(handover.held);
         }
-        Some(output)
+        Some((output, queued.elapsed()))
     }
 
     /// No code panics while holding the lock.

@@ -459,6 +459,8 @@ impl Namespace {
         if !contents.is_loaded {
             return Err(NotAccepted::Missing(Vec::new()));
         }
+        // One moment for the comparison and for the writes.
+        let now_ms = contents.tick();
         if let Some(snapshot) = transaction.snapshot {
             if transaction.writes.is_empty() {
                 // It has seen one moment, which needs no other comparison.
@@ -467,7 +469,6 @@ impl Namespace {
                     false => Err(NotAccepted::Conflict),
                 };
             }
-            let now_ms = contents.tick();
             if !contents.are_current(&transaction.reads, snapshot, now_ms) {
                 self.shared.metrics.count_conflict();
                 return Err(NotAccepted::Conflict);
@@ -479,7 +480,7 @@ impl Namespace {
         if contents.unstored_bytes > UNSTORED_BYTES_MAX {
             return Err(NotAccepted::Full);
         }
-        let writes = self.results(&mut contents, transaction)?;
+        let writes = self.results(&mut contents, transaction, now_ms)?;
         if writes.list.is_empty() {
             // Its deletes found nothing, because of commits that may not be stored yet.
             return Ok(contents.accepted(contents.version, false));
@@ -567,8 +568,12 @@ impl Namespace {
     }
 
     /// The results of the changes of a transaction.
-    fn results(&self, contents: &mut Contents, transaction: &Transaction) -> Result<Writes, NotAccepted> {
-        let now_ms = contents.tick();
+    fn results(
+        &self,
+        contents: &mut Contents,
+        transaction: &Transaction,
+        now_ms: i64,
+    ) -> Result<Writes, NotAccepted> {
         let (mut missing, mut writes) = (Vec::new(), Writes::default());
         let session = transaction.session();
         for (key, key_changes) in &transaction.writes {

@@ -10,7 +10,7 @@ use super::{Namespace, Session, Transaction};
 #[derive(Debug, Default)]
 pub(crate) struct PassState {
     session: OnceLock<Arc<Session>>,
-    transaction: Mutex<Option<Transaction>>,
+    transaction: Mutex<Option<Box<Transaction>>>,
 }
 
 impl PassState {
@@ -25,11 +25,11 @@ impl PassState {
     }
 
     /// Takes what the pass has read and written, if it used the state.
-    pub(crate) fn take_transaction(&self) -> Option<Transaction> {
+    pub(crate) fn take_transaction(&self) -> Option<Box<Transaction>> {
         self.transaction().take()
     }
 
-    fn transaction(&self) -> MutexGuard<'_, Option<Transaction>> {
+    fn transaction(&self) -> MutexGuard<'_, Option<Box<Transaction>>> {
         self.transaction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -43,9 +43,9 @@ impl PassState {
         if transaction.is_none() {
             let namespace = namespace?;
             let session = self.session.get_or_init(|| Session::new(Arc::clone(namespace)));
-            *transaction = Some(Transaction::new(Arc::clone(session)));
+            *transaction = Some(Box::new(Transaction::new(Arc::clone(session))));
         }
-        transaction.as_mut().map(act)
+        transaction.as_deref_mut().map(act)
     }
 
     /// See [`runtime::Host::kv_get`].
@@ -74,13 +74,17 @@ impl PassState {
         key: &KvKey,
         change: KvChange,
     ) -> HostCall<Result<(), KvError>> {
-        let changed = self.with(namespace, |transaction| HostCall::Ready(transaction.change(key, change)));
+        let changed = self.with(namespace, |transaction| match transaction.change(key, change) {
+            // The app has no memory left for what it writes.
+            Ok(()) if transaction.session().has_failed() => HostCall::Restart,
+            changed => HostCall::Ready(changed),
+        });
         changed.unwrap_or_else(no_state)
     }
 
     /// See [`runtime::Host::mark_changes`].
     pub(crate) fn mark(&self) -> ChangeMark {
-        self.transaction().as_ref().map_or(ChangeMark(0), Transaction::mark)
+        self.transaction().as_deref().map_or(ChangeMark(0), Transaction::mark)
     }
 
     /// See [`runtime::Host::undo_changes`].

@@ -18,6 +18,12 @@ use super::recent::Entry;
 use super::{READ_BYTES_MAX, READ_KEYS_MAX, WRITE_BYTES_MAX, WRITES_MAX};
 use crate::memory::{GrowingReservation, Purpose};
 
+/// What a change costs in memory besides its key and its value.
+const CHANGE_BYTES: u64 = 256;
+
+/// What a pass can write without a reservation.
+const UNRESERVED_BYTES: u64 = 64 * 1024;
+
 /// How many more entries than needed a list reads again, if deleted ones made it too short.
 const LIST_GROWTH: u32 = 64;
 
@@ -35,6 +41,8 @@ pub(super) struct Loaded {
     entries: HashMap<KvKey, (u64, u64, Option<Entry>)>,
     lists: HashMap<ListRead, LoadedList>,
     bytes: u64,
+    /// What the current pass has written.
+    written: u64,
     failure: Option<Failure>,
 }
 
@@ -76,7 +84,7 @@ impl Session {
         self.loaded().failure.take()
     }
 
-    pub(super) fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         self.loaded().failure.is_some()
     }
 
@@ -105,6 +113,17 @@ impl Session {
         self.reserve(loaded);
     }
 
+    /// Reserves memory for what the current pass has written in all.
+    fn note_written(&self, bytes: u64) {
+        let mut loaded = self.loaded();
+        // In steps, since the reservation is shared with other executions of the app.
+        let written = bytes.saturating_sub(UNRESERVED_BYTES).next_multiple_of(UNRESERVED_BYTES);
+        if written != loaded.written {
+            loaded.written = written;
+            self.reserve(loaded);
+        }
+    }
+
     fn reserve(&self, mut loaded: MutexGuard<'_, Loaded>) {
         // Each pass is bounded by itself; what all of them read together is too.
         if loaded.bytes > 2 * READ_BYTES_MAX {
@@ -113,7 +132,7 @@ impl Session {
             return;
         }
         let Some(account) = self.namespace.account() else { return };
-        if let Err(error) = self.memory.grow_to(account, loaded.bytes) {
+        if let Err(error) = self.memory.grow_to(account, loaded.bytes + loaded.written) {
             let message = error.to_string();
             loaded.failure = Some(Failure { kind: FailureKind::NodeMemory, message, location: None });
         }
@@ -470,6 +489,7 @@ impl Transaction {
         };
         self.operations += 1;
         self.bytes = bytes;
+        self.session.note_written(bytes + self.operations * CHANGE_BYTES);
         match replacement {
             Some(only) => {
                 let before = self.writes.insert(key.clone(), vec![only]);

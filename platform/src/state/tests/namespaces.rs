@@ -262,6 +262,24 @@ async fn executions_write_a_limited_amount() {
 }
 
 #[tokio::test]
+async fn writes_count_in_the_memory_of_the_app() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = MemoryBudget::new(64 * MIB);
+    let test = TestState::open_with(folder.path(), memory.clone()).await;
+    let account = memory.account(app());
+    account.set_share(MIB + MIB / 2);
+    let mut pass = Pass::begin(&test.namespace()).await;
+    let value = set(&"1".repeat(VALUE_BYTES_MAX));
+    pass.change("a", value.clone()).unwrap();
+    assert!(!pass.0.session().has_failed());
+    pass.change("b", value).unwrap();
+    let refused = pass.0.session().take_failure().unwrap();
+    assert_eq!(refused.kind, FailureKind::NodeMemory);
+    drop(pass);
+    assert!(account.used_bytes() < MIB);
+}
+
+#[tokio::test]
 async fn failed_group_takes_with_it_what_was_accepted_later() {
     let folder = tempfile::tempdir().unwrap();
     let test = TestState::open(folder.path()).await;
