@@ -188,6 +188,9 @@ pub struct Check {
     /// Values of secrets for this request.
     #[schemars(default)]
     pub secrets: BTreeMap<SettingName, String>,
+    /// Values of the app's state that the request finds; without them it is empty.
+    #[schemars(default)]
+    pub kv: BTreeMap<String, Value>,
     /// The expected answer; any with status 200 by default.
     #[schemars(default)]
     pub expect: Expect,

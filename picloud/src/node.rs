@@ -225,6 +225,7 @@ impl Node {
         );
         let collector = GarbageCollector::new(
             store.clone(),
+            state.clone(),
             clock.clone(),
             table.memory().clone(),
             settings.retention.clone(),
@@ -330,6 +331,7 @@ impl Node {
         let page = MetricsEndpoint {
             edge: Arc::clone(&numbers),
             table: Arc::clone(&table),
+            state: state.clone(),
             store: store.clone(),
             database_health: database,
             scheduler: scheduler.clone(),

@@ -28,6 +28,7 @@ use tokio_util::task::AbortOnDropHandle;
 use crate::revision::{LoadError, Prepared};
 use crate::scripts::{AppScripts, Scripts};
 use crate::secrets::{AppSecrets, SecretError, Vault};
+use crate::state::State;
 
 /// How many apps are synced concurrently.
 const CONCURRENT_APPS_MAX: usize = 8;
@@ -164,6 +165,11 @@ impl Activation {
     /// The live revision of a branch.
     pub(crate) fn live(&self, app: &AppName, branch: &str) -> Option<Arc<Revision>> {
         Some(Arc::clone(&self.table.get(app.as_str(), &branch_label(app, branch))?.revision))
+    }
+
+    /// The state of apps, if the server keeps one.
+    pub(crate) fn state(&self) -> Option<&State> {
+        self.table.state()
     }
 
     /// The scripts of all apps.

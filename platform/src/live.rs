@@ -271,6 +271,11 @@ impl LiveTable {
         let _ = self.state.set(state);
     }
 
+    /// The state of apps, if the server keeps one.
+    pub(crate) fn state(&self) -> Option<&State> {
+        self.state.get()
+    }
+
     /// The memory budget of the apps.
     pub fn memory(&self) -> &MemoryBudget {
         self.scripts.memory()
@@ -409,13 +414,10 @@ impl LiveTable {
         let (label, production) = (branch.label.clone(), branch.production);
         let namespace = self.state.get().map(|state| {
             let app = AppId::from_uuid(revision.app_id());
-            let quota = entry.limits.load().state;
+            let quota = state_quota(entry.limits.load().state, production);
             match production {
                 true => state.namespace(app, &NamespaceName::Production, quota),
-                false => {
-                    let name = NamespaceName::Preview(branch.name.clone());
-                    state.namespace(app, &name, quota.min(PREVIEW_QUOTA_BYTES))
-                }
+                false => state.namespace(app, &NamespaceName::Preview(branch.name.clone()), quota),
             }
         });
         let live = Live {
@@ -444,7 +446,13 @@ impl LiveTable {
     /// Sets the limits of an app. If nothing of it becomes live, [`LiveTable::retain`] has to remove it.
     pub fn grant(&self, app: &AppName, limits: GrantedLimits) {
         let _changing = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.entry(app).limits.store(Arc::new(limits));
+        let (entry, quota) = (self.entry(app), limits.state);
+        entry.limits.store(Arc::new(limits));
+        for live in entry.branches.load().by_label.values() {
+            if let Some(namespace) = &live.namespace {
+                namespace.set_quota(state_quota(quota, live.branch.production));
+            }
+        }
     }
 
     /// Removes every branch of `app` that is not among `known`; without any, the app itself.
@@ -524,6 +532,11 @@ impl LiveTable {
         }
         entry
     }
+}
+
+/// The quota of the state of a branch.
+fn state_quota(of_app: u64, production: bool) -> u64 {
+    if production { of_app } else { of_app.min(PREVIEW_QUOTA_BYTES) }
 }
 
 impl Branch {

@@ -12,11 +12,14 @@ use crate::source::Source;
 use crate::table::{Keys, Table, Value};
 
 pub(super) const KEYS: Keys =
-    Keys { known: &["name", "request", "headers", "body", "secrets", "expect"], reserved: &["http", "kv"] };
+    Keys { known: &["name", "request", "headers", "body", "secrets", "kv", "expect"], reserved: &["http"] };
 
 /// The keys of the expected answer.
 pub(super) const EXPECT_KEYS: Keys =
     Keys { known: &["status", "headers", "json", "contains"], reserved: &[] };
+
+/// The maximum length of a key of the state, as in scripts.
+const STATE_KEY_BYTES_MAX: usize = 512;
 
 /// The first version with checks.
 const SINCE: SdkVersion = SdkVersion::V1_3;
@@ -52,6 +55,7 @@ fn check(value: Value<'_>, required: Option<&SecretNames>, source: &mut Source<'
     let headers = headers(&table, "headers", source);
     let body = table.get("body").map_or(Some(None), |value| value.json(source).map(Some));
     let secrets = secrets(&table, required, source);
+    let kv = state(&table, source);
     let expect = table.get("expect").map_or_else(|| Some(Expect::default()), |value| expect(value, source));
     let job = name.clone().and_then(|(name, _)| {
         Some(Check {
@@ -60,6 +64,7 @@ fn check(value: Value<'_>, required: Option<&SecretNames>, source: &mut Source<'
             headers: headers?,
             body: body?,
             secrets: secrets?,
+            kv: kv?,
             expect: expect?,
         })
     });
@@ -89,6 +94,29 @@ fn request(table: &Table<'_>, source: &mut Source<'_>) -> Option<CheckRequest> {
     let message = format!("{} is not a method and a path", quoted(text.value));
     source.error_with(text.span, message, Some(help));
     None
+}
+
+/// The state that the request finds.
+fn state(table: &Table<'_>, source: &mut Source<'_>) -> Option<BTreeMap<String, serde_json::Value>> {
+    let Some(value) = table.get("kv") else { return Some(BTreeMap::new()) };
+    let mut state = Some(BTreeMap::new());
+    for (key, span, value) in value.entries("kv = { \"key\" = value }", source)? {
+        if key.is_empty() || key.len() > STATE_KEY_BYTES_MAX || key.contains('\0') {
+            let message = format!("a key of `kv` has 1 to {STATE_KEY_BYTES_MAX} bytes without NUL");
+            source.error(span, message);
+            state = None;
+            continue;
+        }
+        match value.json(source) {
+            Some(json) => {
+                if let Some(state) = &mut state {
+                    state.insert(key.to_owned(), json);
+                }
+            }
+            None => state = None,
+        }
+    }
+    state
 }
 
 /// A table of headers (RFC 9110 section 5).

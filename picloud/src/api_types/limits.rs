@@ -32,6 +32,8 @@ pub(crate) struct Limits {
     pub(crate) memory_share_bytes: Option<u64>,
     /// Maximum size of the repository in the database.
     pub(crate) disk_bytes: Option<u64>,
+    /// Maximum size of the state.
+    pub(crate) state_bytes: Option<u64>,
     /// Maximum number of live previews.
     pub(crate) previews: Option<u64>,
     /// Maximum number of schedule runs a minute.
@@ -60,6 +62,9 @@ pub(crate) struct LimitChanges {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub(crate) disk_bytes: Option<Option<u64>>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub(crate) state_bytes: Option<Option<u64>>,
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub(crate) previews: Option<Option<u64>>,

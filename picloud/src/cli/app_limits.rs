@@ -25,6 +25,10 @@ pub(crate) struct AppLimitFlags {
     #[arg(long, env = "PICLOUD_APP_DISK", value_name = "SIZE", default_value_t = AppLimitFlags::default().app_disk)]
     pub(crate) app_disk: Size,
 
+    /// Maximum size of an app's state; of each preview, at most 32MiB.
+    #[arg(long, env = "PICLOUD_APP_STATE", value_name = "SIZE", default_value_t = AppLimitFlags::default().app_state)]
+    pub(crate) app_state: Size,
+
     /// Maximum number of live previews of an app.
     #[arg(long, env = "PICLOUD_APP_PREVIEWS", value_name = "NUMBER", default_value_t = AppLimitFlags::default().app_previews)]
     pub(crate) app_previews: usize,
@@ -77,7 +81,7 @@ impl AppLimitFlags {
                 concurrency: self.app_concurrency,
             },
             schedules: self.app_schedules,
-            state: GrantedLimits::default().state,
+            state: self.app_state.0,
         };
         let values = AppLimit::ALL.map(|limit| (limit, limits.get(limit)));
         check_ranges(&values).map_err(UsageError::AppLimit)?;
@@ -87,11 +91,12 @@ impl AppLimitFlags {
 
 impl Default for AppLimitFlags {
     fn default() -> Self {
-        let GrantedLimits { memory_share, disk, previews, schedule_runs, executions, schedules, state: _ } =
+        let GrantedLimits { memory_share, disk, previews, schedule_runs, executions, schedules, state } =
             GrantedLimits::default();
         Self {
             app_memory_share: memory_share.map(Size),
             app_disk: Size(disk),
+            app_state: Size(state),
             app_previews: previews,
             app_schedule_runs_per_minute: schedule_runs,
             app_timeout: DurationValue(executions.timeout),
@@ -145,6 +150,10 @@ pub(crate) struct AppLimitsArgs {
     /// Maximum size of the app's repository in the database, or `default`.
     #[arg(long, value_name = "SIZE")]
     pub(crate) disk: Option<OrDefault<Size>>,
+
+    /// Maximum size of the app's state, or `default`.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) state: Option<OrDefault<Size>>,
 
     /// Maximum number of live previews, or `default`.
     #[arg(long, value_name = "NUMBER")]

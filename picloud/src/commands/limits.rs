@@ -23,6 +23,7 @@ fn changes(option: &AppLimitsArgs) -> LimitChanges {
     LimitChanges {
         memory_share_bytes: value(option.memory_share, |size| size.0),
         disk_bytes: value(option.disk, |size| size.0),
+        state_bytes: value(option.state, |size| size.0),
         previews: value(option.previews, |number| number.0),
         schedule_runs_per_minute: value(option.schedule_runs_per_minute, |number| number.0),
         timeout_ms: value(option.timeout, |time| u64::try_from(time.0.as_millis()).unwrap_or(u64::MAX)),

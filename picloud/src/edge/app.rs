@@ -147,6 +147,7 @@ fn script_failed(kind: FailureKind, execution_id: Uuid) -> Response<ResponseBody
         FailureKind::InvalidJson => "invalid JSON body",
         FailureKind::InvalidForm => "invalid form body",
         FailureKind::NodeMemory => "node out of memory",
+        FailureKind::Storage => "the state of the app is not available now, try again",
         _ => "script error",
     };
     let status = StatusCode::from_u16(kind.http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

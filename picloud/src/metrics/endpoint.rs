@@ -16,6 +16,7 @@ use platform::live::{AppMetrics, LiveTable};
 use platform::nodes::ClusterState;
 use platform::request_metrics::{LATENCY_BUCKETS, RejectReason};
 use platform::schedules::Scheduler;
+use platform::state::{GROUP_BOUNDS, State};
 use runtime::FailureKind;
 use std::sync::atomic::Ordering;
 use store::Store;
@@ -39,6 +40,7 @@ const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 pub(crate) struct MetricsEndpoint {
     pub(crate) edge: Arc<EdgeMetrics>,
     pub(crate) table: Arc<LiveTable>,
+    pub(crate) state: State,
     pub(crate) store: Store,
     pub(crate) database_health: DatabaseHealth,
     pub(crate) scheduler: Scheduler,
@@ -93,6 +95,7 @@ impl MetricsEndpoint {
         requests(&mut page, &apps);
         executions(&mut page, &apps);
         self.memory(&mut page);
+        self.state(&mut page);
         self.http_requests(&mut page);
         self.connections(&mut page);
         self.pushes(&mut page);
@@ -114,6 +117,28 @@ impl MetricsEndpoint {
         let help = "Whether retention is paused because the system clock is in doubt.";
         let paused = u8::from(clock.retention_paused.is_some());
         page.single("picloud_retention_paused", Kind::Gauge, help, paused);
+    }
+
+    fn state(&self, page: &mut Exposition) {
+        let counts = self.state.metrics().counts();
+        let help = "Commits of state that were stored together.";
+        page.histogram("picloud_state_group_commits", help).number_buckets(
+            &GROUP_BOUNDS,
+            &counts.groups,
+            counts.commits,
+        );
+        let help = "Groups of commits that could not be stored.";
+        page.single("picloud_state_failed_groups_total", Kind::Counter, help, counts.failed_groups);
+        let help = "Executions that ended and were not accepted because what they had read had changed.";
+        page.single("picloud_state_conflicts_total", Kind::Counter, help, counts.conflicts);
+        let help = "Executions that ran again because what they had read had changed.";
+        page.single("picloud_state_reruns_total", Kind::Counter, help, counts.reruns);
+        let help = "Keys of the state that were read from the database, because they were not in memory.";
+        page.single("picloud_state_cache_misses_total", Kind::Counter, help, counts.cache_misses);
+        let help = "Lists of keys that were read from the database.";
+        page.single("picloud_state_lists_total", Kind::Counter, help, counts.lists);
+        let help = "Values of the state in memory.";
+        page.single("picloud_state_cache_bytes", Kind::Gauge, help, self.state.cached_bytes());
     }
 
     fn memory(&self, page: &mut Exposition) {

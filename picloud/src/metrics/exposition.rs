@@ -74,6 +74,18 @@ impl Family<'_> {
         self.line("_count", labels, None, cumulative);
     }
 
+    /// Writes a histogram of numbers. `counts` has one more than `bounds`, for those above all of them.
+    pub(super) fn number_buckets(&mut self, bounds: &[u64], counts: &[u64], sum: u64) {
+        let mut cumulative = 0;
+        for (at, count) in counts.iter().enumerate() {
+            cumulative += count;
+            let end = bounds.get(at).map_or_else(|| "+Inf".to_owned(), u64::to_string);
+            self.line("_bucket", &[], Some(&end), cumulative);
+        }
+        self.line("_sum", &[], None, sum);
+        self.line("_count", &[], None, cumulative);
+    }
+
     fn line(&mut self, suffix: &str, labels: &[(&str, &str)], end: Option<&str>, value: impl Display) {
         let (text, name) = (&mut *self.text, self.name);
         let _ = write!(text, "{name}{suffix}");

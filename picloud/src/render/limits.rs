@@ -11,9 +11,10 @@ use crate::api_types::{AppLimits, Limits};
 /// A row of the table: the limit, its value, and its format.
 type Row = (&'static str, fn(&Limits) -> Option<u64>, fn(u64) -> String);
 
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 11] = [
     ("memory-share", |limits| limits.memory_share_bytes, bytes),
     ("disk", |limits| limits.disk_bytes, bytes),
+    ("state", |limits| limits.state_bytes, bytes),
     ("previews", |limits| limits.previews, count),
     ("schedule-runs-per-minute", |limits| limits.schedule_runs_per_minute, per_minute),
     ("timeout", |limits| limits.timeout_ms, milliseconds),

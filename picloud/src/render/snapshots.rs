@@ -222,6 +222,7 @@ fn tables_of_apps() {
     let default = Limits {
         memory_share_bytes: Some(64 << 20),
         disk_bytes: Some(1 << 30),
+        state_bytes: Some(256 << 20),
         previews: Some(20),
         schedule_runs_per_minute: Some(300),
         timeout_ms: Some(60_000),

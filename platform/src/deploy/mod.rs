@@ -42,7 +42,7 @@ use git_receiver::{
 };
 use manifest_schema::label::branch_label;
 use manifest_schema::name::AppName;
-use store::{Actor, App, AppId, Oid, PushReceipt, RefChange, Store, StoreError};
+use store::{Actor, App, AppId, NamespaceName, Oid, PushReceipt, RefChange, Store, StoreError};
 use tracing::Instrument as _;
 
 pub use admission::AdmittedPush;
@@ -71,6 +71,7 @@ use crate::nodes::{LocalChange, Peers};
 use crate::repository::{AppRepository, DEPLOY_REFS, Pushed, RequestMemory, deploy_ref, oid};
 use crate::scripts::AppScripts;
 use crate::secrets::{SecretError, Vault};
+use crate::state::StateTarget;
 use crate::tokens::{Caller, Right};
 use candidate::{DeployError, Examination, ExaminationCache, Examined};
 use commit::Commit;
@@ -315,10 +316,25 @@ impl Deployer {
                     let ends = commit.shallow.iter().copied().take(SHALLOW_COMMITS_MAX).collect();
                     events.send(Event::ShallowHistory(ends));
                 }
+                self.delete_state_of_previews(receipt.app.id, &decisions).await;
                 self.activate(receipt, decisions, change, events).instrument(stage!("activate")).await
             }
             None => decisions.into_iter().map(unserved_report).collect(),
         })
+    }
+
+    /// Deletes the state of deleted branches, and what is left of earlier branches with the names of new ones.
+    async fn delete_state_of_previews(&self, app: AppId, decisions: &[Decision]) {
+        let Some(state) = self.activation.state() else { return };
+        let new = |decision: &Decision| decision.change.old.is_none();
+        for decision in decisions {
+            let created = decision.preview().filter(|_| new(decision));
+            let Some(branch) = decision.deleted_branch().or(created) else { continue };
+            let of = StateTarget { app, name: NamespaceName::Preview(branch.to_owned()) };
+            if let Err(error) = state.delete_namespace(&of).await {
+                tracing::warn!(branch, %error, "cannot delete the state of a branch, will retry");
+            }
+        }
     }
 
     /// Decides about each command. Changes nothing.

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use manifest_schema::diagnostic::{Diagnostic, Diagnostics, Severity};
 use manifest_schema::manifest::{self, Check, Expect};
 use manifest_schema::parse::check_span;
-use runtime::{Failure, Response, Secrets};
+use runtime::{Failure, KvKey, KvValue, Response, Secrets};
 use serde_json::Value;
 
 use crate::executor::worker_pool::{self, Priority};
 
 use super::json::{Comparison, Difference, difference};
-use super::{Answer, DryRequest, DryRun, RunOptions, ScriptRun};
+use super::{Answer, DryRequest, DryRun, DryState, RunOptions, ScriptRun};
 
 /// The time that all checks of a commit have together.
 pub const CHECKS_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,6 +87,9 @@ pub enum CheckFailure {
     /// The body lacks a text.
     #[error("the body does not contain `{0}`")]
     Contains(String),
+    /// Its state does not fit.
+    #[error("cannot begin with its `kv`: {0}")]
+    State(String),
     /// The time was over while it ran.
     #[error("was stopped: all checks together took longer than {CHECKS_TIMEOUT:?}")]
     Stopped,
@@ -156,13 +159,21 @@ fn run_check(app: &DryRun, secrets: &Secrets, check: &Check, end: Instant) -> Re
     let own = check.secrets.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone()));
     let shared = secrets.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
     let app = app.with_secrets(&Secrets::new(shared.chain(own).collect()));
-    let options = RunOptions { timeout_max: Some(left), ..RunOptions::default() };
+    let state = DryState::new(None, values(check)).map_err(|error| CheckFailure::State(error.to_string()))?;
+    let options = RunOptions { timeout_max: Some(left), state: Some(state), ..RunOptions::default() };
     let answer = app.request(request(check), &options);
     if Instant::now() >= end {
         return Err(CheckFailure::Stopped);
     }
     let redact = |text: &str| app.revision().secrets().redact(text).into_owned();
     compare(&check.expect, &answer, &redact)
+}
+
+/// The state that a check begins with. The manifest has keys and JSON only.
+fn values(check: &Check) -> impl Iterator<Item = (KvKey, KvValue)> {
+    check.kv.iter().filter_map(|(key, value)| {
+        Some((KvKey::new(key).ok()?, KvValue::Json(value.to_string().into_bytes().into())))
+    })
 }
 
 fn request(check: &Check) -> DryRequest {

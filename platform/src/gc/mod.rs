@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use git_receiver::{ObjectId, Reachability, ReadError, undeltified};
-use store::{Actor, App, DeletedApp, GcRoots, GcState, Object, Oid, Store, StoreError};
+use store::{Actor, App, DeletedApp, GcRoots, GcState, NamespaceName, Object, Oid, Store, StoreError};
 use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::memory::{MemoryBudget, OutOfMemory, Purpose, Reservation};
 use crate::repository::{AppRepository, object_id, stored_object};
+use crate::state::State;
 
 pub use prune::{DeployRetention, PruneError, PruneRule, Pruned};
 
@@ -59,6 +60,7 @@ pub struct GarbageCollector {
     clock: Clock,
     memory: MemoryBudget,
     retention: DeployRetention,
+    state: State,
 }
 
 /// What a run deleted.
@@ -91,10 +93,16 @@ pub enum GcError {
 }
 
 impl GarbageCollector {
-    /// Creates a garbage collector for `store` that keeps deploys by `retention` and reserves memory of
+    /// Creates a garbage collector for `store` and `state` that keeps deploys by `retention` and reserves memory of
     /// `memory`.
-    pub fn new(store: Store, clock: Clock, memory: MemoryBudget, retention: DeployRetention) -> Self {
-        Self { store, clock, memory, retention }
+    pub fn new(
+        store: Store,
+        state: State,
+        clock: Clock,
+        memory: MemoryBudget,
+        retention: DeployRetention,
+    ) -> Self {
+        Self { store, clock, memory, retention, state }
     }
 
     /// Prunes and collects periodically, until the future is dropped.
@@ -110,6 +118,9 @@ impl GarbageCollector {
                 }
                 if let Err(error) = self.purge_deleted().await {
                     tracing::warn!(%error, "cannot purge deleted apps");
+                }
+                if let Err(error) = self.delete_stale_state().await {
+                    tracing::warn!(%error, "cannot delete the state of deleted branches");
                 }
             }
             if let Err(error) = self.collect_all().await {
@@ -132,10 +143,32 @@ impl GarbageCollector {
         Ok(())
     }
 
+    /// Deletes the state of branches that do not exist any more, which a push deletes at once if it can.
+    async fn delete_stale_state(&self) -> Result<(), StoreError> {
+        let store = self.store.state();
+        for id in store.deleted_namespaces().await? {
+            let mut began = Instant::now();
+            while store.delete_namespace(id).await? {
+                pause(began).await;
+                began = Instant::now();
+            }
+        }
+        for row in store.namespaces(None).await? {
+            let NamespaceName::Preview(branch) = &row.name else { continue };
+            // Read after the namespaces: a branch that is created meanwhile gets another namespace.
+            let (refs, name) = (self.store.refs(row.app).await?, format!("refs/heads/{branch}"));
+            if !refs.iter().any(|found| found.name == name) {
+                self.state.delete_row(&row).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn purge(&self, app: &DeletedApp) -> Result<(), StoreError> {
         loop {
             let began = Instant::now();
             if !self.store.purge_app(app, &Actor::named(GC_ACTOR)).await? {
+                self.state.forget_app(app.id);
                 tracing::info!(app = %app.name, id = %app.id.as_uuid(), "purged a deleted app");
                 return Ok(());
             }

@@ -80,6 +80,9 @@ impl From<&CheckFailure> for Mismatch {
                 Self::new("body", "at most 1 MiB of JSON", format!("{bytes} bytes"))
             }
             CheckFailure::Contains(part) => Self::new("body", format!("`{part}` in it"), "none"),
+            CheckFailure::State(reason) => {
+                Self::new("kv", "values that fit", "others").because(Some(reason.clone()))
+            }
             CheckFailure::Stopped | CheckFailure::Late => {
                 Self::new("time", format!("at most {CHECKS_TIMEOUT:?} for all checks"), "more")
             }

@@ -1,10 +1,11 @@
 //! Reads and writes of operators: as transactions, like those of scripts.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use runtime::{Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvList, KvValue};
-use store::{AppId, NamespaceName, StoreError};
+use store::{AppId, NamespaceName, NamespaceRow, StoreError};
 
 use super::namespace::{NotAccepted, NotStored};
 use super::{Session, State, Transaction};
@@ -202,6 +203,30 @@ impl State {
             namespace.throw_away();
         }
         Ok(())
+    }
+
+    /// Deletes exactly this namespace, and none that has got its name meanwhile.
+    pub(crate) async fn delete_row(&self, row: &NamespaceRow) -> Result<(), StoreError> {
+        let Some(store) = &self.shared.store else { return Ok(()) };
+        while store.delete_namespace(row.id).await? {}
+        let mut namespaces = self.shared.namespaces();
+        if let Some(of_app) = namespaces.get_mut(&row.app)
+            && of_app.get(&row.name).is_some_and(|namespace| namespace.id() == Some(row.id))
+            && let Some(namespace) = of_app.remove(&row.name)
+        {
+            namespace.close();
+            namespace.throw_away();
+        }
+        Ok(())
+    }
+
+    /// Forgets the namespaces of an app that was purged.
+    pub(crate) fn forget_app(&self, app: AppId) {
+        let namespaces = self.shared.namespaces().remove(&app);
+        for namespace in namespaces.into_iter().flat_map(HashMap::into_values) {
+            namespace.close();
+            namespace.throw_away();
+        }
     }
 
     /// Runs `act` in a transaction until it is accepted, and waits until it is stored.

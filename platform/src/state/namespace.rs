@@ -258,7 +258,7 @@ impl Namespace {
         &self.shared
     }
 
-    pub(super) fn set_quota(&self, bytes: u64) {
+    pub(crate) fn set_quota(&self, bytes: u64) {
         self.quota_bytes.store(bytes, Ordering::Relaxed);
     }
 
@@ -748,11 +748,14 @@ impl Namespace {
         self.progress.send_replace(());
     }
 
+    /// Its id, once something is stored in it.
+    pub(super) fn id(&self) -> Option<NamespaceId> {
+        self.contents().id
+    }
+
     /// Refuses all writes from now on: the namespace is deleted.
-    pub(super) fn close(&self) -> Option<NamespaceId> {
-        let mut contents = self.contents();
-        contents.is_deleted = true;
-        contents.id
+    pub(super) fn close(&self) {
+        self.contents().is_deleted = true;
     }
 
     /// The stored bytes, the number of entries and the version, if they are known.

@@ -117,7 +117,7 @@ fn links_redirect_and_count_their_visits() {
     let server = Server::start(Database::sqlite());
     let links = repository("links");
     assert!(run(&links, &["test"]).0);
-    links.push(&server.git_url("links"), &["main"]).succeeded().says("check     2 checks");
+    links.push(&server.git_url("links"), &["main"]).succeeded().says("check     3 checks");
     let json = [("content-type", "application/json")];
     let create = |body: &str| server.request("POST", "/links/links", &json, Some(body.as_bytes()));
     let created = create(r#"{"url":"https://example.org/a","slug":"a"}"#);

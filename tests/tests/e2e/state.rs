@@ -10,6 +10,7 @@ use tests::faults::{self, SeededRandom};
 use tests::wire::Wire;
 use tests::{Database, Repository, Server, on_both_databases, until};
 
+use crate::access::cli;
 use crate::disk_faults::Node;
 
 on_both_databases!(
@@ -206,8 +207,15 @@ fn state_stays_over_pushes_rollbacks_and_restarts(database: Database) {
     assert_eq!(server.get("/app@feature/hits").body, "1");
     server.stop();
     server.restart();
+    let url = server.git_url("app");
     until("the app is live again", || (server.get("/app/hits").body == "4").then_some(()));
     assert_eq!(server.get("/app@feature/hits").body, "2");
+    app.push(&url, &[":refs/heads/feature"]).succeeded();
+    app.push(&url, &[&format!("{first}:refs/heads/feature")]).succeeded();
+    let again = until("the preview is live again", || {
+        Some(server.get("/app@feature/hits")).filter(|response| response.status == 200)
+    });
+    assert_eq!(again.body, "1", "its state was deleted with its branch");
 }
 
 #[test]
@@ -259,4 +267,29 @@ fn full_disk_refuses_writes_by_name_and_recovers() {
         Some(node.request("GET", "/hello/write", None)).filter(|(status, _)| *status == 200)
     });
     assert_eq!(written.1, "2", "what was refused changed nothing");
+}
+
+#[test]
+fn quota_is_of_each_app_and_can_be_changed() {
+    let server = serve(
+        Database::sqlite(),
+        &[
+            ("grow", "kv::set(ctx.request.query.key, \"x\".repeat(60_000)); 1"),
+            ("shrink", "kv::set(\"a\", 1); kv::delete(\"b\"); 1"),
+        ],
+    );
+    let limit = |size: &str| {
+        cli(&server, &["apps", "limits", "app", "--state", size]).succeeded();
+    };
+    limit("100KiB");
+    assert_eq!(server.get("/app/grow?key=a").status, 200);
+    assert_eq!(server.get("/app/grow?key=b").status, 500);
+    let log = until("the failure names the key", || Some(server.log()).filter(|log| log.contains("quota")));
+    assert!(log.contains("`b`"), "{log}");
+    assert_eq!(server.get("/app/grow?key=a").status, 200, "what does not grow works");
+    limit("200KiB");
+    assert_eq!(server.get("/app/grow?key=b").status, 200);
+    limit("10KiB");
+    assert_eq!(server.get("/app/grow?key=c").status, 500);
+    assert_eq!(server.get("/app/shrink").status, 200, "what shrinks works");
 }

@@ -64,6 +64,7 @@ fn limits_of(value: impl Fn(AppLimit) -> Option<u64>) -> api_types::Limits {
     api_types::Limits {
         memory_share_bytes: value(AppLimit::MemoryShare),
         disk_bytes: value(AppLimit::Disk),
+        state_bytes: value(AppLimit::State),
         previews: value(AppLimit::Previews),
         schedule_runs_per_minute: value(AppLimit::ScheduleRuns),
         timeout_ms: value(AppLimit::Timeout),
@@ -80,6 +81,7 @@ fn changes_of(changes: &api_types::LimitChanges) -> Vec<(AppLimit, Option<u64>)>
     let all = [
         (AppLimit::MemoryShare, changes.memory_share_bytes),
         (AppLimit::Disk, changes.disk_bytes),
+        (AppLimit::State, changes.state_bytes),
         (AppLimit::Previews, changes.previews),
         (AppLimit::ScheduleRuns, changes.schedule_runs_per_minute),
         (AppLimit::Timeout, changes.timeout_ms),
