@@ -233,11 +233,12 @@ impl DryRun {
         let stop = Arc::new(AtomicBool::new(false));
         let running = Arc::<DryHost>::clone(&host);
         let execution = runtime::run(&self.revision, &program, invocation, running, &stop).into_finished();
+        let execution = reject_1xx(execution, invocation);
         let execution = match execution.outcome.is_ok().then(|| host.keep_writes()) {
             Some(Err(failure)) => Execution { outcome: Err(failure), ..execution },
             _ => execution,
         };
-        (reject_1xx(execution, invocation), Some(host))
+        (execution, Some(host))
     }
 }
 

@@ -94,6 +94,7 @@ pub async fn execute(
         (run.live, run.session) = (live, session);
         match pass {
             InlineOutcome::Finished(execution) => {
+                let execution = reject_1xx(execution, &run.invocation);
                 let logs = CapturedLogs::Buffered(lines);
                 let duration = execution.duration;
                 let settled = match transaction {
@@ -220,6 +221,7 @@ fn run_on_thread(
         let logs = CapturedLogs::Streamed(log.lines());
         match outcome {
             RunOutcome::Finished(execution) => {
+                let execution = reject_1xx(execution, &run.invocation);
                 let settled = match transaction {
                     None => Settled::Finished,
                     Some(_) => {
@@ -307,7 +309,6 @@ fn finish(
     execution: Execution,
     logs: CapturedLogs,
 ) -> Execution {
-    let execution = reject_1xx(execution, &invocation);
     let failure = execution.outcome.as_ref().err().map(|failure| failure.kind);
     if let Some(kind) = failure {
         span.record("error.type", kind.as_str());

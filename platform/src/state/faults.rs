@@ -70,7 +70,8 @@ pub(super) mod switches {
 
     impl Faults {
         fn third(&self, switch: &AtomicBool) -> bool {
-            switch.load(Ordering::SeqCst) && self.switches.count.fetch_add(1, Ordering::SeqCst) % 3 == 0
+            switch.load(Ordering::SeqCst)
+                && self.switches.count.fetch_add(1, Ordering::SeqCst).is_multiple_of(3)
         }
 
         pub(in crate::state) fn on_append(&self, append: impl FnOnce()) {

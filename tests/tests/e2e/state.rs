@@ -225,6 +225,7 @@ fn failed_and_stopped_scripts_have_done_nothing() {
         &[
             ("throws", "kv::set(\"a\", 1); throw \"no\""),
             ("loops", "kv::set(\"a\", 1); loop {}"),
+            ("interim", "kv::set(\"a\", 1); #{ statusCode: 101 }"),
             ("not_found", "kv::set(\"found\", 1); #{ statusCode: 404 }"),
             ("misfit", "kv::set(\"text\", \"x\")"),
             ("adds", "kv::set(\"a\", 1); kv::add(\"text\", 1)"),
@@ -232,6 +233,7 @@ fn failed_and_stopped_scripts_have_done_nothing() {
         ],
     );
     assert_eq!(server.get("/app/throws").status, 500);
+    assert_eq!(server.get("/app/interim").status, 500, "no response at all");
     assert_eq!(server.get("/app/misfit").status, 200);
     let misfit = server.get("/app/adds");
     assert_eq!(misfit.status, 500);
