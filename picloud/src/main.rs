@@ -111,6 +111,7 @@ fn run() -> Result<ExitCode, Failure> {
         Command::Credential(args) => commands::login::credential(&args).map(succeeded),
         Command::Apps(args) => commands::apps::apps(&args).map(succeeded),
         Command::Tokens(args) => commands::tokens::tokens(&args).map(succeeded),
+        Command::Kv(args) => commands::kv::kv(&args).map(succeeded),
         Command::Secrets(args) => commands::secrets::secrets(&args).map(succeeded),
         Command::Domains(args) => commands::domains::domains(&args).map(succeeded),
         Command::Audit(args) => commands::audit::audit(&args).map(succeeded),

@@ -308,6 +308,7 @@ impl Node {
             nodes,
             records: Records::new(store.clone(), table.memory().clone()),
             scheduler: scheduler.clone(),
+            state: state.clone(),
             tokens,
             vault,
             table: Arc::clone(&table),

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta};
 use manifest_schema::name::AppName;
-use store::{AUDIT_PRUNE_BATCH, Store, StoreError};
+use store::{AUDIT_PRUNE_BATCH, AuditAction, NamespaceName, Store, StoreError};
 use tokio::time::sleep;
 use uuid::Uuid;
 
 use crate::clock::Clock;
 use crate::page::{Page, PageRequest};
+use crate::state::{KvAction, StateTarget};
 
 pub use store::{Actor, AuditEvent, AuditRow};
 
@@ -41,6 +42,31 @@ impl AuditLog {
     ) -> Result<Page<AuditRow, Uuid>, StoreError> {
         let rows = self.store.audit_events(app, page.cursor, page.limit).await?;
         Ok(Page::of(rows, page.limit, |rows| Some(rows.last()?.id)))
+    }
+
+    /// Records a change of the state, before it is made: the state can be in another file, and no change may be
+    /// without its event. `subject` is the key, never its value.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn note_kv(
+        &self,
+        by: &Actor,
+        app: &AppName,
+        of: &StateTarget,
+        action: KvAction,
+        subject: &str,
+    ) -> Result<(), StoreError> {
+        let action = match action {
+            KvAction::Set => AuditAction::KvSet,
+            KvAction::Delete => AuditAction::KvDelete,
+            KvAction::Import => AuditAction::KvImport,
+        };
+        let subject = match &of.name {
+            NamespaceName::Production => subject.to_owned(),
+            NamespaceName::Preview(branch) => format!("{subject} ({branch})"),
+        };
+        self.store.record_audit(&AuditEvent::new(by, action, Some(app), &subject)).await
     }
 }
 

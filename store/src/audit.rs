@@ -81,10 +81,16 @@ pub enum AuditAction {
     SecretRotate,
     /// A node started to encrypt with a new key.
     SecretNewKey,
+    /// A value of the state was set.
+    KvSet,
+    /// A key of the state was deleted.
+    KvDelete,
+    /// Entries were imported into the state.
+    KvImport,
 }
 
 impl AuditAction {
-    const ALL: [Self; 21] = [
+    const ALL: [Self; 24] = [
         Self::Push,
         Self::AppCreate,
         Self::AppSetting,
@@ -106,6 +112,9 @@ impl AuditAction {
         Self::SecretUnset,
         Self::SecretRotate,
         Self::SecretNewKey,
+        Self::KvSet,
+        Self::KvDelete,
+        Self::KvImport,
     ];
 
     /// The name in rows and in the API.
@@ -132,6 +141,9 @@ impl AuditAction {
             Self::SecretUnset => "secret.unset",
             Self::SecretRotate => "secret.rotate",
             Self::SecretNewKey => "secret.new_key",
+            Self::KvSet => "kv.set",
+            Self::KvDelete => "kv.delete",
+            Self::KvImport => "kv.import",
         }
     }
 

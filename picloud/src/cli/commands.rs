@@ -13,6 +13,7 @@ use super::access::{AppsArgs, AuditArgs, SecretsCommand, TokensCommand};
 use super::address::ListenAddress;
 use super::app::{DeploysArgs, DomainsCommand, ExecutionsArgs, LogsArgs, PreviewsArgs, RollbackArgs};
 use super::examples;
+use super::kv::KvCommand;
 use super::listing::PageArgs;
 use super::payload::Payload;
 use super::serve_flags::{ServeFlags, StorageFlags};
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// Set, list and unset secrets of an app.
     #[command(subcommand)]
     Secrets(SecretsCommand),
+    /// Read and change the state of an app.
+    #[command(subcommand)]
+    Kv(KvCommand),
     /// List, verify, approve and release custom domains of an app.
     #[command(subcommand)]
     Domains(DomainsCommand),

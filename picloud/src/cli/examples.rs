@@ -193,6 +193,27 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         "secrets rotate",
         &[("picloud secrets rotate", "re-encrypt all secrets after adding a new first key to the key file")],
     ),
+    (
+        "kv",
+        &[
+            ("picloud kv list user/", "list the keys that begin with user/"),
+            ("picloud kv set flags '{\"beta\": true}'", "store a value"),
+            ("picloud kv usage", "show sizes, quotas and conflicts"),
+        ],
+    ),
+    ("kv get", &[("picloud kv get flags", "print a value of production")]),
+    (
+        "kv set",
+        &[
+            ("picloud kv set flags '{\"beta\": true}'", "store a JSON value"),
+            ("picloud kv set notice closed --text --ttl 3h", "store a text for three hours"),
+        ],
+    ),
+    ("kv list", &[("picloud kv list user/ --branch feature", "list keys of a preview")]),
+    ("kv delete", &[("picloud kv delete flags notice", "delete two keys")]),
+    ("kv export", &[("picloud kv export --output state.jsonl", "write all entries to a file")]),
+    ("kv import", &[("picloud kv import state.jsonl --branch feature", "copy entries into a preview")]),
+    ("kv usage", &[("picloud kv usage", "show sizes, quotas and conflicts")]),
     ("domains", &[("picloud domains list", "list domains and the DNS records of pending ones")]),
     ("domains list", &[("picloud domains list", "list domains and the DNS records of pending ones")]),
     (

@@ -60,8 +60,8 @@ const HABITS: &[Habit] = &[
     (&["version"], "print the version with  picloud --version"),
     (&["info", "health"], "picloud status  shows the status of a server"),
     (
-        &["db", "database", "kv"],
-        "scripts have no database yet; back up the database of a node with  picloud backup",
+        &["db", "database"],
+        "the state of an app:  picloud kv list ; back up the database of a node with  picloud backup",
     ),
 ];
 

@@ -23,6 +23,7 @@ mod configuration;
 mod effective_setting;
 mod examples;
 mod habits;
+mod kv;
 mod limits;
 mod listing;
 mod payload;
@@ -52,6 +53,7 @@ pub(crate) use commands::{
 };
 pub(crate) use configuration::{Parsed, parse};
 pub(crate) use effective_setting::report;
+pub(crate) use kv::{KvArgs, KvCommand};
 pub(crate) use listing::{IdPrefix, PageArgs};
 pub(crate) use payload::Payload;
 pub(crate) use test_args::TestArgs;

@@ -16,6 +16,7 @@ mod folder;
 mod git_status;
 pub(crate) mod init;
 pub(crate) mod invoke;
+pub(crate) mod kv;
 mod lifecycle;
 mod limits;
 pub(crate) mod login;

@@ -21,6 +21,7 @@ use platform::domains::VerificationError;
 use platform::gc::{GcError, PruneError};
 use platform::schedules::RunNowError;
 use platform::secrets::SecretError;
+use platform::state::AdministrationError;
 use platform::tokens::{CreateTokenError, ScopeError};
 use serde_json::json;
 use tokio::task::JoinError;
@@ -295,6 +296,16 @@ impl From<RunNowError> for ApiError {
         match error {
             RunNowError::Overlaps(_) | RunNowError::NotLive => Self::conflict(error.to_string()),
             RunNowError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<AdministrationError> for ApiError {
+    fn from(error: AdministrationError) -> Self {
+        match error {
+            AdministrationError::Rejected(message) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, message),
+            AdministrationError::Unavailable(message) => Self::unavailable(message, DATABASE_RETRY),
+            AdministrationError::Store(error) => error.into(),
         }
     }
 }

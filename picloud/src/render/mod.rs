@@ -9,6 +9,7 @@ pub(crate) mod dev;
 pub(crate) mod diagnostics;
 pub(crate) mod domains;
 pub(crate) mod executions;
+pub(crate) mod kv;
 pub(crate) mod limits;
 pub(crate) mod logs;
 pub(crate) mod nodes;

@@ -47,6 +47,17 @@ pub struct NamespaceUsage {
     pub conflicts: Vec<(KvKey, u64)>,
 }
 
+/// A change by an operator, for the audit log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvAction {
+    /// A value was set.
+    Set,
+    /// A key was deleted.
+    Delete,
+    /// Entries were imported.
+    Import,
+}
+
 /// Why an operator's read or write failed. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdministrationError {

@@ -43,7 +43,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::{AppId, NamespaceName, StateStore};
+use store::{AppId, StateStore};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -53,11 +53,13 @@ use crate::clock::Clock;
 use crate::memory::MemoryBudget;
 use faults::Faults;
 
-pub use administration::{AdministrationError, ExportedEntry, NamespaceUsage, StateTarget};
+pub use administration::{AdministrationError, ExportedEntry, KvAction, NamespaceUsage, StateTarget};
 pub use metrics::{GROUP_BOUNDS, StateCounts, StateMetrics};
 pub use namespace::Namespace;
 pub(crate) use namespace::{Accepted, NotAccepted, NotStored};
 pub(crate) use pass::PassState;
+pub use runtime::{KvChange, KvKey, KvList, KvValue};
+pub use store::NamespaceName;
 pub(crate) use transaction::{Session, Transaction};
 
 /// The maximum number of keys that an execution reads, and their bytes.

@@ -23,6 +23,10 @@ pub enum Right {
     Invoke,
     /// List, set and unset secrets.
     Secrets,
+    /// Read the state.
+    KvRead,
+    /// Change the state.
+    KvWrite,
     /// Create the app.
     Create,
     /// Everything on every app, and on tokens, settings, nodes and the audit log.
@@ -63,12 +67,23 @@ enum Grant {
     Force,
     Invoke,
     Secrets,
+    KvRead,
+    KvWrite,
     Create,
 }
 
 impl Grant {
-    const ALL: [Self; 7] =
-        [Self::Read, Self::Preview, Self::Deploy, Self::Force, Self::Invoke, Self::Secrets, Self::Create];
+    const ALL: [Self; 9] = [
+        Self::Read,
+        Self::Preview,
+        Self::Deploy,
+        Self::Force,
+        Self::Invoke,
+        Self::Secrets,
+        Self::KvRead,
+        Self::KvWrite,
+        Self::Create,
+    ];
 
     fn as_str(self) -> &'static str {
         match self {
@@ -78,6 +93,8 @@ impl Grant {
             Self::Force => "force",
             Self::Invoke => "invoke",
             Self::Secrets => "secrets",
+            Self::KvRead => "kv-read",
+            Self::KvWrite => "kv-write",
             Self::Create => "create",
         }
     }
@@ -86,7 +103,7 @@ impl Grant {
         Self::ALL.into_iter().find(|grant| grant.as_str() == word)
     }
 
-    /// The right to deploy to production includes previews.
+    /// The right to deploy to production includes previews, and that to change the state includes reading it.
     fn allows(self, right: Right) -> bool {
         match right {
             Right::Read => self == Self::Read,
@@ -95,6 +112,8 @@ impl Grant {
             Right::ForcePush => self == Self::Force,
             Right::Invoke => self == Self::Invoke,
             Right::Secrets => self == Self::Secrets,
+            Right::KvRead => matches!(self, Self::KvRead | Self::KvWrite),
+            Right::KvWrite => self == Self::KvWrite,
             Right::Create => self == Self::Create,
             Right::Admin => false,
         }
@@ -111,6 +130,8 @@ impl Right {
             Self::ForcePush => Grant::Force,
             Self::Invoke => Grant::Invoke,
             Self::Secrets => Grant::Secrets,
+            Self::KvRead => Grant::KvRead,
+            Self::KvWrite => Grant::KvWrite,
             Self::Create => Grant::Create,
             Self::Admin => return ADMIN.to_owned(),
         };
@@ -162,7 +183,7 @@ pub enum ScopeError {
     /// The scope is malformed.
     #[error(
         "invalid scope `{}`: use `admin`, `metrics`, `status`, or APP:GRANT with `*` for every app, where GRANT is a \
-         comma-separated list of read, preview, deploy, force, invoke, secrets, create", .0.escape_debug()
+         comma-separated list of read, preview, deploy, force, invoke, secrets, kv-read, kv-write, create", .0.escape_debug()
     )]
     Invalid(String),
     /// There is no scope.

@@ -31,6 +31,7 @@ mod git_commands;
 mod git_protocol;
 mod http;
 mod invalid_pushes;
+mod kv;
 mod libraries;
 mod local_commands;
 mod log_rate_limit;

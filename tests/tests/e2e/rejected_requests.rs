@@ -231,6 +231,8 @@ fn valid_body(method: &str, template: &str) -> &'static str {
         ("patch", "apps/{app}/limits") => r#"{"previews": 30}"#,
         ("patch", "apps/{app}/settings") => r#"{"protected": true}"#,
         ("put", "apps/{app}/secrets/{name}") => r#"{"value": "clementine"}"#,
+        ("put", "apps/{app}/kv/entry") => r#"{"value": 1}"#,
+        ("post", "apps/{app}/kv/import") => r#"{"entries": [{"key": "a", "value": 1}]}"#,
         _ => panic!("{method} {template} needs a valid body in this test"),
     }
 }

@@ -12,6 +12,7 @@ mod etag;
 mod executions;
 mod extract;
 mod functions;
+mod kv;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -83,6 +84,10 @@ fn routes_with_openapi() -> (Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(secrets::set, secrets::unset))
         .routes(routes!(secrets::rotate))
         .routes(routes!(secrets::begin_new_key))
+        .routes(routes!(kv::list))
+        .routes(routes!(kv::show, kv::set, kv::delete))
+        .routes(routes!(kv::import))
+        .routes(routes!(kv::usage))
         .routes(routes!(schedules::list))
         .routes(routes!(schedules::runs))
         .routes(routes!(schedules::run_now))

@@ -12,6 +12,7 @@ use platform::nodes::NodeList;
 use platform::records::Records;
 use platform::schedules::Scheduler;
 use platform::secrets::Vault;
+use platform::state::State;
 use platform::status::StatusChecker;
 use platform::tokens::Tokens;
 
@@ -32,6 +33,7 @@ pub(crate) struct Api {
     pub(crate) nodes: NodeList,
     pub(crate) records: Records,
     pub(crate) scheduler: Scheduler,
+    pub(crate) state: State,
     pub(crate) tokens: Tokens,
     pub(crate) vault: Vault,
     pub(crate) table: Arc<LiveTable>,

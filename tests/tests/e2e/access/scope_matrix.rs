@@ -9,8 +9,18 @@ use tests::{Database, Repository, Response, Server, TOKEN};
 use super::{api, token, url};
 
 /// The scopes of an app and a pair of them, the scopes of the node, and a token without access to the app.
-const SCOPES: [&str; 8] =
-    ["read", "preview", "deploy", "force", "deploy,force", "invoke", "secrets", "create"];
+const SCOPES: [&str; 10] = [
+    "read",
+    "preview",
+    "deploy",
+    "force",
+    "deploy,force",
+    "invoke",
+    "secrets",
+    "kv-read",
+    "kv-write",
+    "create",
+];
 const NODE_SCOPES: [&str; 2] = ["metrics", "status"];
 const NO_ACCESS: &str = "-";
 
@@ -19,7 +29,10 @@ const ALLOWED: &[(&str, &str)] = &[
     ("apps_change", ""),
     ("apps_create", "create"),
     ("apps_delete", ""),
-    ("apps_list", "read preview deploy force deploy,force invoke secrets create metrics status -"),
+    (
+        "apps_list",
+        "read preview deploy force deploy,force invoke secrets kv-read kv-write create metrics status -",
+    ),
     ("apps_list_deleted", ""),
     ("apps_prune", ""),
     ("apps_rename", ""),
@@ -48,6 +61,12 @@ const ALLOWED: &[(&str, &str)] = &[
     ("git: push to a preview", "preview deploy deploy,force"),
     ("git: push to production", "deploy deploy,force"),
     ("git: set production back", "deploy,force"),
+    ("kv_delete", "kv-write"),
+    ("kv_import", "kv-write"),
+    ("kv_list", "kv-read kv-write"),
+    ("kv_set", "kv-write"),
+    ("kv_show", "kv-read kv-write"),
+    ("kv_usage", "kv-read kv-write"),
     ("logs_follow", "read"),
     ("logs_list", "read"),
     ("nodes_list", ""),

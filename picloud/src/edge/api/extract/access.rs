@@ -32,7 +32,7 @@ macro_rules! permissions {
     };
 }
 
-permissions!(Read, DeployPreviews, DeployProduction, Invoke, Secrets, Admin);
+permissions!(Read, DeployPreviews, DeployProduction, Invoke, Secrets, KvRead, KvWrite, Admin);
 
 /// The caller that the authentication middleware has stored.
 impl<S: Sync> FromRequestParts<S> for Caller {

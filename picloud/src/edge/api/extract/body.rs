@@ -31,6 +31,16 @@ impl Input for api_types::RenameApp {}
 impl Input for api_types::Undelete {}
 impl Input for api_types::Rollback {}
 
+/// A value has at most a mebibyte; Base64 and escapes make it longer.
+impl Input for api_types::NewKvValue {
+    const BYTES_MAX: u64 = 8 * 1024 * 1024;
+}
+
+/// What one transaction stores, with room for Base64 and escapes.
+impl Input for api_types::KvEntries {
+    const BYTES_MAX: u64 = 16 * 1024 * 1024;
+}
+
 impl Input for api_types::NewSecret {
     // A JSON escape has up to six bytes per byte of the value.
     const BYTES_MAX: u64 = 6 * platform::secrets::VALUE_BYTES_MAX as u64 + 1024;

@@ -15,7 +15,8 @@ mod path;
 mod query;
 
 pub(super) use access::{
-    Admin, AdminCaller, AppAccess, DeployPreviews, DeployProduction, FoundApp, Invoke, Read, Secrets,
+    Admin, AdminCaller, AppAccess, DeployPreviews, DeployProduction, FoundApp, Invoke, KvRead, KvWrite, Read,
+    Secrets,
 };
 pub(super) use body::{JsonBody, NoBody, reject_preconditions, require_json};
 pub(super) use host::RequestedHost;
