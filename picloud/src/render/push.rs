@@ -152,6 +152,9 @@ impl PushReporter {
         for stale in reach.iter().flat_map(|reach| &reach.stale) {
             text += &format!("\nwarning: {}", stale_node(stale));
         }
+        if activated.keeps_state {
+            text += "\nhint: data in kv stays as it is: a rollback moves code, not data";
+        }
         if activated.stopped {
             let app = &self.app;
             text += &format!("\nwarning: the app is stopped; start it with  picloud apps start {app}");

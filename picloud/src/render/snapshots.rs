@@ -118,6 +118,7 @@ fn activated(branch: &str, deploy: u64) -> Activated {
         branch: branch.to_owned(),
         deploy: DeployNumber::new(deploy).unwrap(),
         previously_validated: false,
+        keeps_state: false,
         previous: Some(oid(EARLIER_COMMIT)),
         propagation: Some(Propagation { live: 1, stale: Vec::new(), unknown: false }),
         stopped: false,
@@ -174,6 +175,7 @@ fn report_of_preview() {
 fn report_of_rollback_by_push() {
     let mut activated = activated("main", 9);
     activated.previously_validated = true;
+    activated.keeps_state = true;
     let stale = vec![
         StaleNode { node: "pi-2".to_owned(), error: None },
         StaleNode { node: "pi-3".to_owned(), error: Some("greet.rhai does not compile".to_owned()) },

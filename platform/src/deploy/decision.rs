@@ -121,6 +121,7 @@ pub(super) struct Served {
     pub(super) production: bool,
     pub(super) deploy: DeployNumber,
     pub(super) previously_validated: bool,
+    pub(super) keeps_state: bool,
     pub(super) stopped: bool,
     pub(super) pending: Vec<PendingDomain>,
 }
@@ -143,14 +144,22 @@ impl Committed {
 
     /// The report on the ref; `propagation` is the state of the other nodes.
     pub(super) fn into_report(self, propagation: Option<Propagation>) -> RefReport {
-        let Served { change, branch, production, deploy, previously_validated, stopped, pending } = match self
-        {
+        let served = match self {
             Self::Served(served) => served,
             Self::Unserved(report) => return report,
         };
+        let Served { change, branch, production, .. } = served;
         let previous = change.old.filter(|old| Some(*old) != change.new);
-        let activated =
-            Activated { branch, deploy, previously_validated, previous, propagation, stopped, pending };
+        let activated = Activated {
+            branch,
+            deploy: served.deploy,
+            previously_validated: served.previously_validated,
+            keeps_state: served.keeps_state,
+            previous,
+            propagation,
+            stopped: served.stopped,
+            pending: served.pending,
+        };
         let outcome = if production { Outcome::Live(activated) } else { Outcome::Preview(activated) };
         RefReport { name: change.name, outcome }
     }

@@ -529,6 +529,22 @@ impl Deployer {
         self.activation.limits().of(repository.app())
     }
 
+    /// Notes where an earlier commit meets state of later ones.
+    async fn note_kept_state(&self, app: AppId, committed: &mut [Committed]) {
+        let Some(state) = self.activation.state() else { return };
+        for committed in committed {
+            if let Committed::Served(served) = committed
+                && served.previously_validated
+            {
+                let name = match served.production {
+                    true => NamespaceName::Production,
+                    false => NamespaceName::Preview(served.branch.clone()),
+                };
+                served.keeps_state = state.has_entries(&StateTarget { app, name }).await;
+            }
+        }
+    }
+
     /// Activates the committed revisions and reports on each ref.
     async fn activate(
         &self,
@@ -550,6 +566,7 @@ impl Deployer {
                     production,
                     deploy,
                     previously_validated,
+                    keeps_state: false,
                     stopped: receipt.app.stopped_at.is_some(),
                     pending: if production {
                         Self::pending(&receipt.app, &receipt.pending)
@@ -560,7 +577,8 @@ impl Deployer {
             }
             _ => Committed::Unserved(unserved_report(decision)),
         };
-        let committed: Vec<Committed> = decisions.into_iter().map(&mut commit).collect();
+        let mut committed: Vec<Committed> = decisions.into_iter().map(&mut commit).collect();
+        self.note_kept_state(receipt.app.id, &mut committed).await;
         let started = Instant::now();
         if self.activation.sync_with(&receipt.app, pushed).await
             && let Some(change) = change

@@ -182,6 +182,8 @@ pub struct Activated {
     pub deploy: DeployNumber,
     /// Whether an earlier push had validated the commit.
     pub previously_validated: bool,
+    /// Whether it was, and the branch has state, which is not rolled back.
+    pub keeps_state: bool,
     /// The previously live commit, for a rollback.
     pub previous: Option<Oid>,
     /// The state of the other nodes, in a cluster.

@@ -197,6 +197,13 @@ impl State {
         Ok(usage)
     }
 
+    /// Whether a namespace has entries, as far as that can be read.
+    pub(crate) async fn has_entries(&self, of: &StateTarget) -> bool {
+        let namespace = self.shared.namespace(of.app, &of.name);
+        let is_read = namespace.ensure_loaded().await.is_ok();
+        is_read && namespace.size().is_some_and(|(_, entries, _)| entries > 0)
+    }
+
     /// Deletes a namespace with everything in it. What is written meanwhile is refused.
     ///
     /// # Errors

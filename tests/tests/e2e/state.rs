@@ -200,7 +200,8 @@ fn state_stays_over_pushes_rollbacks_and_restarts(database: Database) {
     app.commit("in a list");
     app.push(&url, &["main"]).succeeded();
     assert_eq!(server.get("/app/hits").body, "[2]");
-    app.push(&url, &[&format!("+{first}:refs/heads/main")]).succeeded();
+    let rolled_back = app.push(&url, &[&format!("+{first}:refs/heads/main")]).succeeded();
+    rolled_back.says("a rollback moves code, not data");
     assert_eq!(server.get("/app/hits").body, "3", "a rollback moves code, not data");
     // A preview has its own state.
     app.push(&url, &[&format!("{first}:refs/heads/feature")]).succeeded();

@@ -89,6 +89,10 @@ pub(super) async fn prune(
     _: NoQuery,
     JsonBody(api_types::Prune { deploys, older_than_seconds }): JsonBody<api_types::Prune>,
 ) -> Result<Json<api_types::Pruned>, ApiError> {
+    // The numbers of the API have 63 bits.
+    if older_than_seconds.is_some_and(|seconds| i64::try_from(seconds).is_err()) {
+        return Err(ApiError::bad_request("`older_than_seconds` is too large"));
+    }
     let (collector, name) = (api.collector.clone(), app.name.clone());
     let rule = collector.rule(deploys, older_than_seconds.map(Duration::from_secs));
     // Spawned: a disconnect of the client neither cancels it halfway nor loses its audit event.
