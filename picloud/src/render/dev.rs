@@ -73,6 +73,12 @@ pub(crate) fn invalid_env_file(line: Option<usize>) -> String {
 }
 
 /// `.env` cannot be read.
+/// Another server of the folder has its state open.
+pub(crate) fn state_in_use() -> String {
+    let rest = "another picloud dev uses the state of this folder; this one begins with an empty state";
+    format!("{}: {rest}\n", yellow("warning"))
+}
+
 pub(crate) fn unreadable_env_file(reason: &str) -> String {
     format!("{}: cannot read .env: {}\n", yellow("warning"), printable(reason))
 }

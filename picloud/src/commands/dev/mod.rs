@@ -25,6 +25,7 @@ use platform::recording::journal::Journal;
 use platform::script_tests::{Suite, TestFiles, run_tests};
 use platform::state::State;
 use runtime::Secrets;
+use store::scratch::ScratchDir;
 use store::{OpenError, StateStore};
 use tokio::sync::{oneshot, watch as latest};
 
@@ -48,6 +49,7 @@ const EXCLUDED: [&str; 4] = [".git", STATE_FOLDER, "target", "node_modules"];
 
 /// The folder with the state of the app, which stays between two starts.
 const STATE_FOLDER: &str = ".picloud";
+const STATE_FILE: &str = "state.db";
 
 /// The file with secrets.
 const ENV_FILE: &str = ".env";
@@ -65,12 +67,12 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
     Console::start(Arc::clone(&table), app.clone());
     let threads = main_runtime().map_err(StartError::from)?;
     let result = threads.block_on(async {
-        let store = open_state(&folder).await?;
-        table.set_state(State::new(store.clone(), Clock::default(), MemoryBudget::unbounded()));
         let listener = listen(options.listen.map(|ListenAddress(address)| address))?;
         let address = listener
             .local_addr()
             .map_err(|source| StartError::Listen { address: DEFAULT_ADDRESS, source })?;
+        let (store, _scratch) = open_state(&folder).await?;
+        table.set_state(State::new(store.clone(), Clock::default(), MemoryBudget::unbounded()));
         print_styled(render::greeting(
             &app,
             &folder,
@@ -120,16 +122,26 @@ pub(crate) fn dev(options: &DevArgs) -> Result<(), CommandError> {
     result
 }
 
-/// Opens the state of the app in its folder, which git ignores.
-async fn open_state(folder: &Path) -> Result<StateStore, StartError> {
+/// Opens the state of the app in its folder, which git ignores. If another server has it open, this one begins with an
+/// empty state, which ends with it.
+async fn open_state(folder: &Path) -> Result<(StateStore, Option<ScratchDir>), CommandError> {
     let folder = folder.join(STATE_FOLDER);
-    data_folder::create(&folder)?;
+    data_folder::create(&folder).map_err(StartError::from)?;
     let ignore = folder.join(".gitignore");
     if !ignore.exists() {
         let file_error = |source| OpenError::File { path: ignore.clone(), source };
-        std::fs::write(&ignore, "*\n").map_err(file_error)?;
+        std::fs::write(&ignore, "*\n").map_err(file_error).map_err(StartError::from)?;
     }
-    Ok(StateStore::open_file(&folder.join("state.db")).await?)
+    match StateStore::open_file(&folder.join(STATE_FILE)).await {
+        Err(OpenError::InUse { .. }) => {
+            print_styled(render::state_in_use())?;
+            let file_error = |source| OpenError::File { path: std::env::temp_dir(), source };
+            let scratch = ScratchDir::new().map_err(file_error).map_err(StartError::from)?;
+            let store = StateStore::open_file(&scratch.path().join(STATE_FILE)).await;
+            Ok((store.map_err(StartError::from)?, Some(scratch)))
+        }
+        opened => Ok((opened.map_err(StartError::from)?, None)),
+    }
 }
 
 /// The secrets from the environment and, with lower precedence, from `.env` in the folder, and a warning about the file. Scripts
