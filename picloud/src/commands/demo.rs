@@ -219,7 +219,7 @@ impl Tour {
         println!("  git ls-remote picloud");
         println!("  git push picloud HEAD:refs/picloud/check");
         println!("write into the guestbook:");
-        println!("  http://{address}/guestbook/");
+        println!("  curl -d name=$USER -d text=Hello http://{address}/guestbook/");
         println!("call a function of another app:");
         println!("  curl -H 'Authorization: Bearer {token}' --json '{{\"times\": 3}}' \\");
         println!("    http://{address}/-/api/v1/apps/clock/functions/ring");

@@ -336,9 +336,15 @@ fn demo_runs_all_steps() {
     let folder = tempfile::tempdir().unwrap();
     let (code, text) = run(folder.path(), &["demo", "--listen", "127.0.0.1:0", "--exit"]);
     assert_eq!(code, Some(0), "{text}");
-    for expected in
-        ["LIVE as deploy 1", "Hello, Ann", "Good morning, Ann", "unknown function", "tick was due at"]
-    {
+    for expected in [
+        "LIVE as deploy 1",
+        "Hello, Ann",
+        "Good morning, Ann",
+        "unknown function",
+        "302 https://example.org/",
+        "\"visits\":2",
+        "tick was due at",
+    ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
 }
