@@ -20,6 +20,7 @@ SECTIONS = [
     "Hello",
     "JSON echo",
     "Fibonacci",
+    "State",
     "Deploys under load",
     "Apps side by side",
     "The live table",
