@@ -137,13 +137,17 @@ fn set(
 
 fn export(prefix: &str, output: Option<&Path>, of: &KvArgs) -> Result<(), CommandError> {
     let failed = |source| KvCommandError::Write { path: output.unwrap_or(Path::new("-")).to_owned(), source };
+    let read = |after: Option<&str>| -> Result<KvEntries, CommandError> {
+        let (client, path) = list_path(of, prefix, EXPORT_PAGE, after)?;
+        Ok(client.get(&path)?)
+    };
+    let mut page = read(None)?;
+    // Not before the server has answered.
     let mut file = output.map(File::create).transpose().map_err(failed)?;
-    let (mut after, mut entries) = (None::<String>, 0);
+    let mut entries = 0;
     loop {
-        let (client, path) = list_path(of, prefix, EXPORT_PAGE, after.as_deref())?;
-        let page: KvEntries = client.get(&path)?;
         let Some(last) = page.entries.last() else { break };
-        after = Some(last.key.clone());
+        let after = last.key.clone();
         entries += page.entries.len();
         for entry in &page.entries {
             // Entries always serialize.
@@ -153,6 +157,7 @@ fn export(prefix: &str, output: Option<&Path>, of: &KvArgs) -> Result<(), Comman
                 None => print(line)?,
             }
         }
+        page = read(Some(&after))?;
     }
     if let Some(file) = file {
         file.sync_all().map_err(failed)?;
@@ -164,6 +169,8 @@ fn export(prefix: &str, output: Option<&Path>, of: &KvArgs) -> Result<(), Comman
 fn import(file: &Path, of: &KvArgs) -> Result<(), CommandError> {
     let (client, path) = path_of(of, "/import")?;
     let path = path.trim_end_matches(['?', '&']).to_owned();
+    // An unknown app or a missing scope is reported before a long file is read.
+    let _: KvUsage = client.get(&format!("apps/{}/kv/usage", client.app(&of.app)?.as_str()))?;
     let failed = |source| KvCommandError::Read { path: file.to_owned(), source };
     let reader: Box<dyn BufRead> = match file.to_str() {
         Some("-") => Box::new(BufReader::new(io::stdin())),
