@@ -145,8 +145,7 @@ fn export(prefix: &str, output: Option<&Path>, of: &KvArgs) -> Result<(), Comman
     // Not before the server has answered.
     let mut file = output.map(File::create).transpose().map_err(failed)?;
     let mut entries = 0;
-    loop {
-        let Some(last) = page.entries.last() else { break };
+    while let Some(last) = page.entries.last() {
         let after = last.key.clone();
         entries += page.entries.len();
         for entry in &page.entries {
