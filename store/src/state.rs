@@ -118,6 +118,21 @@ pub struct StateRead {
     pub is_cut: bool,
 }
 
+/// An expired entry, without its value.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct ExpiredEntry {
+    /// The namespace.
+    pub namespace: NamespaceId,
+    /// The version of the namespace when this was read.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub version: u64,
+    /// The key.
+    pub key: String,
+    /// The size of the value.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub bytes: u64,
+}
+
 /// A range of keys, which are sorted by bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRange {
@@ -258,15 +273,11 @@ impl StateStore {
         dispatch!(self, state::commit(group))
     }
 
-    /// The keys that are expired at `now_ms`, at most `limit`, the earliest first.
+    /// The entries that are expired at `now_ms`, at most `limit`, the earliest first.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn expired_entries(
-        &self,
-        now_ms: i64,
-        limit: u32,
-    ) -> Result<Vec<(NamespaceId, String)>, StoreError> {
+    pub async fn expired_entries(&self, now_ms: i64, limit: u32) -> Result<Vec<ExpiredEntry>, StoreError> {
         dispatch!(self, state::expired(now_ms, limit))
     }
 

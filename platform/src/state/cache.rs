@@ -1,5 +1,8 @@
 //! The values of a namespace in memory, least recently used ones first.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use hashlink::LinkedHashMap;
 use runtime::KvKey;
 
@@ -9,13 +12,25 @@ use super::recent::Entry;
 const ENTRY_BYTES: u64 = 128;
 
 /// Values of keys, and keys that are known not to exist.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Cache {
     entries: LinkedHashMap<KvKey, Option<Entry>>,
     bytes: u64,
+    /// The bytes of all caches of the node.
+    total: Arc<AtomicU64>,
 }
 
 impl Cache {
+    /// An empty cache, which counts in `total`.
+    pub(super) fn new(total: Arc<AtomicU64>) -> Self {
+        Self { entries: LinkedHashMap::new(), bytes: 0, total }
+    }
+
+    /// The bytes of all caches of the node.
+    pub(super) fn total(&self) -> &Arc<AtomicU64> {
+        &self.total
+    }
+
     /// The memory of the entries.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes
@@ -32,23 +47,50 @@ impl Cache {
     }
 
     pub(super) fn insert(&mut self, key: KvKey, entry: Option<Entry>) {
-        self.bytes += bytes(&key, entry.as_ref());
         let length = key.as_str().len();
+        self.grow(entry_bytes(length, entry.as_ref()));
         if let Some(old) = self.entries.insert(key, entry) {
-            self.bytes = self.bytes.saturating_sub(entry_bytes(length, old.as_ref()));
+            self.shrink(entry_bytes(length, old.as_ref()));
         }
     }
 
     /// Drops the least recently used entry.
     pub(super) fn evict(&mut self) -> bool {
         let Some((key, entry)) = self.entries.pop_front() else { return false };
-        self.bytes = self.bytes.saturating_sub(bytes(&key, entry.as_ref()));
+        self.shrink(entry_bytes(key.as_str().len(), entry.as_ref()));
         true
+    }
+
+    fn grow(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.total.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn shrink(&mut self, bytes: u64) {
+        self.bytes -= bytes;
+        self.total.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
-fn bytes(key: &KvKey, entry: Option<&Entry>) -> u64 {
-    entry_bytes(key.as_str().len(), entry)
+impl Drop for Cache {
+    fn drop(&mut self) {
+        self.shrink(self.bytes);
+    }
+}
+
+/// How much each of several caches may keep so that all keep `total` together: those below that keep everything.
+pub(super) fn equal_part(sizes: impl IntoIterator<Item = u64>, total: u64) -> u64 {
+    let mut sizes: Vec<u64> = sizes.into_iter().collect();
+    sizes.sort_unstable();
+    let (mut left, count) = (total, sizes.len());
+    for (at, size) in sizes.into_iter().enumerate() {
+        let part = left / (count - at) as u64;
+        if size > part {
+            return part;
+        }
+        left -= size;
+    }
+    u64::MAX
 }
 
 fn entry_bytes(key: usize, entry: Option<&Entry>) -> u64 {
@@ -66,11 +108,13 @@ mod tests {
         let key = |text: &str| KvKey::new(text).unwrap();
         let entry =
             |bytes| Some(Entry { value: KvValue::Blob(Bytes::from(vec![0; bytes])), expires_at_ms: None });
-        let mut cache = Cache::default();
+        let total = Arc::new(AtomicU64::new(1000));
+        let mut cache = Cache::new(Arc::clone(&total));
         cache.insert(key("a"), entry(10));
         cache.insert(key("b"), None);
         cache.insert(key("a"), entry(20));
         assert_eq!(cache.bytes(), 2 * ENTRY_BYTES + 2 + 20);
+        assert_eq!(total.load(Ordering::Relaxed), 1000 + cache.bytes());
         assert_eq!(cache.get(&key("b")), Some(None));
         assert!(cache.get(&key("a")).is_some_and(|entry| entry.is_some()));
         assert_eq!(cache.get(&key("c")), None);
@@ -78,5 +122,17 @@ mod tests {
         assert_eq!((cache.get(&key("b")), cache.bytes()), (None, ENTRY_BYTES + 21));
         assert!(cache.evict() && !cache.evict());
         assert_eq!(cache.bytes(), 0);
+        cache.insert(key("a"), entry(10));
+        drop(cache);
+        assert_eq!(total.load(Ordering::Relaxed), 1000);
+    }
+
+    #[test]
+    fn small_caches_keep_everything_and_large_ones_an_equal_part() {
+        assert_eq!(equal_part([5, 5], 10), u64::MAX);
+        assert_eq!(equal_part([100, 1, 100], 21), 10);
+        assert_eq!(equal_part([100, 3, 8], 12), 4);
+        assert_eq!(equal_part([7], 0), 0);
+        assert_eq!(equal_part([], 0), u64::MAX);
     }
 }

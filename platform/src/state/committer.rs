@@ -10,17 +10,18 @@ use std::sync::Arc;
 use store::{
     AppId, CommitError, NamespaceCommit, NamespaceId, StateEntry, StateStore, StateValue, StoreError,
 };
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 
 use super::Shared;
-use super::namespace::{GROUP_BYTES_MAX, Group, Namespace};
+use super::namespace::{GROUP_BYTES_MAX, GROUP_WRITES_MAX, Group, Namespace};
 use super::recent::Entry;
 use runtime::{KvKey, KvValue};
 
 /// The maximum size of a group of all namespaces, in bytes and in writes. An app gets half of it while others wait.
 const BYTES_MAX: u64 = 2 * GROUP_BYTES_MAX;
+const WRITES_MAX: usize = 2 * GROUP_WRITES_MAX;
 
-/// How many groups are stored at once in PostgreSQL.
+/// How many groups are stored at once in PostgreSQL. Those of an app are half of them while others wait.
 const CONCURRENT_GROUPS_MAX: usize = 4;
 
 /// The part of a namespace in a group.
@@ -32,46 +33,84 @@ pub(super) async fn run(shared: Arc<Shared>, store: StateStore) {
     let is_file = store.folder().is_some();
     let concurrent = if is_file { 1 } else { CONCURRENT_GROUPS_MAX };
     let mut storing = JoinSet::new();
+    let mut apps: HashMap<task::Id, AppId> = HashMap::new();
     loop {
         while storing.len() < concurrent {
-            let parts = next_group(&shared, if is_file { usize::MAX } else { 1 });
-            if parts.is_empty() {
-                break;
-            }
+            let limit = if is_file { Limit::Size } else { Limit::Groups(apps.values().copied().collect()) };
+            let parts = next_group(&shared, &limit);
+            let Some(app) = parts.first().map(|(namespace, ..)| namespace.app()) else { break };
             let (shared, store) = (Arc::clone(&shared), store.clone());
-            storing.spawn(async move { store_group(&shared, &store, parts).await });
+            let task = storing.spawn(async move { store_group(&shared, &store, parts).await });
+            apps.insert(task.id(), app);
         }
-        if storing.is_empty() {
+        let ended = if storing.is_empty() {
             shared.work.notified().await;
+            None
         } else if storing.len() < concurrent {
             tokio::select! {
-                _ = storing.join_next() => {}
-                () = shared.work.notified() => {}
+                ended = storing.join_next_with_id() => ended,
+                () = shared.work.notified() => None,
             }
         } else {
-            storing.join_next().await;
+            storing.join_next_with_id().await
+        };
+        if let Some(ended) = ended {
+            apps.remove(&ended.map_or_else(|error| error.id(), |(id, ())| id));
         }
     }
 }
 
+/// How much an app gets while others wait: half of a group, or of the groups that are stored at once.
+enum Limit {
+    /// A group has all namespaces that wait, up to its size.
+    Size,
+    /// A group has one namespace; these are the apps of those that are being stored.
+    Groups(Vec<AppId>),
+}
+
+/// The size of a group, or of a part.
+#[derive(Clone, Copy, Debug, Default)]
+struct Size {
+    bytes: u64,
+    writes: usize,
+}
+
+impl Size {
+    fn add(&mut self, group: &Group) {
+        self.bytes += group.bytes;
+        self.writes += group.writes.len();
+    }
+
+    /// Whether it is a maximum divided by `divisor`.
+    fn reaches_part(self, divisor: usize) -> bool {
+        self.bytes >= BYTES_MAX / divisor as u64 || self.writes >= WRITES_MAX / divisor
+    }
+}
+
 /// Takes the next groups of namespaces that wait.
-fn next_group(shared: &Shared, namespaces_max: usize) -> Vec<Part> {
+fn next_group(shared: &Shared, limit: &Limit) -> Vec<Part> {
     let mut parts = Vec::new();
-    let mut bytes_of: HashMap<AppId, u64> = HashMap::new();
-    let mut bytes = 0;
+    let mut size_of: HashMap<AppId, Size> = HashMap::new();
+    let mut size = Size::default();
     let waiting = shared.take_queue();
     let apps_wait = waiting.iter().any(|namespace| namespace.app() != waiting[0].app());
     let mut left = Vec::new();
     for namespace in waiting {
-        let of_app = bytes_of.entry(namespace.app()).or_default();
-        let is_full = bytes >= BYTES_MAX || parts.len() >= namespaces_max;
-        if is_full || (apps_wait && *of_app >= BYTES_MAX / 2) {
+        let of_app = size_of.entry(namespace.app()).or_default();
+        let (is_full, has_half) = match limit {
+            Limit::Size => (size.reaches_part(1), of_app.reaches_part(2)),
+            Limit::Groups(stored) => {
+                let own = stored.iter().filter(|app| **app == namespace.app()).count();
+                (!parts.is_empty(), own >= CONCURRENT_GROUPS_MAX / 2)
+            }
+        };
+        if is_full || (apps_wait && has_half) {
             left.push(namespace);
             continue;
         }
         if let Some((id, group)) = namespace.begin_group() {
-            bytes += group.bytes;
-            *of_app += group.bytes;
+            size.add(&group);
+            of_app.add(&group);
             parts.push((namespace, id, group));
         }
     }
@@ -98,8 +137,8 @@ async fn store_group(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
     match shared.faults.store(store, &commits).await {
         Ok(()) => {
             shared.metrics.count_group(opened.iter().map(|(_, _, group)| group.commits).sum());
-            for (namespace, id, _) in opened {
-                if namespace.note_stored(id) {
+            for (namespace, id, group) in opened {
+                if namespace.note_stored(id, &group) {
                     shared.requeue(namespace);
                 }
             }

@@ -51,6 +51,7 @@ use runtime::Pending;
 
 use crate::clock::Clock;
 use crate::memory::MemoryBudget;
+use cache::equal_part;
 use faults::Faults;
 
 pub use administration::{AdministrationError, ExportedEntry, KvAction, NamespaceUsage, StateTarget};
@@ -106,7 +107,7 @@ struct Shared {
     work: Notify,
     /// Drives the connections of the store, also for executions on threads of their own.
     runtime: Option<Handle>,
-    cached_bytes: AtomicU64,
+    cached_bytes: Arc<AtomicU64>,
     cache_bytes_max: u64,
     sweep: sweep::Schedule,
     metrics: StateMetrics,
@@ -152,7 +153,7 @@ impl State {
             queue: Mutex::default(),
             work: Notify::new(),
             runtime: Handle::try_current().ok(),
-            cached_bytes: AtomicU64::new(0),
+            cached_bytes: Arc::default(),
             cache_bytes_max,
             sweep: sweep::Schedule::default(),
             metrics: StateMetrics::default(),
@@ -209,6 +210,8 @@ impl Shared {
             NamespaceName::Production => QUOTA_BYTES,
             NamespaceName::Preview(_) => PREVIEW_QUOTA_BYTES,
         };
+        // Those of deleted branches, which nothing uses any more: what is not stored yet is used by the committer.
+        of_app.retain(|_, namespace| Arc::strong_count(namespace) > 1);
         let account = self.memory.account(app);
         let new = Namespace::new(Arc::clone(self), app, name.clone(), Some(account), quota);
         of_app.insert(name.clone(), Arc::clone(&new));
@@ -265,28 +268,25 @@ impl Shared {
         self.cached_bytes.load(Ordering::Relaxed)
     }
 
-    /// Notes that the cache of a namespace grew or shrank.
-    fn note_cached(&self, before: u64, after: u64) {
-        match after >= before {
-            true => self.cached_bytes.fetch_add(after - before, Ordering::Relaxed),
-            false => self.cached_bytes.fetch_sub(before - after, Ordering::Relaxed),
-        };
-    }
-
-    /// Evicts values of the namespaces with the largest caches until a sixteenth is free.
+    /// Evicts values until a sixteenth is free: of the apps that cache more than an equal part, and of each in its
+    /// largest namespaces. So nothing of an app is evicted for others as long as it caches less than they.
     fn evict(&self) {
         if self.cached_bytes() <= self.cache_bytes_max {
             return;
         }
         let wanted = self.cache_bytes_max - self.cache_bytes_max / 16;
-        while self.cached_bytes() > wanted {
-            let all: Vec<Arc<Namespace>> =
-                self.namespaces().values().flat_map(HashMap::values).cloned().collect();
-            let Some(largest) = all.into_iter().max_by_key(|namespace| namespace.cached_bytes()) else {
-                return;
-            };
-            if largest.evict(self.cached_bytes().saturating_sub(wanted)) == 0 {
-                return;
+        let apps: Vec<Vec<Arc<Namespace>>> =
+            self.namespaces().values().map(|of_app| of_app.values().cloned().collect()).collect();
+        let with_sizes = |of_app: Vec<Arc<Namespace>>| {
+            let sizes: Vec<u64> = of_app.iter().map(|namespace| namespace.cached_bytes()).collect();
+            (of_app, sizes)
+        };
+        let apps: Vec<(Vec<Arc<Namespace>>, Vec<u64>)> = apps.into_iter().map(with_sizes).collect();
+        let part = equal_part(apps.iter().map(|(_, sizes)| sizes.iter().sum()), wanted);
+        for (of_app, sizes) in apps {
+            let part = equal_part(sizes.iter().copied(), part);
+            for (namespace, _) in of_app.iter().zip(sizes).filter(|(_, size)| *size > part) {
+                namespace.evict_to(part);
             }
         }
     }

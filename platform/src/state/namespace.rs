@@ -11,20 +11,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use runtime::{Failure, FailureKind, KvKey, KvValue, Pending, VALUE_BYTES_MAX};
-use store::{AppId, NamespaceId, NamespaceName, StateEntry, StateRange, StateValue, StoreError};
+use store::{
+    AppId, ExpiredEntry, NamespaceId, NamespaceName, StateEntry, StateRange, StateValue, StoreError,
+};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 
 use super::cache::Cache;
 use super::changes;
 use super::conflicts::HotKeys;
 use super::reads::Reads;
-use super::recent::{Entry, Recent};
-use super::transaction::{ListRead, LoadedList, Session, Snapshot, Transaction, is_independent};
-use super::{ENTRY_OVERHEAD_BYTES, Moments, READ_BYTES_MAX, Shared};
+use super::recent::{Entry, Recent, Write};
+use super::transaction::{ListRead, LoadedList, Outdated, Session, Snapshot, Transaction, is_independent};
+use super::{ENTRY_OVERHEAD_BYTES, Moments, READ_BYTES_MAX, Shared, WRITE_BYTES_MAX};
 use crate::memory::{Account, Purpose, Reservation};
 
 /// A group of one namespace: the commits that are stored together.
-const GROUP_WRITES_MAX: usize = 2_000;
+pub(super) const GROUP_WRITES_MAX: usize = 2_000;
 pub(super) const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Beyond this many bytes that are accepted and not stored, finished executions wait.
@@ -227,7 +229,8 @@ impl Namespace {
         quota_bytes: u64,
     ) -> Arc<Self> {
         let is_stored = shared.store.is_some();
-        let contents = Contents { is_loaded: !is_stored, ..Contents::new(shared.clock.clone()) };
+        let cache = Cache::new(Arc::clone(&shared.cached_bytes));
+        let contents = Contents { is_loaded: !is_stored, ..Contents::new(shared.clock.clone(), cache) };
         Arc::new(Self {
             app,
             name,
@@ -250,7 +253,7 @@ impl Namespace {
         &self.name
     }
 
-    pub(super) fn account(&self) -> Option<&Account> {
+    pub(crate) fn account(&self) -> Option<&Account> {
         self.account.as_ref()
     }
 
@@ -339,48 +342,37 @@ impl Namespace {
         if !contents.is_current(epoch, version) {
             return;
         }
-        let before = contents.cache.bytes();
         for (key, entry) in entries {
             // A later write is in the log.
             if contents.recent.version_of(key) <= version {
                 contents.cache.insert(key.clone(), entry.clone());
             }
         }
-        self.fit(&mut contents, before);
+        self.reserve_for_cache(&mut contents);
         drop(contents);
         self.shared.evict();
-    }
-
-    /// Accounts for the growth of the cache, and evicts what does not fit.
-    fn fit(&self, contents: &mut Contents, before: u64) {
-        self.reserve_for_cache(contents);
-        let after = contents.cache.bytes();
-        self.shared.note_cached(before, after);
     }
 
     /// Reserves memory of the app for the cache and the log, or evicts entries until they fit.
     fn reserve_for_cache(&self, contents: &mut Contents) {
         let Some(account) = &self.account else { return };
         loop {
-            let needed = contents.cache.bytes() + contents.recent.bytes();
-            if reserve(account, &mut contents.reserved, needed) || !contents.cache.evict() {
+            let (needed, stored) = (contents.cache.bytes() + contents.recent.bytes(), contents.stored);
+            let is_reserved = reserve(account, &mut contents.reserved, needed);
+            if is_reserved || !(contents.cache.evict() || contents.recent.drop_oldest(stored)) {
                 return;
             }
         }
     }
 
-    /// Evicts about `bytes` of the least recently used values. Returns what was freed.
-    pub(super) fn evict(&self, bytes: u64) -> u64 {
+    /// Evicts the least recently used values until the cache has at most `bytes`.
+    pub(super) fn evict_to(&self, bytes: u64) {
         let mut contents = self.contents();
-        let before = contents.cache.bytes();
-        while before - contents.cache.bytes() < bytes && contents.cache.evict() {}
-        let after = contents.cache.bytes();
-        let needed = after + contents.recent.bytes();
+        while contents.cache.bytes() > bytes && contents.cache.evict() {}
+        let needed = contents.cache.bytes() + contents.recent.bytes();
         if let Some(reserved) = &mut contents.reserved {
             reserved.shrink_to(needed + RESERVED_STEP_BYTES);
         }
-        self.shared.note_cached(before, after);
-        before - after
     }
 
     pub(super) fn cached_bytes(&self) -> u64 {
@@ -477,7 +469,7 @@ impl Namespace {
         if contents.is_deleted {
             return Err(NotAccepted::Failed(state_failure("the branch was deleted".to_owned())));
         }
-        if contents.unstored_bytes > UNSTORED_BYTES_MAX {
+        if self.shared.store.is_some() && contents.unstored_bytes > UNSTORED_BYTES_MAX {
             return Err(NotAccepted::Full);
         }
         let writes = self.results(&mut contents, transaction, now_ms)?;
@@ -521,36 +513,55 @@ impl Namespace {
         }
     }
 
-    /// Deletes those of the keys that have expired. Returns whether that is stored.
+    /// Deletes expired entries of the namespace that were read from the database. Returns whether any were deleted.
+    ///
+    /// # Errors
+    /// The database failed.
     pub(super) async fn delete_expired(
         self: &Arc<Self>,
-        session: &Arc<Session>,
-        keys: Vec<KvKey>,
+        found: &[ExpiredEntry],
+        read_again: impl AsyncFnOnce() -> Result<Vec<ExpiredEntry>, StoreError>,
     ) -> Result<bool, StoreError> {
-        self.load(Arc::clone(session), keys.clone()).await;
-        if session.take_failure().is_some() {
-            return Ok(false);
-        }
-        match self.accept_expired(session, &keys) {
+        self.ensure_loaded().await?;
+        let accepted = match self.accept_expired(found) {
+            Ok(accepted) => accepted,
+            Err(Outdated) => {
+                // Writers wait for one read, so that none of them keeps expired entries in the way of other apps.
+                let _alone = self.take_turn().await;
+                let found = read_again().await?;
+                self.accept_expired(&found).unwrap_or_default()
+            }
+        };
+        match accepted {
             Some(accepted) => Ok(self.stored(accepted).await.is_ok()),
-            None => Ok(true),
+            None => Ok(false),
         }
     }
 
-    /// Accepts the deletion of those keys that have expired; `None` if there are none.
-    pub(super) fn accept_expired(self: &Arc<Self>, session: &Session, keys: &[KvKey]) -> Option<Accepted> {
+    /// Accepts the deletion of expired entries; `None` if there are none any more.
+    ///
+    /// # Errors
+    /// The log does not tell what was written since they were read.
+    fn accept_expired(self: &Arc<Self>, found: &[ExpiredEntry]) -> Result<Option<Accepted>, Outdated> {
         let mut contents = self.contents();
         let now_ms = contents.tick();
         let mut writes = Writes::default();
-        for key in keys {
-            if let Some(Some(entry)) = contents.find(key, Some(session))
-                && !entry.exists_at(now_ms)
-            {
-                writes.add(key, Some(&entry), None);
+        for entry in found.iter().filter(|entry| Some(entry.namespace) == contents.id) {
+            if entry.version < contents.recent.start() {
+                return Err(Outdated);
+            }
+            // Keys in the database were keys before.
+            let Ok(key) = KvKey::new(&entry.key) else { continue };
+            match contents.recent.get(&key).filter(|write| write.version > entry.version) {
+                Some(Write { entry: Some(later), .. }) if !later.exists_at(now_ms) => {
+                    writes.add(&key, Some(entry_bytes(&key, later.value.bytes().len() as u64)), None);
+                }
+                Some(_) => {}
+                None => writes.add(&key, Some(entry_bytes(&key, entry.bytes)), None),
             }
         }
         let is_open = contents.is_loaded && !contents.is_deleted && !writes.list.is_empty();
-        is_open.then(|| self.append(&mut contents, writes))
+        Ok(is_open.then(|| self.append(&mut contents, writes)))
     }
 
     /// Loses the first group and keeps what was accepted after it: a fault that only tests switch on.
@@ -598,7 +609,13 @@ impl Namespace {
                 let error = runtime::KvError::TooLarge { key: key.clone(), bytes };
                 return Err(NotAccepted::Failed(state_failure(error.to_string())));
             }
-            writes.add(key, stored.as_ref(), entry);
+            let before = stored.map(|entry| entry_bytes(key, entry.value.bytes().len() as u64));
+            writes.add(key, before, entry);
+            // An item that is appended writes the whole array.
+            if writes.values > WRITE_BYTES_MAX {
+                let error = runtime::KvError::WriteBytes(WRITE_BYTES_MAX);
+                return Err(NotAccepted::Failed(state_failure(error.to_string())));
+            }
         }
         if missing.is_empty() { Ok(writes) } else { Err(NotAccepted::Missing(missing)) }
     }
@@ -613,9 +630,13 @@ impl Namespace {
             ))));
         }
         if let Some(account) = &self.account {
-            let needed = contents.cache.bytes() + contents.recent.bytes() + 2 * writes.size;
-            while !reserve(account, &mut contents.reserved, needed) {
-                if !contents.cache.evict() {
+            loop {
+                let needed = contents.cache.bytes() + contents.recent.bytes() + 2 * writes.size;
+                if reserve(account, &mut contents.reserved, needed) {
+                    break;
+                }
+                let stored = contents.stored;
+                if !contents.cache.evict() && !contents.recent.drop_oldest(stored) {
                     let message = "the app has no memory left for its state".to_owned();
                     let kind = FailureKind::NodeMemory;
                     return Err(NotAccepted::Failed(Failure { kind, message, location: None }));
@@ -653,7 +674,6 @@ impl Namespace {
                 group.writes.insert(key.clone(), (version, entry.clone()));
             }
         }
-        let before = contents.cache.bytes();
         for (key, entry) in &writes.list {
             if let Some(at) = entry.as_ref().and_then(|entry| entry.expires_at_ms) {
                 self.shared.note_expiry(at);
@@ -662,7 +682,7 @@ impl Namespace {
         }
         self.shared.faults.on_append(|| contents.recent.push(version, writes.list));
         contents.recent.trim(contents.stored);
-        self.fit(contents, before);
+        self.reserve_for_cache(contents);
         if !contents.is_queued {
             contents.is_queued = true;
             self.shared.enqueue(Arc::clone(self));
@@ -702,9 +722,13 @@ impl Namespace {
         accepted.outcome.as_ref().is_none_or(|outcome| *outcome.borrow() == Outcome::Stored)
     }
 
-    /// The next group to store, which stays until [`Self::note_stored`] or [`Self::throw_away`].
+    /// The next group to store, which stays until [`Self::note_stored`] or [`Self::throw_away`]; `None` if there is
+    /// none, or one is being stored.
     pub(super) fn begin_group(&self) -> Option<(Option<NamespaceId>, Group)> {
         let mut contents = self.contents();
+        if contents.is_storing {
+            return None;
+        }
         let group = contents.groups.front().cloned()?;
         contents.is_storing = true;
         Some((contents.id, group))
@@ -715,12 +739,15 @@ impl Namespace {
         self.contents().is_storing = false;
     }
 
-    /// The first group is stored. Returns whether there are more.
-    pub(super) fn note_stored(&self, id: NamespaceId) -> bool {
+    /// A group is stored. Returns whether there are more.
+    pub(super) fn note_stored(&self, id: NamespaceId, stored: &Group) -> bool {
         let mut contents = self.contents();
-        contents.is_storing = false;
-        contents.id = Some(id);
-        if let Some(group) = contents.groups.pop_front() {
+        // What was thrown away meanwhile is not in the groups of the new epoch.
+        let is_first =
+            contents.groups.front().is_some_and(|group| Arc::ptr_eq(&group.outcome, &stored.outcome));
+        if is_first && let Some(group) = contents.groups.pop_front() {
+            contents.is_storing = false;
+            contents.id = Some(id);
             contents.unstored_bytes = contents.unstored_bytes.saturating_sub(group.bytes);
             contents.stored = group.to;
             group.outcome.send_replace(Outcome::Stored);
@@ -735,8 +762,8 @@ impl Namespace {
     /// Throws away everything accepted that is not stored. The next reads start from the database.
     pub(super) fn throw_away(&self) {
         let mut contents = self.contents();
-        let before = contents.cache.bytes();
-        let fresh = Contents::new(contents.clock.clone());
+        let cache = Cache::new(Arc::clone(contents.cache.total()));
+        let fresh = Contents::new(contents.clock.clone(), cache);
         let (epoch, now_ms, is_deleted) = (contents.epoch + 1, contents.now_ms, contents.is_deleted);
         let hot_keys = std::mem::take(&mut contents.hot_keys);
         for group in &contents.groups {
@@ -744,7 +771,6 @@ impl Namespace {
         }
         *contents = Contents { epoch, now_ms, is_deleted, hot_keys, ..fresh };
         contents.is_loaded = self.shared.store.is_none();
-        self.shared.note_cached(before, 0);
         self.progress.send_replace(());
     }
 
@@ -766,7 +792,7 @@ impl Namespace {
 }
 
 impl Contents {
-    fn new(clock: Moments) -> Self {
+    fn new(clock: Moments, cache: Cache) -> Self {
         Self {
             id: None,
             is_loaded: false,
@@ -779,7 +805,7 @@ impl Contents {
             now_ms: 0,
             clock,
             recent: Recent::default(),
-            cache: Cache::default(),
+            cache,
             reserved: None,
             groups: VecDeque::new(),
             unstored_bytes: 0,
@@ -805,25 +831,30 @@ struct Writes {
     added: i64,
     /// What is to be written.
     size: u64,
+    /// The keys and values in that.
+    values: u64,
 }
 
 impl Writes {
-    fn add(&mut self, key: &KvKey, before: Option<&Entry>, after: Option<Entry>) {
-        let stored = |entry: Option<&Entry>| entry.map_or(0, |entry| entry_bytes(key, entry) as i64);
+    /// Adds an entry, or the deletion of one, that took `before` bytes.
+    fn add(&mut self, key: &KvKey, before: Option<u64>, after: Option<Entry>) {
         // Deleting what does not exist changes nothing.
         if before.is_none() && after.is_none() {
             return;
         }
-        self.grown += stored(after.as_ref()) - stored(before);
+        let value = after.as_ref().map(|entry| entry.value.bytes().len() as u64);
+        let stored = value.map(|bytes| entry_bytes(key, bytes));
+        self.grown += stored.unwrap_or(0) as i64 - before.unwrap_or(0) as i64;
         self.added += i64::from(after.is_some()) - i64::from(before.is_some());
-        self.size += after.as_ref().map_or(key.as_str().len() as u64, |entry| entry_bytes(key, entry));
+        self.size += stored.unwrap_or(key.as_str().len() as u64);
+        self.values += key.as_str().len() as u64 + value.unwrap_or(0);
         self.list.push((key.clone(), after));
     }
 }
 
-/// What an entry counts for the quota.
-fn entry_bytes(key: &KvKey, entry: &Entry) -> u64 {
-    ENTRY_OVERHEAD_BYTES + (key.as_str().len() + entry.value.bytes().len()) as u64
+/// What an entry with a value of this size counts for the quota.
+fn entry_bytes(key: &KvKey, value: u64) -> u64 {
+    ENTRY_OVERHEAD_BYTES + key.as_str().len() as u64 + value
 }
 
 /// Until when a key exists after its changes.

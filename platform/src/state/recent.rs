@@ -16,6 +16,10 @@ const BYTES_KEPT: u64 = 4 * 1024 * 1024;
 /// What a write costs in memory besides its key and its value.
 const WRITE_BYTES: u64 = 160;
 
+/// What a commit costs in memory, and each of its keys besides the text.
+const COMMIT_BYTES: u64 = 64;
+const COMMIT_KEY_BYTES: u64 = 32;
+
 /// A value with the time until which it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -97,27 +101,31 @@ impl Recent {
             }
         }
         self.keys += keys.len();
+        self.bytes += commit_bytes(&keys);
         self.commits.push_back((version, keys));
     }
 
     /// Drops durable commits beyond what is kept.
     pub(super) fn trim(&mut self, durable: u64) {
-        while self.keys > WRITES_KEPT || self.bytes > BYTES_KEPT {
-            match self.commits.front() {
-                Some((version, _)) if *version <= durable => {}
-                _ => return,
-            }
-            let Some((version, keys)) = self.commits.pop_front() else { return };
-            self.start = version;
-            self.keys -= keys.len();
-            for key in keys {
-                if self.version_of(&key) == version
-                    && let Some(write) = self.writes.remove(&key)
-                {
-                    self.bytes = self.bytes.saturating_sub(write_bytes(&key, write.entry.as_ref()));
-                }
+        while (self.keys > WRITES_KEPT || self.bytes > BYTES_KEPT) && self.drop_oldest(durable) {}
+    }
+
+    /// Drops the oldest commit, if it is durable.
+    pub(super) fn drop_oldest(&mut self, durable: u64) -> bool {
+        let Some((version, keys)) = self.commits.pop_front_if(|(version, _)| *version <= durable) else {
+            return false;
+        };
+        self.start = version;
+        self.keys -= keys.len();
+        self.bytes = self.bytes.saturating_sub(commit_bytes(&keys));
+        for key in keys {
+            if self.version_of(&key) == version
+                && let Some(write) = self.writes.remove(&key)
+            {
+                self.bytes = self.bytes.saturating_sub(write_bytes(&key, write.entry.as_ref()));
             }
         }
+        true
     }
 
     /// The first of the reads that was written after `version`.
@@ -144,6 +152,11 @@ impl Recent {
             in_ranges.find(|(_, write)| write.version > version).map(|(key, _)| key.clone())
         })
     }
+}
+
+/// The keys of a key that is written again and again are each in memory.
+fn commit_bytes(keys: &[KvKey]) -> u64 {
+    COMMIT_BYTES + keys.iter().map(|key| COMMIT_KEY_BYTES + key.as_str().len() as u64).sum::<u64>()
 }
 
 fn write_bytes(key: &KvKey, entry: Option<&Entry>) -> u64 {
@@ -192,6 +205,21 @@ mod tests {
         recent.trim(6);
         assert_eq!((recent.start(), recent.version_of(&key("3")), recent.version_of(&key("4"))), (3, 0, 4));
         assert!(recent.bytes() <= BYTES_KEPT);
+    }
+
+    #[test]
+    fn one_hot_key_does_not_fill_the_memory() {
+        let mut recent = Recent::starting_at(0);
+        let hot = "x".repeat(runtime::KEY_BYTES_MAX);
+        for version in 1..=WRITES_KEPT as u64 {
+            recent.push(version, vec![(key(&hot), entry(1))]);
+            recent.trim(version);
+        }
+        let held: usize =
+            recent.commits.iter().flat_map(|(_, keys)| keys).map(|key| key.as_str().len()).sum();
+        assert!((held as u64) < BYTES_KEPT && recent.bytes() <= BYTES_KEPT, "{held}");
+        recent.trim(0);
+        assert!(recent.start() > 0);
     }
 
     #[test]

@@ -8,12 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use runtime::KvKey;
-use store::{NamespaceId, StateStore, StoreError};
+use store::{ExpiredEntry, NamespaceId, NamespaceRow, StateStore, StoreError};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-use super::{Session, Shared};
+use super::Shared;
 
 /// The pause between two sweeps, and after one that failed.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -92,30 +91,26 @@ pub(super) async fn run(shared: Arc<Shared>, store: StateStore) {
     }
 }
 
-/// Deletes everything that has expired.
+/// Deletes everything that has expired. What cannot be deleted in one namespace does not stop the others.
 async fn sweep(shared: &Arc<Shared>, store: &StateStore) -> Result<(), StoreError> {
+    let rows: HashMap<NamespaceId, NamespaceRow> =
+        store.namespaces(None).await?.into_iter().map(|row| (row.id, row)).collect();
     loop {
-        let expired = store.expired_entries(shared.clock.now_ms(), BATCH).await?;
+        let read = || store.expired_entries(shared.clock.now_ms(), BATCH);
+        let expired = read().await?;
         let is_last = expired.len() < BATCH as usize;
-        let mut keys: HashMap<NamespaceId, Vec<KvKey>> = HashMap::new();
-        for (id, key) in expired {
-            if let Ok(key) = KvKey::new(&key) {
-                keys.entry(id).or_default().push(key);
-            }
+        let mut found: HashMap<NamespaceId, Vec<ExpiredEntry>> = HashMap::new();
+        for entry in expired {
+            found.entry(entry.namespace).or_default().push(entry);
         }
-        if keys.is_empty() {
-            return Ok(());
+        let mut has_deleted = false;
+        for (id, found) in found {
+            // One that is created meanwhile is for the next sweep.
+            let Some(row) = rows.get(&id) else { continue };
+            let namespace = shared.namespace(row.app, &row.name);
+            has_deleted |= namespace.delete_expired(&found, read).await?;
         }
-        for row in store.namespaces(None).await? {
-            if let Some(keys) = keys.remove(&row.id) {
-                let namespace = shared.namespace(row.app, &row.name);
-                let session = Session::new(Arc::clone(&namespace));
-                if !namespace.delete_expired(&session, keys).await? {
-                    return Ok(());
-                }
-            }
-        }
-        if is_last {
+        if is_last || !has_deleted {
             return Ok(());
         }
     }

@@ -100,16 +100,21 @@ impl Session {
     pub(super) fn keep_entries(&self, epoch: u64, version: u64, entries: Vec<(KvKey, Option<Entry>)>) {
         let mut loaded = self.loaded();
         for (key, entry) in entries {
-            loaded.bytes += entry_bytes(&key, entry.as_ref());
-            loaded.entries.insert(key, (epoch, version, entry));
+            let length = key.as_str().len();
+            loaded.bytes += entry_bytes(length, entry.as_ref());
+            if let Some((.., old)) = loaded.entries.insert(key, (epoch, version, entry)) {
+                loaded.bytes -= entry_bytes(length, old.as_ref());
+            }
         }
         self.reserve(loaded);
     }
 
     pub(super) fn keep_list(&self, read: ListRead, list: LoadedList) {
         let mut loaded = self.loaded();
-        loaded.bytes += list.entries.iter().map(|(key, entry)| entry_bytes(key, Some(entry))).sum::<u64>();
-        loaded.lists.insert(read, list);
+        loaded.bytes += list.bytes();
+        if let Some(old) = loaded.lists.insert(read, list) {
+            loaded.bytes -= old.bytes();
+        }
         self.reserve(loaded);
     }
 
@@ -152,8 +157,16 @@ impl Session {
     }
 }
 
-fn entry_bytes(key: &KvKey, entry: Option<&Entry>) -> u64 {
-    256 + (key.as_str().len() + entry.map_or(0, |entry| entry.value.bytes().len())) as u64
+impl LoadedList {
+    /// What it costs in memory.
+    fn bytes(&self) -> u64 {
+        self.entries.iter().map(|(key, entry)| entry_bytes(key.as_str().len(), Some(entry))).sum()
+    }
+}
+
+/// What an entry with a key of this length costs in memory.
+fn entry_bytes(key: usize, entry: Option<&Entry>) -> u64 {
+    256 + (key + entry.map_or(0, |entry| entry.value.bytes().len())) as u64
 }
 
 /// One moment of a namespace.
@@ -190,7 +203,8 @@ enum Undo {
     Replaced(KvKey, Option<Vec<KvChange>>),
 }
 
-/// The pass must run again: something that it read has changed.
+/// Something that was read has changed: it must be read again.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Outdated;
 
 impl Transaction {

@@ -13,8 +13,8 @@ use crate::error::StoreError;
 use crate::id::{AppId, NamespaceId};
 use crate::sql_types::{Unsigned, signed};
 use crate::state::{
-    CommitError, NamespaceCommit, NamespaceName, NamespaceRow, STATE_READ_BYTES_MAX, StateEntry, StateRange,
-    StateRead, StateValue,
+    CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, STATE_READ_BYTES_MAX,
+    StateEntry, StateRange, StateRead, StateValue,
 };
 
 /// The columns of [`NamespaceRow`].
@@ -187,9 +187,10 @@ pub(crate) async fn expired(
     connections: &Connections,
     now_ms: i64,
     limit: u32,
-) -> Result<Vec<(NamespaceId, String)>, StoreError> {
+) -> Result<Vec<ExpiredEntry>, StoreError> {
     let expired = sqlx::query_as(
-        "SELECT namespace, key FROM kv_entries CROSS JOIN kv_namespaces
+        "SELECT namespace, kv_namespaces.version, key, CAST(length(value) AS bigint) AS bytes
+         FROM kv_entries CROSS JOIN kv_namespaces
          WHERE id = namespace AND deleted_at IS NULL AND expires_at_ms <= $1 ORDER BY expires_at_ms LIMIT $2",
     );
     Ok(expired.bind(now_ms).bind(i64::from(limit)).fetch_all(connections.reader()).await?)

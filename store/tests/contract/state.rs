@@ -4,8 +4,8 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use store::state::STATE_READ_BYTES_MAX;
 use store::{
-    Actor, AppId, CommitError, Location, NamespaceCommit, NamespaceId, NamespaceName, NamespaceRow,
-    OpenError, StateEntry, StateRange, StateRead, StateStore, StateValue, Store,
+    Actor, AppId, CommitError, ExpiredEntry, Location, NamespaceCommit, NamespaceId, NamespaceName,
+    NamespaceRow, OpenError, StateEntry, StateRange, StateRead, StateStore, StateValue, Store,
 };
 
 use crate::database::*;
@@ -256,7 +256,7 @@ async fn expired_entries_are_found_and_not_listed(location: Location) {
     let gone = filled(&state, vec![until("a", 5)]).await;
     state.delete_namespace(gone).await.unwrap();
     assert_eq!(state.next_expiry().await.unwrap(), Some(10));
-    let key = |id, key: &str| (id, key.to_owned());
+    let key = |namespace, key: &str| ExpiredEntry { namespace, version: 1, key: key.to_owned(), bytes: 1 };
     assert_eq!(state.expired_entries(9, 9).await.unwrap(), []);
     let expired = [key(other, "a"), key(one, "b"), key(one, "a")];
     assert_eq!(state.expired_entries(30, 9).await.unwrap(), expired);

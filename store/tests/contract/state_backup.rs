@@ -13,7 +13,7 @@ use store::{
 use crate::database::*;
 use crate::disk::read;
 use crate::fixtures::*;
-use crate::migration::create_first_schema;
+use crate::migration::create_schema;
 use crate::state::{commit_of, entry, state_location};
 
 on_both_databases!(
@@ -23,6 +23,9 @@ on_both_databases!(
     failed_restore_keeps_state,
     backup_can_be_restored_again_before_it_is_opened,
 );
+
+/// The last schema without state.
+const BEFORE_STATE: i64 = 33;
 
 const REPLACING: RestoreMode = RestoreMode { replace: true, run_schedules: false };
 
@@ -150,14 +153,20 @@ async fn fill_in(store: &Store, app: AppId) {
 
 async fn backup_of_older_schema_empties_state(into: Location) {
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("backup");
-    create_first_schema(&Location::Sqlite(file.clone())).await;
-    crate::backup::seal(&file).await;
-    fill_otherwise(&into).await;
-    restore(&file, &into, REPLACING).await.unwrap();
-    let store = Store::open(&into).await.unwrap();
-    assert_eq!(store.apps().await.unwrap().len(), 2);
-    assert_eq!(dump(&store).await, []);
+    for version in [1, BEFORE_STATE] {
+        let file = folder.path().join(version.to_string());
+        create_schema(&Location::Sqlite(file.clone()), version).await;
+        crate::backup::seal(&file).await;
+        fill_otherwise(&into).await;
+        restore(&file, &into, REPLACING).await.unwrap();
+        let store = Store::open(&into).await.unwrap();
+        assert_eq!(store.apps().await.unwrap().len(), 2, "version {version}");
+        assert_eq!(dump(&store).await, []);
+        // From then on the restored apps have state.
+        fill_in(&store, store.apps().await.unwrap()[0].id).await;
+        assert_eq!(dump(&store).await[0].1.len(), 1);
+        store.close().await;
+    }
 }
 
 async fn failed_restore_keeps_state(into: Location) {

@@ -6,6 +6,7 @@ mod namespaces;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use runtime::{HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue};
@@ -47,6 +48,23 @@ impl TestState {
 
     async fn set(&self, text: &str, value: &str) -> Result<(), AdministrationError> {
         self.state.set(&self.target(), &key(text), &json(value), None).await
+    }
+
+    /// What production stores, once that `is_reached`.
+    async fn usage_when(&self, is_reached: impl Fn(&NamespaceUsage) -> bool) -> NamespaceUsage {
+        loop {
+            let usage = self.state.usage(app()).await.unwrap().remove(0);
+            if is_reached(&usage) {
+                return usage;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Stores an entry that has expired.
+    async fn store_expired(&self, text: &str, value: &str) {
+        let ttl = Some(Duration::from_secs(1));
+        self.state.set(&self.target(), &key(text), &json(value), ttl).await.unwrap();
     }
 
     async fn get(&self, text: &str) -> Option<String> {

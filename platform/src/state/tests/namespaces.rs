@@ -1,8 +1,10 @@
 //! Behaviour of one namespace.
 
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
 use runtime::{Failure, FailureKind, KvNumber, VALUE_BYTES_MAX};
+
+use tokio::time::timeout;
 
 use super::*;
 
@@ -203,11 +205,78 @@ async fn expired_keys_are_deleted() {
     test.set("stays", "1").await.unwrap();
     test.state.set(&test.target(), &key("t"), &json("1"), ttl).await.unwrap();
     test.clock_ms.fetch_add(10_000, Ordering::SeqCst);
-    let session = Session::new(test.namespace());
-    let keys = vec![key("t"), key("stays"), key("never")];
-    assert!(test.namespace().delete_expired(&session, keys).await.unwrap());
+    test.state.shared.note_expiry(0);
+    let usage = test.usage_when(|usage| usage.entries == 1).await;
+    assert_eq!((usage.bytes, test.store.expired_entries(i64::MAX, 10).await.unwrap().len()), (38, 0));
+}
+
+#[tokio::test]
+async fn expired_keys_that_were_written_again_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    let namespace = test.namespace();
+    for name in ["again", "later", "over"] {
+        test.store_expired(name, "1").await;
+    }
+    let found = test.store.expired_entries(i64::MAX, 10).await.unwrap();
+    test.set("again", "22").await.unwrap();
+    let ttl = Some(Duration::from_secs(1));
+    test.state.set(&test.target(), &key("later"), &json("333"), ttl).await.unwrap();
+    let again = async || panic!("the log tells what was written since");
+    assert!(namespace.delete_expired(&found, again).await.unwrap());
     let usage = test.state.usage(app()).await.unwrap().remove(0);
-    assert_eq!((usage.entries, test.store.expired_entries(i64::MAX, 10).await.unwrap().len()), (1, 0));
+    assert_eq!((usage.entries, usage.bytes), (2, 2 * 32 + 5 + 2 + 5 + 3));
+    assert!(!namespace.delete_expired(&found, again).await.unwrap(), "they are deleted already");
+    assert_eq!(test.state.usage(app()).await.unwrap().remove(0), usage);
+}
+
+#[tokio::test]
+async fn expired_keys_are_read_again_if_the_log_does_not_reach_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    let namespace = test.namespace();
+    test.store_expired("t", "1").await;
+    let read = || test.store.expired_entries(i64::MAX, 10);
+    let found = read().await.unwrap();
+    let value = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2));
+    for number in 0..6 {
+        test.set(&format!("k{number}"), &value).await.unwrap();
+    }
+    let is_alone = AtomicBool::new(false);
+    let again = async || {
+        is_alone.store(timeout(Duration::ZERO, namespace.share_turn()).await.is_err(), Ordering::SeqCst);
+        read().await
+    };
+    assert!(namespace.delete_expired(&found, again).await.unwrap());
+    assert!(is_alone.into_inner(), "nothing is accepted while they are read again");
+    assert_eq!(read().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn large_expired_values_of_an_app_without_memory_do_not_stop_the_sweep() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = MemoryBudget::new(512 * MIB);
+    let test = TestState::open_with(folder.path(), memory.clone()).await;
+    let ttl = Some(Duration::from_secs(10));
+    let value = json(&format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2)));
+    // More than an execution can read.
+    for number in 0..40 {
+        let key = key(&format!("k{number:02}"));
+        test.state.set(&test.target(), &key, &value, ttl).await.unwrap();
+    }
+    let other = StateTarget { app: AppId::from_uuid(Uuid::from_u128(2)), name: NamespaceName::Production };
+    test.state.set(&other, &key("t"), &json("1"), ttl).await.unwrap();
+    test.namespace().throw_away();
+    let account = memory.account(app());
+    account.set_share(0);
+    test.clock_ms.fetch_add(10_000, Ordering::SeqCst);
+    test.state.shared.note_expiry(0);
+    let usage = test.usage_when(|usage| usage.entries == 0).await;
+    assert_eq!(usage.bytes, 0);
+    let is_empty = async || test.state.usage(other.app).await.unwrap()[0].entries == 0;
+    while !is_empty().await {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
@@ -259,6 +328,52 @@ async fn executions_write_a_limited_amount() {
         pass.change("n", large.clone()).unwrap();
     }
     assert_eq!(pass.change("n", large), Err(KvError::WriteBytes(WRITE_BYTES_MAX)));
+}
+
+#[tokio::test]
+async fn appended_items_count_with_their_arrays() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    let array = format!("[\"{}\"]", "x".repeat(VALUE_BYTES_MAX - 100));
+    let names = ["a", "b", "c", "d", "e"];
+    for name in names {
+        test.set(name, &array).await.unwrap();
+    }
+    let appended = async |names: &[&str]| {
+        let mut pass = Pass::begin(&test.namespace()).await;
+        for name in names {
+            let item = Bytes::from_static(b"1");
+            pass.change(name, KvChange::Append { item, keep: None, ttl: None }).unwrap();
+        }
+        pass.commit().await
+    };
+    appended(&names[..3]).await.unwrap();
+    let refused = failure(appended(&names).await);
+    assert_eq!(refused.kind, FailureKind::State);
+    assert_eq!(refused.message, KvError::WriteBytes(WRITE_BYTES_MAX).to_string());
+    assert_eq!(test.get("e").await.map(|value| value.len()), Some(array.len()));
+}
+
+#[tokio::test]
+async fn pass_after_pass_reads_the_same_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    let value = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2));
+    for number in 0..10 {
+        test.set(&format!("k{number}"), &value).await.unwrap();
+    }
+    test.namespace().throw_away();
+    let namespace = test.namespace();
+    namespace.ensure_loaded().await.unwrap();
+    let session = Session::new(Arc::clone(&namespace));
+    let keys: Vec<KvKey> = (0..10).map(|number| key(&format!("k{number}"))).collect();
+    for round in 0..6 {
+        // Each pass must read them again from the database.
+        test.set("other", &value).await.unwrap();
+        test.namespace().throw_away();
+        namespace.load(Arc::clone(&session), keys.clone()).await;
+        assert!(!session.has_failed(), "in round {round}");
+    }
 }
 
 #[tokio::test]
@@ -318,6 +433,86 @@ async fn cache_is_bounded() {
         assert_eq!(test.get(&format!("k{number}")).await.as_deref(), Some(value.as_str()));
     }
     assert!(test.state.cached_bytes() <= 8 * MIB);
+}
+
+#[tokio::test]
+async fn app_with_little_memory_writes_on_and_takes_no_cache_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let memory = MemoryBudget::new(512 * MIB);
+    let test = TestState::open_with(folder.path(), memory.clone()).await;
+    let account = memory.account(app());
+    let value = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX / 4));
+    account.set_share(4 * MIB);
+    for number in 0..64 {
+        // Values are evicted for each of them, and what was stored leaves the log.
+        test.set(&format!("k{}", number % 24), &value).await.unwrap();
+        assert_eq!(test.state.cached_bytes(), test.namespace().cached_bytes(), "in round {number}");
+    }
+}
+
+#[tokio::test]
+async fn cache_is_shared_by_apps_and_not_by_namespaces() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open_with(folder.path(), MemoryBudget::new(64 * MIB)).await;
+    let value = json(&format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX / 2)));
+    let neighbour = AppId::from_uuid(Uuid::from_u128(2));
+    let of_neighbour = StateTarget { app: neighbour, name: NamespaceName::Production };
+    for number in 0..4 {
+        test.state.set(&of_neighbour, &key(&format!("k{number}")), &value, None).await.unwrap();
+    }
+    let production = test.state.namespace(neighbour, &NamespaceName::Production, QUOTA_BYTES);
+    let own = production.cached_bytes();
+    assert!(own > 2 * MIB);
+    // Each preview caches less than the neighbour, and all of them together much more than fits.
+    for number in 0..32 {
+        let of_preview = StateTarget { app: app(), name: NamespaceName::Preview(format!("b{number}")) };
+        let _live = test.state.namespace(app(), &of_preview.name, QUOTA_BYTES);
+        test.state.set(&of_preview, &key("k"), &value, None).await.unwrap();
+        assert_eq!(production.cached_bytes(), own, "nothing is evicted for preview {number}");
+    }
+    assert!(test.state.cached_bytes() <= 8 * MIB);
+}
+
+#[tokio::test]
+async fn namespaces_that_nothing_uses_are_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    let live = test.namespace();
+    for number in 0..100 {
+        let of = StateTarget { app: app(), name: NamespaceName::Preview(format!("b{number}")) };
+        test.state.set(&of, &key("k"), &json("1"), None).await.unwrap();
+    }
+    let kept = test.state.shared.namespaces()[&app()].len();
+    // The committer drops the last one soon.
+    assert!(kept <= 4, "{kept}");
+    assert!(Arc::ptr_eq(&live, &test.namespace()), "the live one stays");
+    let first = StateTarget { app: app(), name: NamespaceName::Preview("b0".to_owned()) };
+    assert!(test.state.get(&first, &key("k")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn group_of_a_namespace_is_stored_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    test.set("a", "1").await.unwrap();
+    let namespace = test.namespace();
+    let accept = async |text: &str| {
+        let mut pass = Pass::begin(&namespace).await;
+        pass.change(text, set("2")).unwrap();
+        namespace.accept_when_ready(&pass.0).await.unwrap()
+    };
+    // The committer does not run between these.
+    let before = accept("b").await;
+    let (id, group) = namespace.begin_group().unwrap();
+    assert!(namespace.begin_group().is_none(), "it is being stored");
+    namespace.throw_away();
+    assert_eq!(namespace.stored(before).await, Err(NotStored));
+    namespace.ensure_loaded().await.unwrap();
+    let after = accept("c").await;
+    namespace.note_stored(id.unwrap(), &group);
+    assert!(!namespace.is_stored(&after), "the group before is not the one of the new epoch");
+    namespace.stored(after).await.unwrap();
+    assert_eq!((test.get("b").await, test.get("c").await.as_deref()), (None, Some("2")));
 }
 
 #[tokio::test]
