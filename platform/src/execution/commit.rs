@@ -8,7 +8,8 @@ use tokio::runtime::Handle;
 use tokio::sync::OwnedRwLockWriteGuard;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::state::{Accepted, Namespace, NotAccepted, Session, Transaction};
+use crate::memory::{OutOfMemory, Purpose, Reservation};
+use crate::state::{Accepted, Namespace, NotAccepted, NotStored, Session, Transaction};
 
 /// An execution whose reads were outdated this often runs alone.
 const CONFLICTS_MAX: u32 = 2;
@@ -16,28 +17,57 @@ const CONFLICTS_MAX: u32 = 2;
 /// How long an execution can have a namespace for itself.
 const ALONE_MAX: Duration = Duration::from_millis(50);
 
+/// The maximum size of a response that waits without a reservation of its own.
+const UNRESERVED_BYTES: usize = 16 * 1024;
+
 /// What follows after a pass that ended.
 pub(super) enum Settled {
     /// Its answer can leave.
     Finished,
     /// Its answer can leave when this is stored.
-    Accepted(Arc<Namespace>, Accepted),
+    Accepted(Unstored),
     /// What it has read was outdated: it must run again.
     Outdated,
     /// It has failed, and nothing is stored.
     Failed(Failure),
 }
 
+/// What an execution has written or seen and is not stored yet.
+pub(super) struct Unstored {
+    namespace: Arc<Namespace>,
+    accepted: Accepted,
+    /// The memory of the response, which waits.
+    _response: Option<Reservation>,
+}
+
+impl Unstored {
+    /// Waits until it is stored.
+    ///
+    /// # Errors
+    /// It could not be stored.
+    pub(super) async fn stored(self) -> Result<(), NotStored> {
+        self.namespace.stored(self.accepted).await
+    }
+}
+
 /// Accepts what a finished pass has written. A script that failed has written nothing.
-pub(super) async fn settle(transaction: Option<Box<Transaction>>, is_success: bool, turn: &Turn) -> Settled {
+pub(super) async fn settle(
+    transaction: Option<Box<Transaction>>,
+    execution: &Execution,
+    turn: &Turn,
+) -> Settled {
     let Some(mut transaction) = transaction else { return Settled::Finished };
     if let Some(failure) = transaction.session().take_failure() {
         return Settled::Failed(failure);
     }
-    if !is_success {
+    if execution.outcome.is_err() {
         transaction.drop_writes();
     }
     let namespace = Arc::clone(transaction.session().namespace());
+    let response = match reserve_response(&namespace, execution) {
+        Ok(response) => response,
+        Err(error) => return Settled::Failed(out_of_memory(error)),
+    };
     let is_alone = turn.is_held();
     let _shared = match is_alone || transaction.has_no_writes() {
         true => None,
@@ -45,10 +75,26 @@ pub(super) async fn settle(transaction: Option<Box<Transaction>>, is_success: bo
     };
     match namespace.accept_when_ready(&transaction).await {
         Ok(accepted) if namespace.is_stored(&accepted) => Settled::Finished,
-        Ok(accepted) => Settled::Accepted(namespace, accepted),
+        Ok(accepted) => Settled::Accepted(Unstored { namespace, accepted, _response: response }),
         Err(NotAccepted::Failed(failure)) => Settled::Failed(failure),
         Err(NotAccepted::Conflict | NotAccepted::Missing(_) | NotAccepted::Full) => Settled::Outdated,
     }
+}
+
+/// Reserves memory for the response while it waits. Its script does not run any more, so nothing else counts it.
+fn reserve_response(
+    namespace: &Namespace,
+    execution: &Execution,
+) -> Result<Option<Reservation>, OutOfMemory> {
+    let bytes = execution.outcome.as_ref().map_or(0, |response| response.body.len());
+    match namespace.account().filter(|_| bytes > UNRESERVED_BYTES) {
+        Some(account) => account.try_reserve(Purpose::Responses, bytes as u64).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn out_of_memory(error: OutOfMemory) -> Failure {
+    Failure { kind: FailureKind::NodeMemory, message: error.to_string(), location: None }
 }
 
 /// The execution that ends with a failure of its state.

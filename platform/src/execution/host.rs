@@ -199,10 +199,12 @@ impl Host for ThreadHost {
             return HostCall::Ready(());
         }
         if superseded > 0 {
-            let lines = if superseded == 1 { "line" } else { "lines" };
-            let message = format!(
-                "the execution ran again because its state had changed; its last {superseded} {lines} are superseded"
-            );
+            let lines = match superseded {
+                1 => "line is".to_owned(),
+                lines => format!("{lines} lines are"),
+            };
+            let message =
+                format!("the execution ran again because its state had changed; its last {lines} superseded");
             let (level, data) = (LogLevel::Info, None);
             self.record_line(LogLine { level, message, data, ..line.clone() });
         }

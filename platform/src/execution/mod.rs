@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tracing::Span;
 use tracing::field::Empty;
 
-use commit::{Settled, Turn, settle};
+use commit::{Settled, Turn, Unstored, settle};
 use host::{InlineHost, InlinePass, StreamedLog, ThreadHost};
 
 use crate::TRACE_TARGET;
@@ -24,7 +24,7 @@ use crate::executor::{CpuPermit, SlotPermit};
 use crate::live::Live;
 use crate::recording::{CapturedLogs, FinishedRun, Recorder};
 use crate::request_metrics::RejectReason;
-use crate::state::{Accepted, Namespace, NotStored, Session};
+use crate::state::{NotStored, Session};
 
 /// Why an execution was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,7 +99,7 @@ pub async fn execute(
                 let duration = execution.duration;
                 let settled = match transaction {
                     None => Settled::Finished,
-                    Some(_) => Box::pin(settle(transaction, execution.outcome.is_ok(), &turn)).await,
+                    Some(_) => Box::pin(settle(transaction, &execution, &turn)).await,
                 };
                 let finished = Finished { recorder, run, span: &span, logs };
                 match settled {
@@ -107,11 +107,9 @@ pub async fn execute(
                     Settled::Failed(failure) => {
                         return Ok(finished.record(commit::failed(execution, failure)));
                     }
-                    Settled::Accepted(namespace, accepted) => {
+                    Settled::Accepted(unstored) => {
                         drop(turn);
-                        return Ok(
-                            Box::pin(finished.record_when_stored(execution, namespace, accepted)).await
-                        );
+                        return Ok(Box::pin(finished.record_when_stored(execution, unstored, slot)).await);
                     }
                     Settled::Outdated => run = finished.run.again(),
                 }
@@ -225,7 +223,7 @@ fn run_on_thread(
                 let settled = match transaction {
                     None => Settled::Finished,
                     Some(_) => {
-                        let settled = settle(transaction, execution.outcome.is_ok(), &turn);
+                        let settled = settle(transaction, &execution, &turn);
                         let settled = cpu.wait_for(settled, is_stopped).map(|(settled, _)| settled);
                         settled.unwrap_or_else(|| Settled::Failed(stopped_failure()))
                     }
@@ -235,9 +233,9 @@ fn run_on_thread(
                 match settled {
                     Settled::Finished => return finished.record(execution),
                     Settled::Failed(failure) => return finished.record(commit::failed(execution, failure)),
-                    Settled::Accepted(namespace, accepted) => {
+                    Settled::Accepted(unstored) => {
                         // What is accepted is stored, or fails for all: the client gets to know which.
-                        let stored = cpu.wait_for(namespace.stored(accepted), || false);
+                        let stored = cpu.wait_for(unstored.stored(), || false);
                         return match stored {
                             Some((Ok(()), _)) => finished.record(execution),
                             _ => finished.record(commit::failed(execution, commit::not_stored())),
@@ -280,20 +278,22 @@ impl Finished<'_> {
     }
 
     /// Records the execution after its writes, and all that it has seen, are stored. They are stored even if the caller
-    /// leaves, and so is the record.
+    /// leaves, and so is the record. Until then it keeps its slot, so that callers who leave at once are not without
+    /// bound.
     async fn record_when_stored(
         self,
         execution: Execution,
-        namespace: Arc<Namespace>,
-        accepted: Accepted,
+        unstored: Unstored,
+        slot: SlotPermit,
     ) -> Execution {
         let (recorder, span) = (self.recorder.clone(), self.span.clone());
         let (run, logs) = (self.run, self.logs);
         let recording = tokio::spawn(async move {
-            let execution = match namespace.stored(accepted).await {
+            let execution = match unstored.stored().await {
                 Ok(()) => execution,
                 Err(NotStored) => commit::failed(execution, commit::not_stored()),
             };
+            drop(slot);
             Finished { recorder: &recorder, run, span: &span, logs }.record(execution)
         });
         recording.await.unwrap_or_else(|_| worker_panicked())
