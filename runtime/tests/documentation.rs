@@ -29,6 +29,7 @@ use manifest_schema::parse::{ParseContext, parse};
 use manifest_schema::sdk::SdkVersion;
 use runtime::notation::{self, Answer, Dialect, Kind, Start, Statement};
 use runtime::{CountingAllocator, callable_functions, compile};
+use support::stops::assert_stops_change_nothing;
 use support::{Call, script};
 
 #[global_allocator]
@@ -151,13 +152,22 @@ fn by_severity(diagnostics: &Diagnostics) -> (Vec<String>, Vec<String>) {
     (of(Severity::Error), of(Severity::Warning))
 }
 
-/// Checks the example at `place`, and returns the number of its statements.
-fn holds(place: &str, example: &str) -> usize {
+/// What was checked of an example.
+struct Checked {
+    statements: usize,
+    /// At how many host calls it was stopped.
+    stops: usize,
+}
+
+/// Checks the example at `place`.
+fn holds(place: &str, example: &str) -> Checked {
     holds_in(&script(example), place)
 }
 
-/// Checks an example with the other files of its commit.
-fn holds_in(base: &Call, place: &str) -> usize {
+/// Checks an example with the other files of its commit: what it says about itself, and that it ends the same however
+/// it is stopped.
+fn holds_in(base: &Call, place: &str) -> Checked {
+    let mut stops = 0;
     let statements = statements(place, &base.source);
     let route = statements.iter().find_map(|statement| match &statement.kind {
         Kind::Route(path) => Some(path.as_str()),
@@ -175,6 +185,7 @@ fn holds_in(base: &Call, place: &str) -> usize {
             Kind::Claim { start, answer } => {
                 let call = called(base, route, start);
                 assert_answer(&call, answer, &format!("{place}, {text}"));
+                stops += assert_stops_change_nothing(&call, &format!("{place}, {text}"));
                 let lines = call.run().log.into_iter().map(|line| {
                     let data = line.data.map(|data| format!(" {data}")).unwrap_or_default();
                     format!("{} {:?}{data}", line.level.as_str(), line.message)
@@ -182,8 +193,10 @@ fn holds_in(base: &Call, place: &str) -> usize {
                 logged.get_or_insert(lines.collect());
             }
             Kind::Fails(words) => {
-                let failure = call_of(base).failure();
+                let call = call_of(base);
+                let failure = call.failure();
                 assert!(failure.message.contains(words.as_str()), "{place}: {failure}");
+                stops += assert_stops_change_nothing(&call, &format!("{place}, {text}"));
             }
             other => panic!("{place}, {text}: documents have no {other:?}"),
         }
@@ -192,7 +205,7 @@ fn holds_in(base: &Call, place: &str) -> usize {
     let checked = call_of(base).check();
     let found = checked.map_or_else(|found| found, |(script, _)| script.warnings().clone());
     assert_eq!(by_severity(&found), (refused, warned), "{place}");
-    statements.len()
+    Checked { statements: statements.len(), stops }
 }
 
 #[test]
@@ -200,10 +213,14 @@ fn examples_of_the_reference_hold() {
     let document = read(&root().join("docs/sdk.md"));
     let examples = blocks(&document, "rhai");
     assert!(examples.len() > 40, "{}", examples.len());
+    let mut stops = 0;
     for (line, example) in examples {
         let place = format!("docs/sdk.md:{line}");
-        assert!(holds(&place, &example) > 0, "{place}: no claims about this example");
+        let checked = holds(&place, &example);
+        assert!(checked.statements > 0, "{place}: no claims about this example");
+        stops += checked.stops;
     }
+    assert!(stops > 20, "{stops}");
 }
 
 /// Parses a manifest of a document, with `before` in front of it if it is a part of one.
@@ -246,7 +263,7 @@ fn programs_of_every_kind_hold() {
     for file in std::fs::read_dir(root().join("runtime/tests/programs")).unwrap() {
         let path = file.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        assert!(holds(&name, &read(&path)) > 0, "{name}: no claims about this program");
+        assert!(holds(&name, &read(&path)).statements > 0, "{name}: no claims about this program");
         ran += 1;
     }
     assert!(ran >= 7);

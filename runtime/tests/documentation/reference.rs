@@ -72,7 +72,7 @@ pub(super) fn with_templates(mut call: Call, files: &BTreeMap<String, String>) -
 
 #[test]
 fn examples_of_modules_hold() {
-    let (mut examples, mut wrong) = (0, Vec::new());
+    let (mut examples, mut stops, mut wrong) = (0, BTreeMap::<String, usize>::new(), Vec::new());
     for page in pages().into_iter().filter(|page| page != CONTRACT) {
         let document = read(&root().join(&page));
         let files = named_files(&document);
@@ -82,7 +82,10 @@ fn examples_of_modules_hold() {
             let place = format!("{page}:{line}");
             // The others are checked too, so that one run shows all that is wrong.
             match catch_unwind(AssertUnwindSafe(|| holds_in(&base, &place))) {
-                Ok(claims) => assert!(claims > 0, "{place}: no claims"),
+                Ok(checked) => {
+                    assert!(checked.statements > 0, "{place}: no claims");
+                    *stops.entry(page.clone()).or_default() += checked.stops;
+                }
                 Err(_) => wrong.push(place),
             }
             examples += 1;
@@ -90,6 +93,10 @@ fn examples_of_modules_hold() {
     }
     assert_eq!(wrong, Vec::<String>::new());
     assert!(examples > 80, "{examples}");
+    for page in ["kv", "functions"] {
+        let stops = stops[&format!("docs/sdk/{page}.md")];
+        assert!(stops > 20, "{page}: {stops}");
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ use manifest_schema::sdk::SdkVersion;
 use manifest_schema::zone::Zone;
 use runtime::{
     AppIdentity, CountingAllocator, Execution, FailureKind, Host, InlineOutcome, Invocation, LogLine,
-    Revision, RevisionError, RouteConflict, RouteOutcome, Secrets, Source, Trigger, compile,
+    Revision, RevisionError, RouteConflict, RouteOutcome, RunOutcome, Secrets, Source, Trigger, compile,
 };
 use support::{APP, Call, Lines, OnLog, program, script};
 use uuid::Uuid;

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 mod state;
+pub(crate) mod stops;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
@@ -271,13 +272,18 @@ impl Call {
         })
     }
 
-    /// Executes on this thread.
-    pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
-        let lines = Arc::new(Lines::of(revision));
+    /// An execution of its own, which sees the same time and random numbers as all others.
+    pub(crate) fn invocation(&self) -> Invocation {
         let script = ScriptPath::new(&self.script).unwrap();
         let (started_at_ms, seed) = (STARTED_AT_MS, Seed::fixed(1));
         let invocation = Invocation::new(script, self.execution_id, self.request_id, self.trigger.clone());
-        let invocation = Invocation { started_at_ms, seed, ..invocation };
+        Invocation { started_at_ms, seed, ..invocation }
+    }
+
+    /// Executes on this thread.
+    pub(crate) fn run_here(&self, revision: &Revision) -> Ran {
+        let lines = Arc::new(Lines::of(revision));
+        let invocation = self.invocation();
         let program = program(revision, &invocation.script);
         let execution =
             runtime::run(revision, &program, &invocation, Arc::<Lines>::clone(&lines), &self.stop)
