@@ -55,6 +55,8 @@ mod shallow_clones;
 mod shutdown;
 mod startup_failures;
 mod state;
+mod state_conflicts;
+mod state_during_push;
 mod status;
 mod systemd;
 mod templates;

@@ -6,7 +6,11 @@ use serde_json::{Value, json};
 use tests::faults::recovered;
 use tests::{Database, Repository, Response, Server, TOKEN, on_both_databases, until};
 
-on_both_databases!(schedules_are_paused_after_restore_until_resumed, restore_can_leave_schedules_running,);
+on_both_databases!(
+    schedules_are_paused_after_restore_until_resumed,
+    restore_can_leave_schedules_running,
+    swept_state_is_restored_into_an_empty_server_on_both_databases,
+);
 
 const MANIFEST: &str = r#"
     sdk = "1.1"
@@ -118,4 +122,56 @@ fn restore_can_leave_schedules_running(database: Database) {
     assert!(output.contains("schedules run when a node starts"), "{output}");
     let before = runs(&server).len();
     until("the schedule runs", || (runs(&server).len() > before + 1).then_some(()));
+}
+
+fn swept_state_is_restored_into_an_empty_server_on_both_databases(database: Database) {
+    let mut from = Server::start(database);
+    let repository = Repository::new();
+    let manifest = ["fill", "all", "count"]
+        .map(|name| format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n"));
+    repository.write("picloud.toml", format!("sdk = \"1.3\"\n{}", manifest.concat()));
+    let fill = "for n in 0..20 { kv::set(`ends/${n}`, n, #{ ttl: \"1s\" }); }
+                kv::set(\"lasts\", 1, #{ ttl: \"1h\" }); kv::set(\"photo\", blob(3, 255)); kv::set(\"ä\", [()]);
+                kv::incr(\"n\")";
+    repository.write("fill.rhai", fill);
+    repository.write("all.rhai", "kv::list(\"\").map(|entry| [entry.key, `${entry.value}`])");
+    repository.write("count.rhai", "kv::incr(\"n\")");
+    repository.commit("app");
+    repository.push(&from.git_url("hello"), &["main", "main:feature"]).succeeded();
+    for path in ["/hello/fill", "/hello@feature/fill"] {
+        assert_eq!(from.get(path).body, "1");
+    }
+    let entries = |server: &Server| -> Vec<u64> {
+        let usage = api(server, "GET", "apps/hello/kv/usage").json();
+        let namespaces = usage["namespaces"].as_array().unwrap_or_else(|| panic!("{usage}"));
+        namespaces.iter().map(|namespace| namespace["entries"].as_u64().expect("a number")).collect()
+    };
+    until("what has expired is swept", || (entries(&from) == [4, 4]).then_some(()));
+    let expected = ["/hello/all", "/hello@feature/all"].map(|path| from.get(path).json());
+    assert_eq!(expected[0].as_array().map(Vec::len), Some(4), "{}", expected[0]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("all");
+    let made = from.command(&["backup"]).arg(&file).output().expect("picloud runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    for database in [Database::sqlite(), Database::postgres()] {
+        let mut into = Server::start(database);
+        into.stop();
+        let output = into.command(&["restore"]).arg(&file).output().expect("picloud runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        into.restart();
+        let restored = ["/hello/all", "/hello@feature/all"].map(|path| into.get(path).json());
+        assert_eq!(restored, expected);
+        assert_eq!(entries(&into), [4, 4]);
+        // It goes on, for each database by itself.
+        assert_eq!(
+            (into.get("/hello/count").body, into.get("/hello@feature/count").body),
+            ("2".into(), "2".into())
+        );
+        into.stop();
+        into.restart();
+        assert_eq!(into.get("/hello/count").body, "3");
+    }
+    from.stop();
+    from.restart();
+    assert_eq!(from.get("/hello/count").body, "2", "the server of the backup is as before");
 }

@@ -9,7 +9,10 @@ use sqlx::migrate::Migrator;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, SqliteConnection};
 use tests::{Database, Repository, Server, on_both_databases, repository};
 
-on_both_databases!(apps_of_every_earlier_version_are_upgraded);
+on_both_databases!(
+    apps_of_every_earlier_version_are_upgraded,
+    state_begins_empty_on_a_database_from_before_it
+);
 
 const ANN: &str = r#"{"message":"Hello, Ann"}"#;
 const APP: &str = "00000000-0000-0000-0000-00000000000a";
@@ -47,8 +50,10 @@ fn create_schema(server: &Server, version: i64, sql: &str) {
             }
             None => {
                 let file = server.data_dir().join("picloud.db");
-                for name in ["picloud.db", "picloud.db-wal", "picloud.db-shm"] {
-                    let _ = std::fs::remove_file(server.data_dir().join(name));
+                for name in ["picloud.db", "state.db"] {
+                    for side in ["", "-wal", "-shm"] {
+                        let _ = std::fs::remove_file(server.data_dir().join(format!("{name}{side}")));
+                    }
                 }
                 let options =
                     sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
@@ -134,6 +139,28 @@ fn apps_of_every_earlier_version_are_upgraded(database: Database) {
         repository.push(&url, &["-f", "HEAD~1:main"]).succeeded().says("LIVE as deploy 3");
         assert_eq!(server.get("/hello/greet/Ann").body, ANN);
     }
+}
+
+/// The last schema without state.
+const BEFORE_STATE: i64 = 33;
+
+fn state_begins_empty_on_a_database_from_before_it(database: Database) {
+    let mut server = Server::start(database);
+    let repository = Repository::hello();
+    server.stop();
+    create_schema(&server, BEFORE_STATE, &rows(&repository, BEFORE_STATE));
+    assert!(!server.data_dir().join("state.db").exists());
+    server.restart();
+    assert_eq!(server.get("/hello/greet/Ann").body, ANN);
+    assert_eq!(server.metric("picloud_state_failed_groups_total"), 0.0);
+    repository.write("picloud.toml", "sdk = \"1.3\"\n[[routes]]\npath = \"/\"\nscript = \"count.rhai\"\n");
+    repository.write("count.rhai", "kv::incr(\"n\")");
+    repository.commit("count");
+    repository.push(&server.git_url("hello"), &["main"]).succeeded();
+    assert_eq!(server.get("/hello/").body, "1");
+    server.stop();
+    server.restart();
+    assert_eq!(server.get("/hello/").body, "2");
 }
 
 #[test]

@@ -80,16 +80,21 @@ fn rejected_for_memory(server: &Server, app: &str) -> u64 {
 }
 
 /// A repository of so many mebibytes of incompressible files of half a mebibyte.
-fn incompressible(mebibytes: usize, seed: u64) -> Repository {
+pub(crate) fn incompressible(mebibytes: usize, seed: u64) -> Repository {
     let repository = Repository::new();
+    // git does not try.
+    repository.git(&["config", "core.compression", "0"]);
     repository.write("picloud.toml", "sdk = \"1.1\"\n");
-    let mut state = seed;
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     for number in 0..2 * mebibytes {
-        let noise = std::iter::repeat_with(|| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        });
-        repository.write(&format!("{number}.bin"), noise.take(MIB as usize / 2).collect::<Vec<_>>());
+        let mut noise = Vec::with_capacity(MIB as usize / 2);
+        while noise.len() < MIB as usize / 2 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            noise.extend_from_slice(&state.to_le_bytes());
+        }
+        repository.write(&format!("{number}.bin"), noise);
     }
     repository.commit("noise");
     repository
