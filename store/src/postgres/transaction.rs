@@ -116,6 +116,10 @@ impl Transaction {
         }
     }
 
+    /// The server writes by itself.
+    #[expect(clippy::unused_async, reason = "that of SQLite waits")]
+    pub(super) async fn note_written(&mut self, _bytes: u64) {}
+
     /// Rolls back a transaction that did not fail.
     pub(super) async fn rollback(mut self) {
         self.ended = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.is_ok();

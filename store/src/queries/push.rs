@@ -6,6 +6,8 @@ use super::{
     Connection, Connections, apps, audit, deploys, dialect, domains, gc, objects, refs, revisions, sql,
     transaction,
 };
+use transaction::Transaction;
+
 use crate::batch;
 use crate::disk;
 use crate::error::PushError;
@@ -29,7 +31,8 @@ pub(crate) async fn push(connections: &Connections, push: &NewPush<'_>) -> Resul
     }
 }
 
-async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
+async fn write(transaction: &mut Transaction, push: &NewPush<'_>) -> Result<PushReceipt, PushError> {
+    let tx: &mut Connection = &mut *transaction;
     let created = push.may_create
         && dialect::insert_app(tx, push.new_app, &push.app, push.at).await.map_err(apps::lock_error)?;
     let mut app = apps::lock(tx, &push.app).await?.ok_or(PushError::UnknownApp)?;
@@ -40,7 +43,8 @@ async fn write(tx: &mut Connection, push: &NewPush<'_>) -> Result<PushReceipt, P
     if let Some(error) = exceeds_quota(&app, push) {
         return Err(error);
     }
-    let (mut added, mut replaced) = insert_objects(tx, app.id, push.objects).await?;
+    let (mut added, mut replaced) = insert_objects(transaction, app.id, push.objects).await?;
+    let tx: &mut Connection = &mut *transaction;
     added += refs::insert_shallow(tx, app.id, &push.shallow).await?;
     replaced += refs::delete_shallow(tx, app.id, &push.unshallow).await?;
     // Deletions first: `a/b` may replace `a`.
@@ -118,17 +122,23 @@ fn exceeds_quota(app: &App, push: &NewPush<'_>) -> Option<PushError> {
 }
 
 /// Inserts the objects that are missing. Returns by how many bytes disk usage grows, and by how many it shrinks.
-async fn insert_objects(tx: &mut Connection, app: AppId, all: &dyn Objects) -> Result<(u64, u64), PushError> {
+async fn insert_objects(
+    transaction: &mut Transaction,
+    app: AppId,
+    all: &dyn Objects,
+) -> Result<(u64, u64), PushError> {
     let (mut inserted, mut added, mut replaced) = (0, 0, 0);
+    let tx: &mut Connection = &mut *transaction;
     let has_unreachable = !all.is_empty() && gc::has_unreachable(tx, app).await?;
     while inserted < all.len() {
         let batch = batch::read(all, inserted).map_err(PushError::Objects)?;
         if has_unreachable {
             let oids: Vec<Oid> = batch.iter().map(|object| object.oid).collect();
-            replaced += gc::replace_unreachable(tx, app, &oids).await?;
+            replaced += gc::replace_unreachable(&mut *transaction, app, &oids).await?;
         }
-        added += objects::insert(tx, app, &batch).await?;
+        added += objects::insert(&mut *transaction, app, &batch).await?;
         inserted += batch.len();
+        transaction.note_written(batch.iter().map(|object| object.zlib.len() as u64).sum()).await;
     }
     Ok((added, replaced))
 }

@@ -17,6 +17,7 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use uuid::Uuid;
 
 use super::Connections;
+use super::flush::{DiskFiles, log_path};
 use super::lock::FileLock;
 use super::migration;
 use super::transaction::{self, Writer};
@@ -81,15 +82,17 @@ pub(super) async fn open_as(path: &Path, kind: &FileKind) -> Result<Connections,
     // Closed last, so that the write-ahead log exists when read-only connections open.
     let mut first = create_options(path).disable_statement_logging().connect().await.map_err(unusable)?;
     migration::migrate_with(&mut first, kind.migrations).await?;
-    let write = Writer::new(pool(1), options.clone().pragma("secure_delete", kind.secure_delete));
+    let files = DiskFiles::open(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    let secure = options.clone().pragma("secure_delete", kind.secure_delete);
+    let write = Writer::new(pool(1), secure, Arc::clone(&files));
     // Records are not acknowledged: in WAL mode a power failure only loses the latest ones.
     let recording = options.clone().synchronous(SqliteSynchronous::Normal);
-    let records = Writer::new(pool(1), recording);
+    let records = Writer::new(pool(1), recording, Arc::clone(&files));
     // Negative numbers are KiB, positive ones are pages.
     let reading = options.read_only(true).pragma("cache_size", format!("-{}", kind.reader_cache_kib));
     let read = pool(READER_CONNECTIONS_MAX).connect_with(reading).await.map_err(unusable)?;
     first.close().await.map_err(unusable)?;
-    Ok(Connections { read, write, records, lock, path: path.to_owned() })
+    Ok(Connections { read, write, records, lock, files, path: path.to_owned() })
 }
 
 /// Options for writing.
@@ -171,9 +174,7 @@ pub(crate) async fn purge_deleted(connections: &Connections) -> Result<(), Store
 
 /// The size of the write-ahead log in bytes.
 fn wal_bytes(path: &Path) -> u64 {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    Path::new(&log).metadata().map_or(0, |log| log.len())
+    log_path(path).metadata().map_or(0, |log| log.len())
 }
 
 /// Checkpoints and truncates the write-ahead log, on a connection that does not wait for readers.

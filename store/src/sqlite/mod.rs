@@ -2,6 +2,7 @@
 //!
 //! - `connect`, `lock`, `migration`: opening and migrating the database
 //! - `transaction`: all writes
+//! - `flush`: writes long transactions to the disk little by little
 //! - `dialect`, `objects`, `bulk_read`, `records`, `kv`: what differs from PostgreSQL
 //! - `state_file`: the file of the state
 //! - `queries`: all other queries
@@ -11,6 +12,7 @@ pub(crate) mod backup;
 mod bulk_read;
 pub(crate) mod connect;
 mod dialect;
+mod flush;
 mod kv;
 mod lock;
 pub(crate) mod migration;
@@ -25,6 +27,7 @@ mod transaction;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use flush::DiskFiles;
 use lock::FileLock;
 use queries::sql;
 pub(crate) use queries::*;
@@ -40,6 +43,7 @@ pub(crate) struct Connections {
     records: Writer,
     /// The path of the file.
     path: PathBuf,
+    files: Arc<DiskFiles>,
     /// Keeps other processes out.
     lock: Arc<FileLock>,
 }
@@ -60,6 +64,7 @@ impl Connections {
         self.read.close().await;
         self.records.close().await;
         self.write.close().await;
+        self.files.close();
         self.lock.release();
     }
 }

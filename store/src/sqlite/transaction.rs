@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "it is where transactions begin")]
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use sqlx::pool::PoolConnection;
 use sqlx::query::QueryAs;
@@ -11,6 +12,7 @@ use sqlx::{AssertSqlSafe, FromRow, Sqlite, SqliteConnection, SqlitePool};
 use tokio::time::timeout;
 
 use super::Connections;
+use super::flush::{DiskFiles, Flushing, UNFLUSHED_BYTES_MAX};
 use crate::PUSH_LOCK_TIMEOUT;
 use crate::error::{PushError, StoreError};
 
@@ -18,18 +20,24 @@ type Query<'q> = sqlx::query::Query<'q, Sqlite, SqliteArguments>;
 
 /// The only writing connection. It only hands out transactions, so that a connection that failed is always closed.
 #[derive(Clone, Debug)]
-pub(crate) struct Writer(SqlitePool);
+pub(crate) struct Writer {
+    pool: SqlitePool,
+    files: Arc<DiskFiles>,
+}
 
 impl Writer {
     /// `pool` must have a single connection.
-    pub(super) fn new(pool: SqlitePoolOptions, options: SqliteConnectOptions) -> Self {
-        Self(pool.connect_lazy_with(options))
+    pub(super) fn new(pool: SqlitePoolOptions, options: SqliteConnectOptions, files: Arc<DiskFiles>) -> Self {
+        Self { pool: pool.connect_lazy_with(options), files }
     }
 
     /// Waits for writers in this process, then for those in other processes.
     async fn begin(&self) -> Result<Transaction, StoreError> {
-        let mut transaction = Transaction { connection: self.0.acquire().await?, ended: false };
+        let connection = self.pool.acquire().await?;
+        let files = Arc::clone(&self.files);
+        let mut transaction = Transaction { connection, ended: false, files, unflushed: 0, _flushing: None };
         sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut *transaction).await?;
+        transaction._flushing = Some(self.files.flush_repeatedly());
         Ok(transaction)
     }
 
@@ -42,7 +50,7 @@ impl Writer {
     }
 
     pub(super) async fn close(&self) {
-        self.0.close().await;
+        self.pool.close().await;
     }
 }
 
@@ -104,6 +112,11 @@ where
 pub(crate) struct Transaction {
     connection: PoolConnection<Sqlite>,
     ended: bool,
+    files: Arc<DiskFiles>,
+    /// What was written since the log was flushed, in bytes.
+    unflushed: u64,
+    /// Until the commit has returned.
+    _flushing: Option<Flushing>,
 }
 
 impl Transaction {
@@ -111,6 +124,15 @@ impl Transaction {
         sqlx::raw_sql("COMMIT").execute(&mut *self.connection).await?;
         self.ended = true;
         Ok(())
+    }
+
+    /// Notes that the transaction has written about `bytes`. Waits for the disk once these are many.
+    pub(super) async fn note_written(&mut self, bytes: u64) {
+        self.unflushed += bytes;
+        if self.unflushed >= UNFLUSHED_BYTES_MAX {
+            self.unflushed = 0;
+            self.files.flush().await;
+        }
     }
 
     /// Rolls back a transaction that did not fail.
@@ -308,7 +330,16 @@ mod tests {
         let commit = |id, key: &str, bytes| {
             let value = StateValue::Blob(vec![7; bytes]);
             let puts = vec![StateEntry { key: key.to_owned(), value, version: 1, expires_at_ms: None }];
-            NamespaceCommit { id, from: 0, to: 1, bytes: 1, entries: 1, puts, deletes: Vec::new() }
+            NamespaceCommit {
+                id,
+                from: 0,
+                to: 1,
+                bytes: 1,
+                entries: 1,
+                puts,
+                deletes: Vec::new(),
+                scheduled: Vec::new(),
+            }
         };
         let group = [commit(one, "small", 10), commit(two, "large", 1_000_000)];
         fill_disk(&connections.write).await;
