@@ -293,17 +293,15 @@ pub struct RunHistory {
     pub missed: u64,
 }
 
-/// A run that was recorded as lost.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+/// A run whose node did not record its outcome before the lease expired.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LostRun {
-    /// The schedule.
-    #[sqlx(flatten)]
-    pub schedule: ScheduleId,
-    /// The due time.
-    pub due_at: DateTime<Utc>,
+    /// The run.
+    pub run: RunKey,
     /// The name of the node that held the lease.
-    #[sqlx(rename = "node_name")]
     pub node: String,
+    /// Lost, or succeeded if what it changed is stored.
+    pub outcome: RunOutcome,
 }
 
 /// Why a run was skipped because of another run.
@@ -314,8 +312,18 @@ pub(crate) fn overlap_reason(node: Option<&str>) -> String {
     }
 }
 
-/// The detail of a lost run, before and after the name of the node.
-pub(crate) const LOST_DETAIL: [&str; 2] = ["the lease of node ", " expired during the run"];
+impl LostRun {
+    /// The detail of the row.
+    pub(crate) fn detail(&self) -> String {
+        let node = if self.node.is_empty() { "?" } else { &self.node };
+        match self.outcome {
+            RunOutcome::Succeeded => {
+                format!("what it changed is stored; the lease of node {node} expired after that")
+            }
+            _ => format!("the lease of node {node} expired during the run"),
+        }
+    }
+}
 
 impl Store {
     /// Registers the schedules of a live deploy. A schedule that the previous deploy of the branch declared alike
@@ -458,12 +466,30 @@ impl Store {
         dispatch!(self, schedule_runs::finish_run(run, outcome, detail, now))
     }
 
-    /// Records runs as lost whose lease has expired, or is longer than possible.
+    /// Records runs as lost whose lease has expired, or is longer than possible. Those that committed changes of the
+    /// state have succeeded. The others cannot commit any more.
     ///
     /// # Errors
     /// The database failed.
     pub async fn mark_lost_runs(&self, now: DateTime<Utc>) -> Result<Vec<LostRun>, StoreError> {
-        dispatch!(self, schedule_runs::mark_lost_runs(now))
+        let mut marked = Vec::new();
+        for mut run in dispatch!(self, schedule_runs::expired_runs(now))? {
+            // First in the state, which decides: a node that is only slow may be about to commit.
+            let is_lost = self.state().lose_run(run.run.execution).await?;
+            run.outcome = if is_lost { RunOutcome::Lost } else { RunOutcome::Succeeded };
+            if dispatch!(self, schedule_runs::finish_lost_run(&run, now))? {
+                marked.push(run);
+            }
+        }
+        Ok(marked)
+    }
+
+    /// Deletes what the state knows of scheduled runs that ended before `before`.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn prune_schedule_results(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        self.state().delete_schedule_results(before.timestamp_millis()).await
     }
 
     /// When the first lease in progress expires, by the database clock. A lease that is longer than possible has

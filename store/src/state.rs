@@ -4,12 +4,17 @@
 //! commit, and each entry has the version that wrote it. A commit is a compare-and-set of the version, so that
 //! nothing is stored that was decided on an older one.
 //!
-//! PostgreSQL has the two tables in its database. SQLite has them in a file of their own, `state.db`, because a large
+//! A run of a schedule that commits has a row in the same transaction. The row decides whether the run has succeeded
+//! if its node is killed before it recorded the outcome.
+//!
+//! PostgreSQL has these tables in its database. SQLite has them in a file of their own, `state.db`, because a large
 //! push would delay every commit of the state in the same file.
 
 use std::fmt;
 use std::ops::Bound;
 use std::path::Path;
+
+use uuid::Uuid;
 
 use crate::error::{Conflict, OpenError, StoreError};
 use crate::id::{AppId, NamespaceId};
@@ -165,13 +170,15 @@ pub struct NamespaceCommit {
     pub puts: Vec<StateEntry>,
     /// Deleted keys. No key is in here or in `puts` more than once.
     pub deletes: Vec<String>,
+    /// The executions of scheduled runs that are committed.
+    pub scheduled: Vec<Uuid>,
 }
 
 /// Why a group was not stored. Nothing of it was, unless the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A namespace has another version, or is deleted.
-    #[error("namespace {0} has another version")]
+    /// A namespace has another version, is deleted, or would commit a scheduled run that was recorded as lost.
+    #[error("namespace {0} cannot be changed")]
     Outdated(NamespaceId),
     /// The database failed.
     #[error(transparent)]
@@ -267,10 +274,23 @@ impl StateStore {
     /// those of `puts`.
     ///
     /// # Errors
-    /// A namespace does not have the version `from`, or the database failed. Nothing was stored, except for
-    /// [`StoreError::OutcomeUnknown`].
+    /// A namespace does not have the version `from`, a scheduled run was recorded as lost, or the database failed.
+    /// Nothing was stored, except for [`StoreError::OutcomeUnknown`].
     pub async fn commit_state(&self, group: &[NamespaceCommit]) -> Result<(), CommitError> {
         dispatch!(self, state::commit(group))
+    }
+
+    /// Whether a scheduled run is lost: from now on it cannot be committed. `false`: it was committed.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn lose_run(&self, execution: Uuid) -> Result<bool, StoreError> {
+        dispatch!(self, state::lose_run(execution))
+    }
+
+    /// Deletes what is known of scheduled runs that were committed or lost before `before_ms`.
+    pub(crate) async fn delete_schedule_results(&self, before_ms: i64) -> Result<(), StoreError> {
+        dispatch!(self, state::delete_schedule_results(before_ms))
     }
 
     /// The entries that are expired at `now_ms`, at most `limit`, the earliest first.

@@ -121,6 +121,8 @@ impl MetricsEndpoint {
 
     fn state(&self, page: &mut Exposition) {
         let counts = self.state.metrics().counts();
+        let help = "Commits of state that were accepted. They are answered once they are stored.";
+        page.single("picloud_state_accepted_commits_total", Kind::Counter, help, counts.accepted);
         let help = "Commits of state that were stored together.";
         page.histogram("picloud_state_group_commits", help).number_buckets(
             &GROUP_BOUNDS,

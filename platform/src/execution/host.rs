@@ -36,12 +36,12 @@ pub(super) struct InlinePass {
 }
 
 impl InlineHost {
-    pub(super) fn new(live: Arc<Live>, session: Option<Arc<Session>>) -> Arc<Self> {
+    pub(super) fn new(live: Arc<Live>, session: Option<Arc<Session>>, invocation: &Invocation) -> Arc<Self> {
         Arc::new(Self {
             live,
             lines: Mutex::default(),
             memory: GrowingReservation::new(Purpose::Scripts),
-            state: PassState::of(session),
+            state: PassState::of(session, invocation),
         })
     }
 
@@ -177,7 +177,7 @@ impl ThreadHost {
     ) -> Self {
         let (script, execution) = (invocation.script.clone(), invocation.execution_id);
         let memory = GrowingReservation::new(Purpose::Scripts);
-        let (pass_lines, state) = (AtomicU32::new(0), PassState::of(session));
+        let (pass_lines, state) = (AtomicU32::new(0), PassState::of(session, invocation));
         Self { recorder, live, script, execution, cpu, log, pass_lines, memory, state }
     }
 

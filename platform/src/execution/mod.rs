@@ -87,7 +87,7 @@ pub async fn execute(
             0 => Turn::default(),
             conflicts => Box::pin(Turn::of(run.session.as_deref(), conflicts, &Handle::current())).await,
         };
-        let host = InlineHost::new(run.live, run.session);
+        let host = InlineHost::new(run.live, run.session, &run.invocation);
         let pass =
             runtime::run_inline(&host.live().revision, &run.invocation, Arc::<InlineHost>::clone(&host));
         let InlinePass { live, lines, session, transaction } = host.into_pass();

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use store::{RUN_PRUNE_BATCH, ScheduleId, StoreError};
+use store::{LostRun, RUN_PRUNE_BATCH, RunKey, RunOutcome, ScheduleId, StoreError};
 
 use super::lease::LEASE_RENEWAL_INTERVAL;
 use super::{LEASE, Scheduler};
@@ -18,6 +18,9 @@ const SECOND_CHECK_DELAY: Duration = LEASE_RENEWAL_INTERVAL.saturating_mul(2);
 
 /// How often old rows are pruned; the first time this long after the start.
 const PRUNE_INTERVAL: TimeDelta = TimeDelta::hours(1);
+
+/// How long the state keeps which scheduled runs it has committed.
+const RESULT_RETENTION: TimeDelta = TimeDelta::days(2);
 
 /// The times of the next maintenance.
 #[derive(Debug, Default)]
@@ -147,8 +150,16 @@ impl Scheduler {
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         if mark_lost {
             for run in self.0.store.mark_lost_runs(now).await? {
-                let ScheduleId { app, branch, name } = run.schedule;
-                tracing::error!(app = %app.as_uuid(), branch, schedule = %name, due = %run.due_at, node = run.node, "run lost: its lease expired");
+                let LostRun { run: RunKey { schedule, due_at, .. }, node, outcome } = run;
+                let ScheduleId { app, branch, name } = schedule;
+                match outcome {
+                    RunOutcome::Lost => {
+                        tracing::error!(app = %app.as_uuid(), branch, schedule = %name, due = %due_at, node, "run lost: its lease expired")
+                    }
+                    _ => {
+                        tracing::warn!(app = %app.as_uuid(), branch, schedule = %name, due = %due_at, node, "run succeeded: what it changed is stored, but its lease expired")
+                    }
+                }
             }
         }
         self.0.store.next_lease_end(now).await
@@ -166,6 +177,8 @@ impl Scheduler {
             while prune().await? >= u64::from(RUN_PRUNE_BATCH) {}
         }
         self.0.store.delete_stale_schedules().await?;
+        // They are of use until the lease of their run has expired.
+        self.0.store.prune_schedule_results(now - RESULT_RETENTION).await?;
         Ok(())
     }
 }

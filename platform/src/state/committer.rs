@@ -147,7 +147,7 @@ async fn store_group(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
         Err(CommitError::Outdated(outdated)) => {
             for (namespace, id, _) in opened {
                 if id == outdated {
-                    tracing::warn!(app = %namespace.app().as_uuid(), "the state of an app was changed by another process");
+                    tracing::warn!(app = %namespace.app().as_uuid(), "the state of an app was changed by another process, or a scheduled run was recorded as lost");
                     namespace.throw_away();
                 } else {
                     namespace.put_back();
@@ -178,6 +178,7 @@ fn to_commit(id: NamespaceId, group: &Group) -> NamespaceCommit {
         entries: group.entries_after,
         puts: Vec::with_capacity(group.writes.len()),
         deletes: Vec::new(),
+        scheduled: group.scheduled.clone(),
     };
     for (key, (version, entry)) in &group.writes {
         match entry {

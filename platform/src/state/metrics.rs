@@ -8,6 +8,7 @@ pub const GROUP_BOUNDS: [u64; 8] = [1, 2, 5, 10, 20, 50, 100, 500];
 /// The counters of a node.
 #[derive(Debug, Default)]
 pub struct StateMetrics {
+    accepted: AtomicU64,
     commits: AtomicU64,
     groups: [AtomicU64; GROUP_BOUNDS.len() + 1],
     failed_groups: AtomicU64,
@@ -20,6 +21,8 @@ pub struct StateMetrics {
 /// The values of [`StateMetrics`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateCounts {
+    /// Accepted commits, stored or not.
+    pub accepted: u64,
     /// Stored commits.
     pub commits: u64,
     /// Stored groups by the number of their commits: at most [`GROUP_BOUNDS`], and more.
@@ -41,6 +44,7 @@ impl StateMetrics {
     pub fn counts(&self) -> StateCounts {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         StateCounts {
+            accepted: get(&self.accepted),
             commits: get(&self.commits),
             groups: self.groups.iter().map(get).collect(),
             failed_groups: get(&self.failed_groups),
@@ -49,6 +53,10 @@ impl StateMetrics {
             cache_misses: get(&self.cache_misses),
             lists: get(&self.lists),
         }
+    }
+
+    pub(super) fn count_accepted(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(super) fn count_group(&self, commits: u64) {

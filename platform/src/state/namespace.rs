@@ -15,6 +15,7 @@ use store::{
     AppId, ExpiredEntry, NamespaceId, NamespaceName, StateEntry, StateRange, StateValue, StoreError,
 };
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+use uuid::Uuid;
 
 use super::cache::Cache;
 use super::changes;
@@ -86,6 +87,8 @@ pub(super) struct Group {
     pub(super) bytes_after: u64,
     pub(super) entries_after: u64,
     pub(super) writes: BTreeMap<KvKey, (u64, Option<Entry>)>,
+    /// The executions of scheduled runs among the commits.
+    pub(super) scheduled: Vec<Uuid>,
     pub(super) commits: u64,
     pub(super) bytes: u64,
     outcome: Arc<watch::Sender<Outcome>>,
@@ -478,7 +481,7 @@ impl Namespace {
             return Ok(contents.accepted(contents.version, false));
         }
         self.check_room(&mut contents, &writes)?;
-        let accepted = self.append(&mut contents, writes);
+        let accepted = self.append(&mut contents, writes, transaction.session().scheduled());
         drop(contents);
         self.shared.evict();
         Ok(accepted)
@@ -561,7 +564,7 @@ impl Namespace {
             }
         }
         let is_open = contents.is_loaded && !contents.is_deleted && !writes.list.is_empty();
-        Ok(is_open.then(|| self.append(&mut contents, writes)))
+        Ok(is_open.then(|| self.append(&mut contents, writes, None)))
     }
 
     /// Loses the first group and keeps what was accepted after it: a fault that only tests switch on.
@@ -649,7 +652,13 @@ impl Namespace {
     }
 
     /// Adds accepted writes to the cache, the log and the open group.
-    fn append(self: &Arc<Self>, contents: &mut Contents, writes: Writes) -> Accepted {
+    fn append(
+        self: &Arc<Self>,
+        contents: &mut Contents,
+        writes: Writes,
+        scheduled: Option<Uuid>,
+    ) -> Accepted {
+        self.shared.metrics.count_accepted();
         let from = contents.version;
         contents.version += 1;
         contents.bytes = contents.bytes.saturating_add_signed(writes.grown);
@@ -669,6 +678,7 @@ impl Namespace {
             group.to = version;
             (group.bytes_after, group.entries_after) = (bytes_after, entries_after);
             group.commits += 1;
+            group.scheduled.extend(scheduled);
             group.bytes += writes.size;
             for (key, entry) in &writes.list {
                 group.writes.insert(key.clone(), (version, entry.clone()));

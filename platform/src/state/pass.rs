@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use runtime::{ChangeMark, HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue};
+use runtime::{
+    ChangeMark, HostCall, Invocation, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue, Trigger,
+};
+use uuid::Uuid;
 
 use super::{Namespace, Session, Transaction};
 
@@ -11,12 +14,19 @@ use super::{Namespace, Session, Transaction};
 pub(crate) struct PassState {
     session: OnceLock<Arc<Session>>,
     transaction: Mutex<Option<Box<Transaction>>>,
+    /// The execution, if it is a run of a schedule.
+    scheduled: Option<Uuid>,
 }
 
 impl PassState {
     /// The state of the next pass of an execution.
-    pub(crate) fn of(session: Option<Arc<Session>>) -> Self {
-        Self { session: session.map_or_else(OnceLock::new, OnceLock::from), transaction: Mutex::default() }
+    pub(crate) fn of(session: Option<Arc<Session>>, invocation: &Invocation) -> Self {
+        let is_scheduled = matches!(invocation.trigger, Trigger::Scheduled(_));
+        Self {
+            session: session.map_or_else(OnceLock::new, OnceLock::from),
+            transaction: Mutex::default(),
+            scheduled: is_scheduled.then_some(invocation.execution_id),
+        }
     }
 
     /// What the passes of the execution share, if one used the state.
@@ -42,7 +52,7 @@ impl PassState {
         let mut transaction = self.transaction();
         if transaction.is_none() {
             let namespace = namespace?;
-            let session = self.session.get_or_init(|| Session::new(Arc::clone(namespace)));
+            let session = self.session.get_or_init(|| Session::of(Arc::clone(namespace), self.scheduled));
             *transaction = Some(Box::new(Transaction::new(Arc::clone(session))));
         }
         transaction.as_deref_mut().map(act)

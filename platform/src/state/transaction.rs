@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use runtime::{
     ChangeMark, Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue,
 };
+use uuid::Uuid;
 
 use super::changes;
 use super::namespace::{Contents, Namespace};
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     namespace: Arc<Namespace>,
     loaded: Mutex<Loaded>,
     memory: GrowingReservation,
+    scheduled: Option<Uuid>,
 }
 
 /// What an execution has read from the database, and the version of the namespace at that time.
@@ -68,11 +70,17 @@ pub(super) struct LoadedList {
 
 impl Session {
     pub(crate) fn new(namespace: Arc<Namespace>) -> Arc<Self> {
-        Arc::new(Self {
-            namespace,
-            loaded: Mutex::default(),
-            memory: GrowingReservation::new(Purpose::Scripts),
-        })
+        Self::of(namespace, None)
+    }
+
+    /// The state of an execution; `scheduled`: its id, if it is a run of a schedule.
+    pub(super) fn of(namespace: Arc<Namespace>, scheduled: Option<Uuid>) -> Arc<Self> {
+        let memory = GrowingReservation::new(Purpose::Scripts);
+        Arc::new(Self { namespace, loaded: Mutex::default(), memory, scheduled })
+    }
+
+    pub(super) fn scheduled(&self) -> Option<Uuid> {
+        self.scheduled
     }
 
     pub(crate) fn namespace(&self) -> &Arc<Namespace> {

@@ -34,3 +34,11 @@ COMMENT ON COLUMN kv_entries.namespace IS 'References kv_namespaces.id.';
 COMMENT ON COLUMN kv_entries.version IS 'The version of the namespace that wrote the entry.';
 COMMENT ON COLUMN kv_entries.expires_at_ms IS 'When the entry expires, in milliseconds since 1970; NULL: never.';
 COMMENT ON COLUMN kv_entries.is_blob IS 'Whether the value is a blob; otherwise it is JSON.';
+
+CREATE TABLE schedule_results (
+    execution uuid    PRIMARY KEY,
+    is_lost   boolean NOT NULL,
+    at_ms     bigint  NOT NULL
+);
+COMMENT ON TABLE schedule_results IS 'Scheduled runs that committed changes of the state, so that the run is known to have succeeded if the node is killed before the outcome is in schedule_runs; and runs that were recorded as lost, which cannot commit any more.';
+COMMENT ON COLUMN schedule_results.at_ms IS 'In milliseconds since 1970. After some days the row is deleted.';

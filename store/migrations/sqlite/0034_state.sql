@@ -2,7 +2,7 @@
 
 ALTER TABLE apps ADD COLUMN limit_state INTEGER CHECK (limit_state >= 0);
 
--- The two tables of state.db, where the state is (migrations/state). Here they have rows in backups, and after a restore until
+-- The tables of state.db, where the state is (migrations/state). Here they have rows in backups, and after a restore until
 -- the database is opened.
 
 -- The state of production of an app, or of one of its previews.
@@ -29,7 +29,15 @@ CREATE TABLE kv_entries (
 ) WITHOUT ROWID;
 CREATE INDEX kv_entries_expires_at_idx ON kv_entries (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 
--- At most one row: the rows of kv_namespaces and kv_entries in this file replace those of state.db when it is opened.
+-- Scheduled runs that committed changes of the state, so that the run is known to have succeeded if the node is killed before
+-- the outcome is in schedule_runs; and runs that were recorded as lost, which cannot commit any more.
+CREATE TABLE schedule_results (
+    execution TEXT    PRIMARY KEY,
+    is_lost   INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL  -- since 1970; after some days it is deleted
+) WITHOUT ROWID;
+
+-- At most one row: the rows of these tables in this file replace those of state.db when it is opened.
 CREATE TABLE kv_restore (
     singleton INTEGER PRIMARY KEY CHECK (singleton)
 );

@@ -23,3 +23,11 @@ CREATE TABLE kv_entries (
     PRIMARY KEY (namespace, key)
 ) WITHOUT ROWID;
 CREATE INDEX kv_entries_expires_at_idx ON kv_entries (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
+
+-- Scheduled runs that committed changes of the state, so that the run is known to have succeeded if the node is killed before
+-- the outcome is in schedule_runs; and runs that were recorded as lost, which cannot commit any more.
+CREATE TABLE schedule_results (
+    execution TEXT    PRIMARY KEY,
+    is_lost   INTEGER NOT NULL,
+    at_ms     INTEGER NOT NULL  -- since 1970; after some days it is deleted
+) WITHOUT ROWID;

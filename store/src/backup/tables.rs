@@ -63,8 +63,11 @@ const ENTRIES: Table = Table {
     ],
 };
 
+const SCHEDULE_RESULTS: Table =
+    Table { name: "schedule_results", columns: &[("execution", Id), ("is_lost", Bool), ("at_ms", Number)] };
+
 /// Those of [`TABLES`] that SQLite has in the file of the state.
-pub(crate) const STATE_TABLES: [Table; 2] = [NAMESPACES, ENTRIES];
+pub(crate) const STATE_TABLES: [Table; 3] = [NAMESPACES, ENTRIES, SCHEDULE_RESULTS];
 
 /// The copied tables. A table follows those that it refers to.
 pub const TABLES: &[Table] = &[
@@ -266,6 +269,7 @@ pub const TABLES: &[Table] = &[
     },
     NAMESPACES,
     ENTRIES,
+    SCHEDULE_RESULTS,
     Table {
         name: "audit_events",
         columns: &[

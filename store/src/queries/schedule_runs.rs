@@ -11,8 +11,8 @@ use super::{Connection, Connections, schedule_hold, sql, transaction};
 use crate::error::StoreError;
 use crate::id::{DeployNumber, Oid};
 use crate::schedule::{
-    CLOCK_SKEW_MAX, Claim, ClaimAction, DueRange, LEASE_MAX, LOST_DETAIL, LostRun, NewRun, NodeIdentity,
-    RUN_PRUNE_BATCH, RunHistory, RunKey, RunOutcome, ScheduleId, ScheduleRun, overlap_reason,
+    CLOCK_SKEW_MAX, Claim, ClaimAction, DueRange, LEASE_MAX, LostRun, NewRun, NodeIdentity, RUN_PRUNE_BATCH,
+    RunHistory, RunKey, RunOutcome, ScheduleId, ScheduleRun, overlap_reason,
 };
 use crate::sql_types::{Id, Unsigned, signed_small};
 
@@ -286,20 +286,60 @@ pub(crate) async fn finish_run(
     Ok(transaction::execute_confirmed(connections, change).await? == 1)
 }
 
-pub(crate) async fn mark_lost_runs(
+#[derive(sqlx::FromRow)]
+struct ExpiredRow {
+    #[sqlx(flatten)]
+    schedule: ScheduleId,
+    due_at: DateTime<Utc>,
+    manual: bool,
+    execution: Id,
+    node_name: Option<String>,
+}
+
+/// The runs whose lease has expired, or is longer than possible, as lost ones.
+pub(crate) async fn expired_runs(
     connections: &Connections,
     now: DateTime<Utc>,
 ) -> Result<Vec<LostRun>, StoreError> {
-    let change = sqlx::query_as(sql!(
-        "UPDATE schedule_runs SET finished_at = {NOW}, outcome = 'lost', detail = $2 || coalesce(node_name, '?') || $3
-         WHERE finished_at IS NULL AND (lease_until < {NOW} OR lease_until > {FROM_NOW} $4)
-         RETURNING app, branch, schedule AS name, due_at, coalesce(node_name, '') AS node_name"
+    let rows: Vec<ExpiredRow> = sqlx::query_as(sql!(
+        "SELECT app, branch, schedule AS name, due_at, manual, execution, node_name FROM schedule_runs
+         WHERE finished_at IS NULL AND (lease_until < {NOW} OR lease_until > {FROM_NOW} $2)"
     ))
     .bind(now)
-    .bind(LOST_DETAIL[0])
-    .bind(LOST_DETAIL[1])
-    .bind(dialect::from_now(now, LEASE_MAX));
-    transaction::execute_returning(connections, change).await
+    .bind(dialect::from_now(now, LEASE_MAX))
+    .fetch_all(connections.reader())
+    .await?;
+    let lost = rows.into_iter().map(|row| {
+        let (schedule, due_at, manual) = (row.schedule, row.due_at, row.manual);
+        let run = RunKey { schedule, due_at, manual, execution: row.execution.into() };
+        LostRun { run, node: row.node_name.unwrap_or_default(), outcome: RunOutcome::Lost }
+    });
+    Ok(lost.collect())
+}
+
+/// Records the outcome of a run, unless it was recorded or its lease was renewed meanwhile.
+pub(crate) async fn finish_lost_run(
+    connections: &Connections,
+    lost: &LostRun,
+    now: DateTime<Utc>,
+) -> Result<bool, StoreError> {
+    let run = &lost.run;
+    let change = sqlx::query(sql!(
+        "UPDATE schedule_runs SET finished_at = {NOW}, outcome = $3, detail = $4
+         WHERE app = $5 AND branch = $6 AND schedule = $7 AND due_at = $8 AND manual = $9 AND execution = $10
+             AND finished_at IS NULL AND (lease_until < {NOW} OR lease_until > {FROM_NOW} $2)"
+    ))
+    .bind(now)
+    .bind(dialect::from_now(now, LEASE_MAX))
+    .bind(lost.outcome)
+    .bind(lost.detail())
+    .bind(run.schedule.app)
+    .bind(&run.schedule.branch)
+    .bind(run.schedule.name.as_str())
+    .bind(run.due_at)
+    .bind(run.manual)
+    .bind(Id(run.execution));
+    Ok(transaction::execute(connections, change).await? == 1)
 }
 
 pub(crate) async fn next_lease_end(

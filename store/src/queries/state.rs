@@ -1,4 +1,4 @@
-//! The state of apps: the tables `kv_namespaces` and `kv_entries`.
+//! The state of apps: the tables `kv_namespaces`, `kv_entries` and `schedule_results`.
 //!
 //! A read returns the version of the namespace and the entries of the same moment, so it is one statement. A deleted
 //! namespace has `deleted_at` until its entries are deleted, too.
@@ -6,12 +6,13 @@
 use std::ops::Bound;
 
 use chrono::Utc;
+use uuid::Uuid;
 
 use super::dialect::BY_BYTES;
-use super::{Connections, kv, sql, transaction};
+use super::{Connection, Connections, kv, sql, transaction};
 use crate::error::StoreError;
 use crate::id::{AppId, NamespaceId};
-use crate::sql_types::{Unsigned, signed};
+use crate::sql_types::{Id, Unsigned, signed};
 use crate::state::{
     CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, STATE_READ_BYTES_MAX,
     StateEntry, StateRange, StateRead, StateValue,
@@ -180,7 +181,44 @@ pub(crate) async fn commit(connections: &Connections, group: &[NamespaceCommit])
         transaction.rollback().await;
         return Err(CommitError::Outdated(outdated.id));
     }
+    for commit in group {
+        for execution in &commit.scheduled {
+            if note_result(&mut transaction, *execution, false).await? {
+                transaction.rollback().await;
+                return Err(CommitError::Outdated(commit.id));
+            }
+        }
+    }
     Ok(transaction.commit().await?)
+}
+
+/// Notes that a scheduled run is committed or lost. Returns whether it is lost: the first note decides.
+async fn note_result(tx: &mut Connection, execution: Uuid, is_lost: bool) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "INSERT INTO schedule_results (execution, is_lost, at_ms) VALUES ($1, $2, $3)
+         ON CONFLICT (execution) DO UPDATE SET at_ms = schedule_results.at_ms RETURNING is_lost",
+    )
+    .bind(Id(execution))
+    .bind(is_lost)
+    .bind(Utc::now().timestamp_millis())
+    .fetch_one(tx)
+    .await
+}
+
+pub(crate) async fn lose_run(connections: &Connections, execution: Uuid) -> Result<bool, StoreError> {
+    let mut transaction = transaction::begin(connections).await?;
+    let is_lost = note_result(&mut transaction, execution, true).await?;
+    transaction.commit().await?;
+    Ok(is_lost)
+}
+
+pub(crate) async fn delete_schedule_results(
+    connections: &Connections,
+    before_ms: i64,
+) -> Result<(), StoreError> {
+    let delete = sqlx::query("DELETE FROM schedule_results WHERE at_ms < $1").bind(before_ms);
+    transaction::execute(connections, delete).await?;
+    Ok(())
 }
 
 pub(crate) async fn expired(

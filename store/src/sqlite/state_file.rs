@@ -90,9 +90,11 @@ async fn replace_by_restored(path: &Path, database: &Path) -> Result<(), sqlx::E
 async fn forget_restored(database: &Path) -> Result<(), sqlx::Error> {
     let options = connect::options(database).pragma("secure_delete", "ON");
     let mut connection = options.disable_statement_logging().connect().await?;
-    let delete =
-        "BEGIN IMMEDIATE; DELETE FROM kv_entries; DELETE FROM kv_namespaces; DELETE FROM kv_restore; COMMIT";
-    sqlx::raw_sql(delete).execute(&mut connection).await?;
+    let mut delete = "BEGIN IMMEDIATE; DELETE FROM kv_restore;".to_owned();
+    for table in STATE_TABLES.iter().rev() {
+        delete += &format!("DELETE FROM {};", table.name);
+    }
+    sqlx::raw_sql(AssertSqlSafe(delete + "COMMIT")).execute(&mut connection).await?;
     connection.close().await
 }
 

@@ -5,11 +5,13 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use manifest_schema::name::JobName;
 use store::{
-    Actor, AppId, AuditAction, Claim, ClaimAction, DueRange, Location, NewDeploy, NewPush, NewRun, RefChange,
-    RunHistory, RunKey, RunOutcome, ScheduleId, ScheduleRun, Store, UnrunDueTimes,
+    Actor, AppId, AuditAction, Claim, ClaimAction, CommitError, DueRange, Location, NamespaceCommit,
+    NamespaceName, NewDeploy, NewPush, NewRun, RefChange, RunHistory, RunKey, RunOutcome, ScheduleId,
+    ScheduleRun, Store, UnrunDueTimes,
 };
 
 use crate::fixtures::*;
+use crate::state::{commit_of, entry};
 
 on_both_databases!(
     due_time_is_claimed_once,
@@ -20,6 +22,8 @@ on_both_databases!(
     history_counts_due_times_since_last_success,
     overlapping_run_is_skipped,
     run_with_expired_lease_stays_lost,
+    run_that_committed_state_is_not_lost,
+    lost_run_cannot_commit_state,
     run_with_renewed_lease_is_not_lost,
     manual_run_does_not_affect_due_times,
     schedule_continues_where_it_was,
@@ -219,13 +223,57 @@ async fn run_with_expired_lease_stays_lost(location: Location) {
     assert_eq!(store.claim_run(&next).await.unwrap(), Claim::Granted);
     let lost = store.mark_lost_runs(Utc::now()).await.unwrap();
     assert_eq!(lost.len(), 1);
-    assert_eq!((lost[0].schedule.app, lost[0].due_at, lost[0].node.as_str()), (id, after(1), "pi"));
+    assert_eq!((&lost[0].run, lost[0].node.as_str(), lost[0].outcome), (&key(&dead), "pi", RunOutcome::Lost));
     assert_eq!(store.mark_lost_runs(Utc::now()).await.unwrap(), []);
     assert!(!store.renew_run(&key(&dead), Duration::from_secs(9), Utc::now()).await.unwrap());
     assert!(!store.finish_run(&key(&dead), RunOutcome::Succeeded, None, Utc::now()).await.unwrap());
     let row = store.runs(&of(id), None, 2).await.unwrap().remove(1);
     assert_eq!((row.due.last, row.outcome), (after(1), Some(RunOutcome::Lost)));
     assert_eq!(row.detail.as_deref(), Some("the lease of node pi expired during the run"));
+}
+
+async fn run_that_committed_state_is_not_lost(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let dead = NewRun { action: over(0), ..run(id, 1, after(1)) };
+    store.claim_run(&dead).await.unwrap();
+    let state = store.state();
+    let namespace = state.open_namespace(id, &NamespaceName::Production).await.unwrap().id;
+    let scheduled = vec![key(&dead).execution];
+    let commit = commit_of(namespace, 0, vec![entry("a", "1", 1)]);
+    state.commit_state(&[NamespaceCommit { scheduled, ..commit }]).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let found = store.mark_lost_runs(Utc::now()).await.unwrap();
+    assert_eq!(found.iter().map(|run| run.outcome).collect::<Vec<_>>(), [RunOutcome::Succeeded]);
+    let row = latest(&store, id).await;
+    assert_eq!(row.outcome, Some(RunOutcome::Succeeded));
+    assert_eq!(
+        row.detail.as_deref(),
+        Some("what it changed is stored; the lease of node pi expired after that")
+    );
+    // What is known of it is pruned, and it stays as it is.
+    store.prune_schedule_results(Utc::now() + TimeDelta::seconds(1)).await.unwrap();
+    assert_eq!(store.mark_lost_runs(Utc::now()).await.unwrap(), []);
+}
+
+async fn lost_run_cannot_commit_state(location: Location) {
+    let (store, id) = scheduled(&location).await;
+    let slow = NewRun { action: over(0), ..run(id, 1, after(1)) };
+    store.claim_run(&slow).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_eq!(store.mark_lost_runs(Utc::now()).await.unwrap()[0].outcome, RunOutcome::Lost);
+    let state = store.state();
+    let open = async |name| state.open_namespace(id, &name).await.unwrap().id;
+    let namespace = open(NamespaceName::Production).await;
+    let other = open(NamespaceName::Preview("other".to_owned())).await;
+    let scheduled = vec![key(&slow).execution];
+    let late = NamespaceCommit { scheduled, ..commit_of(namespace, 0, vec![entry("a", "1", 1)]) };
+    let group = [late, commit_of(other, 0, vec![entry("b", "1", 1)])];
+    let refused = state.commit_state(&group).await;
+    assert!(matches!(refused, Err(CommitError::Outdated(id)) if id == namespace), "{refused:?}");
+    for id in [namespace, other] {
+        let read = state.state_entries(id, &["a", "b"]).await.unwrap().unwrap();
+        assert_eq!((read.version, read.entries), (0, Vec::new()));
+    }
 }
 
 async fn run_with_renewed_lease_is_not_lost(location: Location) {

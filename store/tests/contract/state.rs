@@ -38,7 +38,16 @@ pub(crate) fn entry(key: &str, value: &str, version: u64) -> StateEntry {
 pub(crate) fn commit_of(id: NamespaceId, from: u64, puts: Vec<StateEntry>) -> NamespaceCommit {
     let to = from + 1;
     let puts = puts.into_iter().map(|entry| StateEntry { version: to, ..entry }).collect();
-    NamespaceCommit { id, from, to, bytes: 10 * to, entries: to, puts, deletes: Vec::new() }
+    NamespaceCommit {
+        id,
+        from,
+        to,
+        bytes: 10 * to,
+        entries: to,
+        puts,
+        deletes: Vec::new(),
+        scheduled: Vec::new(),
+    }
 }
 
 async fn new_namespace(state: &StateStore) -> NamespaceId {
