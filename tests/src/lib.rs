@@ -19,6 +19,7 @@ pub mod database;
 pub mod dns;
 pub mod faults;
 pub mod frames;
+pub mod hold;
 pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;

@@ -56,6 +56,7 @@ mod shutdown;
 mod startup_failures;
 mod state;
 mod state_conflicts;
+mod state_crashes;
 mod state_during_push;
 mod status;
 mod systemd;
