@@ -8,7 +8,9 @@ use std::time::Duration;
 use manifest_schema::limits::{Ceiling, Limits};
 use manifest_schema::name::AppName;
 use manifest_schema::units::{show_duration, show_size};
-use store::App;
+use store::{App, NamespaceName};
+
+use crate::state::PREVIEW_QUOTA_BYTES;
 
 pub use store::{AppLimit, AppLimits};
 
@@ -84,6 +86,14 @@ impl GrantedLimits {
             schedules: self.schedules,
             schedule_runs: self.schedule_runs,
             app: Some(app.clone()),
+        }
+    }
+
+    /// The quota of a namespace of the state, in bytes.
+    pub fn state_quota(&self, name: &NamespaceName) -> u64 {
+        match name {
+            NamespaceName::Production => self.state,
+            NamespaceName::Preview(_) => self.state.min(PREVIEW_QUOTA_BYTES),
         }
     }
 

@@ -24,7 +24,7 @@ use crate::recording::DropCounters;
 use crate::request_metrics::{RejectReason, RequestCounts, RequestMetrics};
 use crate::scripts::{AppScripts, Scripts};
 use crate::secrets::SealingKeys;
-use crate::state::{Namespace, PREVIEW_QUOTA_BYTES, State};
+use crate::state::{Namespace, State};
 
 /// The maximum number of apps with metrics of their own. Further apps share one set, so that the number of
 /// time series is bounded.
@@ -414,11 +414,11 @@ impl LiveTable {
         let (label, production) = (branch.label.clone(), branch.production);
         let namespace = self.state.get().map(|state| {
             let app = AppId::from_uuid(revision.app_id());
-            let quota = state_quota(entry.limits.load().state, production);
-            match production {
-                true => state.namespace(app, &NamespaceName::Production, quota),
-                false => state.namespace(app, &NamespaceName::Preview(branch.name.clone()), quota),
-            }
+            let name = match production {
+                true => NamespaceName::Production,
+                false => NamespaceName::Preview(branch.name.clone()),
+            };
+            state.namespace(app, &name, entry.limits.load().state_quota(&name))
         });
         let live = Live {
             scripts: self.scripts.of(AppId::from_uuid(revision.app_id())),
@@ -446,11 +446,11 @@ impl LiveTable {
     /// Sets the limits of an app. If nothing of it becomes live, [`LiveTable::retain`] has to remove it.
     pub fn grant(&self, app: &AppName, limits: GrantedLimits) {
         let _changing = self.write_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let (entry, quota) = (self.entry(app), limits.state);
-        entry.limits.store(Arc::new(limits));
+        let (entry, limits) = (self.entry(app), Arc::new(limits));
+        entry.limits.store(Arc::clone(&limits));
         for live in entry.branches.load().by_label.values() {
             if let Some(namespace) = &live.namespace {
-                namespace.set_quota(state_quota(quota, live.branch.production));
+                namespace.set_quota(limits.state_quota(namespace.name()));
             }
         }
     }
@@ -532,11 +532,6 @@ impl LiveTable {
         }
         entry
     }
-}
-
-/// The quota of the state of a branch.
-fn state_quota(of_app: u64, production: bool) -> u64 {
-    if production { of_app } else { of_app.min(PREVIEW_QUOTA_BYTES) }
 }
 
 impl Branch {

@@ -3,7 +3,8 @@
 //! [`StatusChecker::status`] reads the database and the state of this node; nothing is monitored in between.
 //! The number of listed problems is limited per kind.
 
-use std::collections::HashSet;
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use crate::live::LiveTable;
 use chrono::{DateTime, TimeDelta, Utc};
 use store::cluster::{Disk, UnservedApp};
 use store::{
-    DatabaseTime, DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup, ScheduleHold, Store,
-    StoreError,
+    App, AppId, DatabaseTime, DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup, ScheduleHold,
+    Store, StoreError,
 };
 
 use crate::activation::Activation;
@@ -35,6 +36,10 @@ const CLOCK_JUMP_WINDOW: TimeDelta = TimeDelta::hours(24);
 
 /// The percentage of failed executions that is an error instead of a warning.
 const FAILURE_PERCENT_ERROR: u64 = 10;
+
+/// The percentage of its quota from which on state is a warning, and an error.
+const STATE_PERCENT_WARN: u64 = 80;
+const STATE_PERCENT_ERROR: u64 = 99;
 
 /// The clock skew that is a warning.
 const SKEW_WARN: TimeDelta = TimeDelta::seconds(5);
@@ -135,6 +140,19 @@ pub enum Problem {
         /// The branch.
         branch: String,
     },
+    /// The state of an app or of one of its previews has nearly reached its quota.
+    StateNearlyFull {
+        /// The app.
+        app: String,
+        /// The branch of the preview; `None`: production.
+        branch: Option<String>,
+        /// The stored bytes.
+        bytes: u64,
+        /// The quota in bytes.
+        quota_bytes: u64,
+        /// Whether a higher limit of the app raises it.
+        is_limit: bool,
+    },
     /// The disk of a node is nearly full.
     DiskNearlyFull {
         /// The name of the node.
@@ -159,6 +177,9 @@ impl Problem {
             Self::ClockJump { .. } | Self::RetentionPaused { .. } => false,
             Self::PreviewWithoutCertificate { .. } => false,
             Self::PreviewReadsProduction { .. } => false,
+            Self::StateNearlyFull { bytes, quota_bytes, .. } => {
+                percent(*bytes, *quota_bytes) >= STATE_PERCENT_ERROR
+            }
         };
         if error { Severity::Error } else { Severity::Warning }
     }
@@ -250,10 +271,10 @@ impl StatusChecker {
             apps_deleted: self.store.deleted_apps().await?.iter().filter(|app| !app.purging).count(),
             last_backup_at: self.store.last_backup().await?.made_at,
         };
-        Ok((counts, self.problems(&nodes).await?))
+        Ok((counts, self.problems(&nodes, &apps).await?))
     }
 
-    async fn problems(&self, nodes: &[Node]) -> Result<Vec<Problem>, StoreError> {
+    async fn problems(&self, nodes: &[Node], apps: &[App]) -> Result<Vec<Problem>, StoreError> {
         let now = self.clock.now();
         let store = &self.store;
         let written = self.database.check().await;
@@ -284,6 +305,7 @@ impl StatusChecker {
             }),
         );
         problems.extend(self.previews_that_read_production());
+        problems.extend(self.nearly_full_state(apps).await?);
         problems.extend(nodes.iter().filter_map(nearly_full));
         Ok(problems)
     }
@@ -301,6 +323,32 @@ impl StatusChecker {
         let live = self.table.previews_that_read_production().into_iter();
         let problem = |(app, branch)| Problem::PreviewReadsProduction { app, branch };
         live.take(LISTED_MAX as usize).map(problem)
+    }
+
+    /// The namespaces that have nearly reached their quota, the fullest first.
+    async fn nearly_full_state(&self, apps: &[App]) -> Result<Vec<Problem>, StoreError> {
+        let apps: HashMap<AppId, &App> = apps.iter().map(|app| (app.id, app)).collect();
+        let namespaces = self.store.state().namespaces(None).await?;
+        let mut found: Vec<(u64, Problem)> = namespaces
+            .into_iter()
+            .filter_map(|namespace| {
+                // Those of deleted apps are no problem.
+                let app = apps.get(&namespace.app)?;
+                let granted = self.activation.limits().with(&app.limits);
+                let quota_bytes = granted.state_quota(&namespace.name);
+                let percent = percent(namespace.bytes, quota_bytes);
+                let problem = Problem::StateNearlyFull {
+                    app: app.name.to_string(),
+                    branch: namespace.name.into_branch(),
+                    bytes: namespace.bytes,
+                    quota_bytes,
+                    is_limit: quota_bytes == granted.state,
+                };
+                (percent >= STATE_PERCENT_WARN).then_some((percent, problem))
+            })
+            .collect();
+        found.sort_by_key(|(percent, _)| Reverse(*percent));
+        Ok(found.into_iter().take(LISTED_MAX as usize).map(|(_, problem)| problem).collect())
     }
 
     /// The apps that nodes cannot serve, as reported by each node.
@@ -336,6 +384,11 @@ impl StatusChecker {
         };
         Ok(failing.into_iter().filter_map(found).collect())
     }
+}
+
+/// `bytes` as a percentage of `quota`.
+fn percent(bytes: u64, quota: u64) -> u64 {
+    bytes.saturating_mul(100) / quota.max(1)
 }
 
 fn not_writable(node: &str, error: &StoreError) -> Problem {

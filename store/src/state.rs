@@ -49,6 +49,14 @@ impl NamespaceName {
         let branch = text.strip_prefix(Self::PREVIEW).filter(|branch| !branch.is_empty());
         branch.map(|branch| Self::Preview(branch.to_owned()))
     }
+
+    /// The branch of a preview; `None` for production.
+    pub fn into_branch(self) -> Option<String> {
+        match self {
+            Self::Production => None,
+            Self::Preview(branch) => Some(branch),
+        }
+    }
 }
 
 impl fmt::Display for NamespaceName {

@@ -67,6 +67,7 @@ pub(crate) enum ProblemKind {
     RetentionPaused,
     PreviewWithoutCertificate,
     PreviewReadsProduction,
+    StateNearlyFull,
     DiskNearlyFull,
 }
 

@@ -130,6 +130,14 @@ pub(crate) fn message(problem: &Problem) -> String {
         Problem::PreviewReadsProduction { app, branch } => {
             format!("preview {branch} of app {app} uses the secrets of production until its next push")
         }
+        Problem::StateNearlyFull { app, branch, bytes, quota_bytes, .. } => {
+            let preview = branch.as_ref().map(|branch| format!(" of preview {branch}")).unwrap_or_default();
+            format!(
+                "the state{preview} of app {app} has {} ({bytes} bytes) of its {} ({quota_bytes} bytes)",
+                size(*bytes),
+                size(*quota_bytes)
+            )
+        }
         Problem::DiskNearlyFull { node, disk } => format!(
             "the disk of the data folder of node {node} has {} free of {}",
             size(disk.free_bytes),
@@ -181,6 +189,13 @@ pub(crate) fn hint(problem: &Problem) -> String {
         }
         Problem::PreviewReadsProduction { app, .. } => {
             format!("set the required secrets with  picloud secrets set NAME --preview --app {app} , then push it again")
+        }
+        Problem::StateNearlyFull { app, is_limit, .. } => {
+            let raise = match is_limit {
+                true => format!(", or raise the quota with  picloud apps limits {app} --state SIZE"),
+                false => " of the preview, or delete its branch".to_owned(),
+            };
+            format!("see  picloud kv usage --app {app} ; delete keys{raise}")
         }
         Problem::DiskNearlyFull { .. } => {
             "free disk space: without it, the database cannot accept pushes or records".to_owned()

@@ -80,6 +80,7 @@ fn kind(problem: &Problem) -> ProblemKind {
         Problem::RetentionPaused { .. } => ProblemKind::RetentionPaused,
         Problem::PreviewWithoutCertificate { .. } => ProblemKind::PreviewWithoutCertificate,
         Problem::PreviewReadsProduction { .. } => ProblemKind::PreviewReadsProduction,
+        Problem::StateNearlyFull { .. } => ProblemKind::StateNearlyFull,
         Problem::DiskNearlyFull { .. } => ProblemKind::DiskNearlyFull,
     }
 }
