@@ -85,6 +85,8 @@ pub struct RequestCounts {
     pub executions: [[u64; OUTCOMES]; TriggerKind::ALL.len()],
     /// Requests by [`RejectReason`] in order.
     pub rejections: [u64; RejectReason::ALL.len()],
+    /// Executions whose writes were not accepted because what they had read had changed.
+    pub state_conflicts: u64,
 }
 
 /// Aligned to two cache lines, which are prefetched together, so that shards share none.
@@ -95,6 +97,7 @@ struct Shard {
     micros: AtomicU64,
     executions: [[AtomicU64; OUTCOMES]; TriggerKind::ALL.len()],
     rejections: [AtomicU64; RejectReason::ALL.len()],
+    state_conflicts: AtomicU64,
 }
 
 impl RequestMetrics {
@@ -117,6 +120,11 @@ impl RequestMetrics {
         add(&self.shard().rejections[limit as usize], 1);
     }
 
+    /// Counts an execution that runs again because what it had read had changed when it ended.
+    pub fn count_state_conflict(&self) {
+        add(&self.shard().state_conflicts, 1);
+    }
+
     /// The counters; `None` without any traffic.
     pub fn counts(&self) -> Option<RequestCounts> {
         let shards = self.0.get()?;
@@ -132,6 +140,7 @@ impl RequestMetrics {
                 array::from_fn(|outcome| sum(&|shard| &shard.executions[trigger][outcome]))
             }),
             rejections: array::from_fn(|limit| sum(&|shard| &shard.rejections[limit])),
+            state_conflicts: sum(&|shard| &shard.state_conflicts),
         })
     }
 
@@ -186,13 +195,14 @@ mod tests {
         });
         metrics.observe_execution(TriggerKind::Http, None);
         metrics.count_rejection(RejectReason::Body);
+        metrics.count_state_conflict();
         let counts = metrics.counts().unwrap();
         assert_eq!((counts.responses[1][0], counts.responses[4][10]), (1600, 1600));
         assert_eq!(counts.responses.iter().flatten().sum::<u64>(), 3200);
         assert_eq!(counts.response_time, Duration::from_micros(1600 * 9_000_050));
         let timeout = 1 + FailureKind::ALL.iter().position(|kind| *kind == FailureKind::Timeout).unwrap();
         assert_eq!((counts.executions[1][timeout], counts.executions[0][0]), (1600, 1));
-        assert_eq!(counts.rejections, [0, 1, 0, 0]);
+        assert_eq!((counts.rejections, counts.state_conflicts), ([0, 1, 0, 0], 1));
     }
 
     #[test]

@@ -131,8 +131,6 @@ impl MetricsEndpoint {
         );
         let help = "Groups of commits that could not be stored.";
         page.single("picloud_state_failed_groups_total", Kind::Counter, help, counts.failed_groups);
-        let help = "Executions that ended and were not accepted because what they had read had changed.";
-        page.single("picloud_state_conflicts_total", Kind::Counter, help, counts.conflicts);
         let help = "Executions that ran again because what they had read had changed.";
         page.single("picloud_state_reruns_total", Kind::Counter, help, counts.reruns);
         let help = "Keys of the state that were read from the database, because they were not in memory.";
@@ -289,6 +287,11 @@ fn executions(page: &mut Exposition, apps: &[AppMetrics]) {
         for (limit, count) in of_runs.chain(before).filter(|(_, count)| *count > 0) {
             family.sample(&[("app", name(app)), ("limit", limit)], count);
         }
+    }
+    let help = "Executions whose changes of state were not accepted because what they had read had changed.";
+    let mut family = page.family("picloud_state_conflicts_total", Kind::Counter, help);
+    for app in apps.iter().filter(|app| app.counts.state_conflicts > 0) {
+        family.sample(&[("app", name(app))], app.counts.state_conflicts);
     }
     let help = "Executions in progress: running, or waiting for the concurrency limit of their app.";
     let mut family = page.family("picloud_executions_in_progress", Kind::Gauge, help);

@@ -111,7 +111,7 @@ pub async fn execute(
                         drop(turn);
                         return Ok(Box::pin(finished.record_when_stored(execution, unstored, slot)).await);
                     }
-                    Settled::Outdated => run = finished.run.again(),
+                    Settled::Outdated => run = finished.run.again_after_conflict(),
                 }
                 spent += duration;
             }
@@ -146,12 +146,18 @@ struct Run {
 }
 
 impl Run {
-    /// The same execution after a conflict.
+    /// The same execution after what it read has changed.
     fn again(self) -> Self {
         if let Some(session) = &self.session {
             session.namespace().count_rerun();
         }
         Self { conflicts: self.conflicts + 1, ..self }
+    }
+
+    /// The same execution, whose writes were not accepted.
+    fn again_after_conflict(self) -> Self {
+        self.live.metrics().count_state_conflict();
+        self.again()
     }
 }
 
@@ -241,7 +247,7 @@ fn run_on_thread(
                             _ => finished.record(commit::failed(execution, commit::not_stored())),
                         };
                     }
-                    Settled::Outdated => run = finished.run.again(),
+                    Settled::Outdated => run = finished.run.again_after_conflict(),
                 }
             }
             RunOutcome::Restart { .. } => {

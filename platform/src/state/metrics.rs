@@ -12,7 +12,6 @@ pub struct StateMetrics {
     commits: AtomicU64,
     groups: [AtomicU64; GROUP_BOUNDS.len() + 1],
     failed_groups: AtomicU64,
-    conflicts: AtomicU64,
     reruns: AtomicU64,
     cache_misses: AtomicU64,
     lists: AtomicU64,
@@ -29,9 +28,7 @@ pub struct StateCounts {
     pub groups: Vec<u64>,
     /// Groups that could not be stored.
     pub failed_groups: u64,
-    /// Executions that were not accepted because something that they had read had changed.
-    pub conflicts: u64,
-    /// Executions that ran again for that reason, or because their reads were not of one moment.
+    /// Executions that ran again because something that they had read had changed.
     pub reruns: u64,
     /// Keys that were read from the database.
     pub cache_misses: u64,
@@ -48,7 +45,6 @@ impl StateMetrics {
             commits: get(&self.commits),
             groups: self.groups.iter().map(get).collect(),
             failed_groups: get(&self.failed_groups),
-            conflicts: get(&self.conflicts),
             reruns: get(&self.reruns),
             cache_misses: get(&self.cache_misses),
             lists: get(&self.lists),
@@ -67,10 +63,6 @@ impl StateMetrics {
 
     pub(super) fn count_failed_group(&self) {
         self.failed_groups.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_conflict(&self) {
-        self.conflicts.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_rerun(&self) {

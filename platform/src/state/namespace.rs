@@ -465,7 +465,6 @@ impl Namespace {
                 };
             }
             if !contents.are_current(&transaction.reads, snapshot, now_ms) {
-                self.shared.metrics.count_conflict();
                 return Err(NotAccepted::Conflict);
             }
         }

@@ -78,6 +78,7 @@ fn sum_of_many_clients_is_right(database: Database) {
     let sums = server.get("/app/sums").json();
     assert_eq!(sums, serde_json::json!({"set": sum, "incr": sum, "add": sum, "slow": CLIENTS}));
     assert_eq!(numbers.into_inner().unwrap().len() as u64, sum, "each client got another number");
+    assert!(server.metric("picloud_state_conflicts_total{app=\"app\"}") > 0.0);
 }
 
 fn answered_runs_survive_kills_and_no_run_is_partial(database: Database) {
