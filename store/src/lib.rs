@@ -95,8 +95,8 @@ pub use schedule::{
 pub use schedule_hold::{ResumedSchedule, ScheduleHold};
 pub use secret::{EncryptedSecret, Environment, SecretChange, SecretReceipt};
 pub use state::{
-    CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, StateEntry, StateRange,
-    StateRead, StateStore, StateValue,
+    CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, StateEntry, StateKeys,
+    StateRange, StateRead, StateStore, StateValue,
 };
 pub use status::{DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;

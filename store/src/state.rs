@@ -21,7 +21,7 @@ use crate::id::{AppId, NamespaceId};
 use crate::sql_types::Unsigned;
 use crate::{Backend, dispatch, sqlite};
 
-/// [`StateStore::state_entries`] and [`StateStore::state_list`] stop once they have read this many bytes of values.
+/// [`StateStore::state_entries`] stops once it has read this many bytes of values, and lists of executions too.
 pub const STATE_READ_BYTES_MAX: u64 = 8 << 20;
 
 /// The state of apps. Cheap to clone; clones share the connections.
@@ -126,7 +126,7 @@ pub struct StateRead {
     pub version: u64,
     /// The entries, those of a list in its order.
     pub entries: Vec<StateEntry>,
-    /// Whether entries are left out because of [`STATE_READ_BYTES_MAX`]: the later ones of a list, any of the keys
+    /// Whether entries are left out because of the bytes of their values: the later ones of a list, any of the keys
     /// otherwise. At least one entry is always read.
     pub is_cut: bool,
 }
@@ -146,6 +146,15 @@ pub struct ExpiredEntry {
     pub bytes: u64,
 }
 
+/// Keys of a namespace and its version, both of one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateKeys {
+    /// The version of the namespace.
+    pub version: u64,
+    /// The keys in the order of the list, each with the time when it expires, in milliseconds since 1970.
+    pub keys: Vec<(String, Option<i64>)>,
+}
+
 /// A range of keys, which are sorted by bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRange {
@@ -155,6 +164,8 @@ pub struct StateRange {
     pub to: Bound<String>,
     /// The maximum number of entries.
     pub limit: u32,
+    /// Once values with this many bytes are read, the other entries are left out.
+    pub bytes_max: u64,
     /// From the highest key down.
     pub reverse: bool,
     /// Entries that are expired at this time are left out.
@@ -276,6 +287,18 @@ impl StateStore {
         range: &StateRange,
     ) -> Result<Option<StateRead>, StoreError> {
         dispatch!(self, state::list(id, range))
+    }
+
+    /// The keys of a range in their order, without reading values. `None`: no such namespace.
+    ///
+    /// # Errors
+    /// The database failed.
+    pub async fn state_keys(
+        &self,
+        id: NamespaceId,
+        range: &StateRange,
+    ) -> Result<Option<StateKeys>, StoreError> {
+        dispatch!(self, state::keys(id, range))
     }
 
     /// Stores a group of commits, at most one of each namespace, in one transaction. The versions of entries are

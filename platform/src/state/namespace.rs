@@ -10,10 +10,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use runtime::{Failure, FailureKind, KvKey, KvValue, Pending, VALUE_BYTES_MAX};
-use store::{
-    AppId, ExpiredEntry, NamespaceId, NamespaceName, StateEntry, StateRange, StateValue, StoreError,
-};
+use runtime::{Failure, FailureKind, KvKey, Pending, VALUE_BYTES_MAX};
+use store::state::STATE_READ_BYTES_MAX;
+use store::{AppId, ExpiredEntry, NamespaceId, NamespaceName, StateRange, StoreError};
 use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
 use uuid::Uuid;
 
@@ -329,7 +328,7 @@ impl Namespace {
                 return Ok(());
             };
             let mut found: BTreeMap<String, Entry> =
-                read.entries.into_iter().map(|entry| (entry.key.clone(), from_stored(entry))).collect();
+                read.entries.into_iter().map(|entry| (entry.key.clone(), Entry::from(entry))).collect();
             let entries = unread.iter().map(|key| ((*key).clone(), found.remove(key.as_str())));
             // A key that was not read may exist if the read was cut.
             let known = entries.filter(|(_, entry)| entry.is_some() || !read.is_cut);
@@ -407,6 +406,7 @@ impl Namespace {
                     from: range.from.clone(),
                     to: range.to.clone(),
                     limit,
+                    bytes_max: STATE_READ_BYTES_MAX,
                     reverse: read.reverse,
                     now_ms,
                 };
@@ -424,7 +424,7 @@ impl Namespace {
                     bytes += (entry.key.len() + entry.value.bytes().len()) as u64;
                     // Keys in the database were keys before.
                     if let Ok(key) = KvKey::new(&entry.key) {
-                        entries.push((key, from_stored(entry)));
+                        entries.push((key, Entry::from(entry)));
                     }
                 }
                 let is_full = entries.len() >= read.limit as usize || bytes > READ_BYTES_MAX;
@@ -903,12 +903,4 @@ fn state_failure(message: String) -> Failure {
 fn cannot_read(error: &StoreError) -> String {
     tracing::warn!(%error, "cannot read the state of an app");
     "the state of the app cannot be read now".to_owned()
-}
-
-fn from_stored(entry: StateEntry) -> Entry {
-    let value = match entry.value {
-        StateValue::Json(json) => KvValue::Json(json.into()),
-        StateValue::Blob(bytes) => KvValue::Blob(bytes.into()),
-    };
-    Entry { value, expires_at_ms: entry.expires_at_ms }
 }

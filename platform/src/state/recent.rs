@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use runtime::{KvKey, KvValue};
+use store::{StateEntry, StateValue};
 
 use super::reads::{KeyRange, Reads};
 
@@ -32,6 +33,16 @@ impl Entry {
     /// Whether the entry exists at this time.
     pub(super) fn exists_at(&self, now_ms: i64) -> bool {
         self.expires_at_ms.is_none_or(|at| at > now_ms)
+    }
+}
+
+impl From<StateEntry> for Entry {
+    fn from(entry: StateEntry) -> Self {
+        let value = match entry.value {
+            StateValue::Json(json) => KvValue::Json(json.into()),
+            StateValue::Blob(bytes) => KvValue::Blob(bytes.into()),
+        };
+        Self { value, expires_at_ms: entry.expires_at_ms }
     }
 }
 

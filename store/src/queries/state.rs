@@ -15,7 +15,7 @@ use crate::id::{AppId, NamespaceId};
 use crate::sql_types::{Id, Unsigned, signed};
 use crate::state::{
     CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, STATE_READ_BYTES_MAX,
-    StateEntry, StateRange, StateRead, StateValue,
+    StateEntry, StateKeys, StateRange, StateRead, StateValue,
 };
 
 /// The columns of [`NamespaceRow`].
@@ -125,7 +125,7 @@ pub(crate) async fn entries(
         "SELECT key, length(value) AS bytes FROM kv_entries WHERE namespace = $1 AND key {}",
         kv::IN_KEYS
     );
-    let many = sqlx::query_as(bounded(&chosen, ""));
+    let many = sqlx::query_as(bounded(&chosen, "", "$2"));
     let many = many.bind(id).bind(signed(STATE_READ_BYTES_MAX)).bind(kv::keys(keys));
     Ok(read(many.fetch_all(connections.reader()).await?))
 }
@@ -135,39 +135,74 @@ pub(crate) async fn list(
     id: NamespaceId,
     range: &StateRange,
 ) -> Result<Option<StateRead>, StoreError> {
-    let (from, lowest) = match &range.from {
-        Bound::Included(key) => ("key >= $3", Some(key)),
-        Bound::Excluded(key) => ("key > $3", Some(key)),
-        Bound::Unbounded => ("$3 IS NULL", None),
+    let order = if range.reverse { "DESC" } else { "" };
+    let chosen = in_range(range, "key, length(value) AS bytes");
+    let list = sqlx::query_as(bounded(&chosen, order, "$6")).bind(id);
+    let (lowest, highest) = bounds(range);
+    let list = list.bind(lowest).bind(highest).bind(range.now_ms).bind(i64::from(range.limit));
+    Ok(read(list.bind(signed(range.bytes_max)).fetch_all(connections.reader()).await?))
+}
+
+pub(crate) async fn keys(
+    connections: &Connections,
+    id: NamespaceId,
+    range: &StateRange,
+) -> Result<Option<StateKeys>, StoreError> {
+    let order = if range.reverse { "DESC" } else { "" };
+    let chosen = in_range(range, "key, expires_at_ms");
+    let keys = sqlx::query_as(sql!(
+        "SELECT version, key, expires_at_ms FROM kv_namespaces LEFT JOIN ({chosen}) AS found ON true
+         WHERE id = $1 AND deleted_at IS NULL ORDER BY key {order}"
+    ));
+    let (lowest, highest) = bounds(range);
+    let keys = keys.bind(id).bind(lowest).bind(highest).bind(range.now_ms).bind(i64::from(range.limit));
+    let rows: Vec<(i64, Option<String>, Option<i64>)> = keys.fetch_all(connections.reader()).await?;
+    let Some((version, ..)) = rows.first() else { return Ok(None) };
+    let version = version.unsigned_abs();
+    let keys = rows.into_iter().filter_map(|(_, key, expires_at_ms)| Some((key?, expires_at_ms)));
+    Ok(Some(StateKeys { version, keys: keys.collect() }))
+}
+
+/// The statement for `columns` of the entries of a range of the namespace `$1`: `$2` and `$3` are its bounds, `$4` the
+/// time, and `$5` the limit.
+fn in_range(range: &StateRange, columns: &str) -> String {
+    let from = match &range.from {
+        Bound::Included(_) => "key >= $2",
+        Bound::Excluded(_) => "key > $2",
+        Bound::Unbounded => "$2 IS NULL",
     };
-    let (to, highest) = match &range.to {
-        Bound::Included(key) => ("key <= $4", Some(key)),
-        Bound::Excluded(key) => ("key < $4", Some(key)),
-        Bound::Unbounded => ("$4 IS NULL", None),
+    let to = match &range.to {
+        Bound::Included(_) => "key <= $3",
+        Bound::Excluded(_) => "key < $3",
+        Bound::Unbounded => "$3 IS NULL",
     };
     let order = if range.reverse { "DESC" } else { "" };
-    let chosen = format!(
-        "SELECT key, length(value) AS bytes FROM kv_entries
-         WHERE namespace = $1 AND {from} AND {to} AND (expires_at_ms IS NULL OR expires_at_ms > $5)
-         ORDER BY key {order} LIMIT $6"
-    );
-    let list = sqlx::query_as(bounded(&chosen, order))
-        .bind(id)
-        .bind(signed(STATE_READ_BYTES_MAX))
-        .bind(lowest)
-        .bind(highest)
-        .bind(range.now_ms)
-        .bind(i64::from(range.limit));
-    Ok(read(list.fetch_all(connections.reader()).await?))
+    format!(
+        "SELECT {columns} FROM kv_entries
+         WHERE namespace = $1 AND {from} AND {to} AND (expires_at_ms IS NULL OR expires_at_ms > $4)
+         ORDER BY key {order} LIMIT $5"
+    )
+}
+
+/// The lowest and the highest key of a range.
+fn bounds(range: &StateRange) -> (Option<&String>, Option<&String>) {
+    fn key(bound: &Bound<String>) -> Option<&String> {
+        match bound {
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        }
+    }
+    (key(&range.from), key(&range.to))
 }
 
 /// Reads the entries of the namespace `$1` whose keys and sizes `chosen` selects, in key order, without the values after
-/// the first `$2` bytes.
-fn bounded(chosen: &str, order: &str) -> sqlx::AssertSqlSafe<String> {
+/// the first `bytes_max` bytes, a parameter.
+fn bounded(chosen: &str, order: &str, bytes_max: &str) -> sqlx::AssertSqlSafe<String> {
     sql!(
         "SELECT {READ}, coalesce(found.is_cut, false) AS is_cut FROM kv_namespaces
          LEFT JOIN (
-             SELECT key AS found_key, sum(bytes) OVER (ORDER BY key {order}) - bytes >= $2 AS is_cut FROM ({chosen}) AS chosen
+             SELECT key AS found_key, sum(bytes) OVER (ORDER BY key {order}) - bytes >= {bytes_max} AS is_cut
+             FROM ({chosen}) AS chosen
          ) AS found ON true
          LEFT JOIN kv_entries ON namespace = $1 AND key = found_key AND NOT is_cut
          WHERE id = $1 AND deleted_at IS NULL ORDER BY found_key {order}"

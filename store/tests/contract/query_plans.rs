@@ -13,9 +13,10 @@ async fn use_state(store: &Store, app: AppId, round: u64) {
     let state = store.state();
     let name = NamespaceName::Preview("1".to_owned());
     let id = state.open_namespace(app, &name).await.unwrap().id;
-    let range =
-        StateRange { from: Unbounded, to: Unbounded, limit: 20, reverse: round.is_multiple_of(2), now_ms: 0 };
+    let (limit, reverse) = (20, round.is_multiple_of(2));
+    let range = StateRange { from: Unbounded, to: Unbounded, limit, bytes_max: 1000, reverse, now_ms: 0 };
     state.state_list(id, &range).await.unwrap();
+    state.state_keys(id, &range).await.unwrap();
     state.state_entries(id, &["key/1", "key/2", "absent"]).await.unwrap();
     state.state_entries(id, &["key/1"]).await.unwrap();
     let deletes = vec![format!("key/{}", 100 + round)];

@@ -5,7 +5,7 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 use store::state::STATE_READ_BYTES_MAX;
 use store::{
     Actor, AppId, CommitError, ExpiredEntry, Location, NamespaceCommit, NamespaceId, NamespaceName,
-    NamespaceRow, OpenError, StateEntry, StateRange, StateRead, StateStore, StateValue, Store,
+    NamespaceRow, OpenError, StateEntry, StateKeys, StateRange, StateRead, StateStore, StateValue, Store,
 };
 
 use crate::database::*;
@@ -69,11 +69,14 @@ async fn entries(state: &StateStore, id: NamespaceId, keys: &[&str]) -> StateRea
 
 fn range(from: Bound<&str>, to: Bound<&str>) -> StateRange {
     let (from, to) = (from.map(str::to_owned), to.map(str::to_owned));
-    StateRange { from, to, limit: 1000, reverse: false, now_ms: 0 }
+    StateRange { from, to, limit: 1000, bytes_max: STATE_READ_BYTES_MAX, reverse: false, now_ms: 0 }
 }
 
 async fn list(state: &StateStore, id: NamespaceId, range: &StateRange) -> Vec<String> {
     let found = state.state_list(id, range).await.unwrap().unwrap();
+    let keys = state.state_keys(id, range).await.unwrap().unwrap();
+    let listed = found.entries.iter().map(|entry| (entry.key.clone(), entry.expires_at_ms));
+    assert_eq!((keys.version, keys.keys), (found.version, listed.collect()));
     found.entries.into_iter().map(|entry| entry.key).collect()
 }
 
@@ -224,6 +227,9 @@ async fn list_is_sorted_by_bytes_within_its_range(location: Location) {
     assert_eq!(list(&state, id, &StateRange { limit: 1, ..all.clone() }).await, ["B"]);
     let nothing = state.state_list(id, &range(Included("b"), Excluded("c"))).await.unwrap();
     assert_eq!(nothing, Some(StateRead { version: 1, entries: Vec::new(), is_cut: false }));
+    let nothing = state.state_keys(id, &range(Included("b"), Excluded("c"))).await.unwrap();
+    assert_eq!(nothing, Some(StateKeys { version: 1, keys: Vec::new() }));
+    assert_eq!(state.state_keys(NamespaceId::new(999), &all).await.unwrap(), None);
     assert_eq!(state.state_list(NamespaceId::new(999), &all).await.unwrap(), None);
     assert_eq!(state.state_entries(NamespaceId::new(999), &["a"]).await.unwrap(), None);
     assert_eq!(state.state_entries(NamespaceId::new(999), &["a", "b"]).await.unwrap(), None);
@@ -250,6 +256,9 @@ async fn read_is_cut_at_its_size(location: Location) {
     assert_eq!((found.entries.len(), found.is_cut), (2, true));
     let found = entries(&state, id, &["a", "b"]).await;
     assert_eq!((found.entries.len(), found.is_cut), (2, false));
+    let small = StateRange { bytes_max: 1, ..range(Excluded("b"), Unbounded) };
+    let found = state.state_list(id, &small).await.unwrap().unwrap();
+    assert_eq!((found.entries.len(), found.is_cut), (1, true));
     // At least one entry is read.
     let id = filled(&state, vec![large("a", 2 * half + 2), large("b", 1)]).await;
     let found = state.state_list(id, &range(Unbounded, Unbounded)).await.unwrap().unwrap();

@@ -35,7 +35,9 @@ type State = Vec<(NamespaceRow, Vec<StateEntry>)>;
 async fn dump(store: &Store) -> State {
     let mut all = Vec::new();
     for row in store.state().namespaces(None).await.unwrap() {
-        let range = StateRange { from: Unbounded, to: Unbounded, limit: 9999, reverse: false, now_ms: 0 };
+        let (limit, bytes_max) = (9999, u64::MAX >> 1);
+        let range =
+            StateRange { from: Unbounded, to: Unbounded, limit, bytes_max, reverse: false, now_ms: 0 };
         let read = store.state().state_list(row.id, &range).await.unwrap().unwrap();
         assert_eq!(read.version, row.version);
         all.push((row, read.entries));
