@@ -125,6 +125,15 @@ impl Apps {
         }))
     }
 
+    /// Whether a branch of an app has a deploy that is live, or that is when the app is started.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn is_live(&self, app: &App, branch: &str) -> Result<bool, StoreError> {
+        let live = self.store.live_branches(app.id).await?;
+        Ok(live.iter().any(|live| live.branch == branch))
+    }
+
     /// The live deploy of each branch, production first, then by name.
     ///
     /// # Errors

@@ -44,8 +44,8 @@ impl AuditLog {
         Ok(Page::of(rows, page.limit, |rows| Some(rows.last()?.id)))
     }
 
-    /// Records a change of the state, before it is made: the state can be in another file, and no change may be
-    /// without its event. `subject` is the key, never its value.
+    /// Records a change of the state, before it is made and once it can be accepted: the state can be in another file,
+    /// and no change may be without its event. `subject` is the key, never its value.
     ///
     /// # Errors
     /// The store failed.

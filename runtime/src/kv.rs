@@ -131,6 +131,13 @@ pub enum KvChange {
         /// How long the key exists.
         ttl: Option<Duration>,
     },
+    /// Stores a value as it was exported.
+    Restore {
+        /// The value.
+        value: KvValue,
+        /// When the key ends, in milliseconds since 1970.
+        expires_at_ms: Option<i64>,
+    },
     /// Deletes the key, if it exists.
     Delete,
     /// Adds to the stored number; an absent key counts as 0. Without `ttl`, the time of the key stays.

@@ -1,10 +1,22 @@
 //! Types for the state of apps.
+//!
+//! Values are raw JSON: they are passed on as they are stored, also those that are nested so deep that they could not be
+//! parsed within another document.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-/// Entries of a namespace, in the order of their keys.
+/// A page of the entries of a namespace, in the order of their keys.
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct KvPage {
+    pub(crate) entries: Vec<KvEntry>,
+    /// Cursor of the next page; null on the last. A page can end before its limit, because of the size of its values.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// Entries to import.
 #[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KvEntries {
@@ -12,13 +24,14 @@ pub(crate) struct KvEntries {
 }
 
 /// An entry: a JSON value, or a blob.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KvEntry {
     pub(crate) key: String,
-    /// The value; absent for a blob.
+    /// The value; absent for a blob, and where only keys are listed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) value: Option<serde_json::Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub(crate) value: Option<Box<RawValue>>,
     /// The bytes in Base64; absent for a JSON value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blob: Option<String>,
@@ -33,7 +46,8 @@ pub(crate) struct KvEntry {
 pub(crate) struct NewKvValue {
     /// A JSON value other than null.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) value: Option<serde_json::Value>,
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub(crate) value: Option<Box<RawValue>>,
     /// Bytes in Base64, instead of a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blob: Option<String>,
@@ -47,6 +61,15 @@ pub(crate) struct NewKvValue {
 pub(crate) struct KvChanged {
     /// The number of changed keys.
     pub(crate) keys: usize,
+}
+
+/// The result of an import.
+#[derive(Debug, Default, Serialize, Deserialize, ToSchema)]
+pub(crate) struct KvImported {
+    /// The number of stored entries.
+    pub(crate) keys: usize,
+    /// The number of entries that were left out because they have ended.
+    pub(crate) expired: usize,
 }
 
 /// What the namespaces of an app store.

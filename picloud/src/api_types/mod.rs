@@ -27,7 +27,9 @@ pub(crate) use executions::NO_EXECUTION;
 pub(crate) use executions::{
     DroppedRecords, Execution, Executions, Failure, LogLine, Logs, SourceLocation, WholeExecution,
 };
-pub(crate) use kv::{KvChanged, KvConflict, KvEntries, KvEntry, KvNamespace, KvUsage, NewKvValue};
+pub(crate) use kv::{
+    KvChanged, KvConflict, KvEntries, KvEntry, KvImported, KvNamespace, KvPage, KvUsage, NewKvValue,
+};
 pub(crate) use lifecycle::{DeletedApp, DeletedApps, RenameApp, RenamedApp, Undelete};
 pub(crate) use limits::{AppLimits, LimitChanges, Limits, UsedLimits};
 pub(crate) use nodes::{Disk, Node, Nodes};

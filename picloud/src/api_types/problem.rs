@@ -15,6 +15,9 @@ pub(crate) struct Problem {
     pub(crate) title: String,
     /// The error and how to resolve it.
     pub(crate) detail: String,
+    /// The entry of an import that the error concerns, counted from 0; absent if it concerns no single one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) entry: Option<usize>,
 }
 
 /// The error responses of all requests to the API.
@@ -48,6 +51,9 @@ pub(crate) enum ErrorResponses {
     /// The request body is not JSON.
     #[response(status = 415, content_type = "application/problem+json")]
     UnsupportedMediaType(Problem),
+    /// A value does not fit, or a limit of the state is reached.
+    #[response(status = 422, content_type = "application/problem+json")]
+    Unprocessable(Problem),
     /// Too many invalid tokens from this address.
     #[response(status = 429, content_type = "application/problem+json")]
     TooMany(Problem),

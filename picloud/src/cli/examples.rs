@@ -207,6 +207,7 @@ const EXAMPLES: &[(&str, &[Example])] = &[
         &[
             ("picloud kv set flags '{\"beta\": true}'", "store a JSON value"),
             ("picloud kv set notice closed --text --ttl 3h", "store a text for three hours"),
+            ("picloud kv set logo --file logo.png --blob", "store a file as a blob"),
         ],
     ),
     ("kv list", &[("picloud kv list user/ --branch feature", "list keys of a preview")]),

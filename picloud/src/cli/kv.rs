@@ -27,12 +27,20 @@ pub(crate) enum KvCommand {
         key: String,
 
         /// Value as JSON; `-` reads it from standard input.
-        #[arg(allow_hyphen_values = true)]
-        value: String,
+        #[arg(allow_hyphen_values = true, required_unless_present = "file")]
+        value: Option<String>,
+
+        /// Read the value from a file.
+        #[arg(long, value_name = "FILE", conflicts_with = "value")]
+        file: Option<PathBuf>,
 
         /// The value is a plain text.
         #[arg(long)]
         text: bool,
+
+        /// The value is a blob: any bytes.
+        #[arg(long, conflicts_with = "text")]
+        blob: bool,
 
         /// How long the key exists, such as `1h`.
         #[arg(long, value_name = "DURATION")]
@@ -51,11 +59,15 @@ pub(crate) enum KvCommand {
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
         limit: u32,
 
-        /// Only keys after this one.
+        /// Only keys above this one.
         #[arg(long, value_name = "KEY")]
         after: Option<String>,
 
-        /// From the last key to the first.
+        /// Only keys below this one.
+        #[arg(long, value_name = "KEY")]
+        before: Option<String>,
+
+        /// From the highest key down.
         #[arg(long)]
         reverse: bool,
 
@@ -88,7 +100,7 @@ pub(crate) enum KvCommand {
         #[command(flatten)]
         of: KvArgs,
     },
-    /// Store the entries of an export. Other keys stay.
+    /// Store the entries of an export, except those that have ended. Other keys stay.
     Import {
         /// File of `picloud kv export`; `-` is standard input.
         file: PathBuf,

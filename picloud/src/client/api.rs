@@ -26,6 +26,8 @@ pub(crate) enum ApiError {
     Rejected {
         /// The reason.
         detail: String,
+        /// The entry of an import that it concerns.
+        entry: Option<usize>,
     },
     /// The request body cannot be serialized.
     #[error("cannot serialize the request body")]
@@ -59,6 +61,8 @@ impl Hint for ApiError {
 #[derive(Deserialize)]
 struct ProblemDetails {
     detail: String,
+    #[serde(default)]
+    entry: Option<usize>,
 }
 
 /// A response of a server.
@@ -104,7 +108,7 @@ impl ApiResponse {
             return Ok(self);
         }
         match serde_json::from_slice::<ProblemDetails>(&self.body) {
-            Ok(problem) => Err(ApiError::Rejected { detail: problem.detail }),
+            Ok(problem) => Err(ApiError::Rejected { detail: problem.detail, entry: problem.entry }),
             Err(_) => Err(ApiError::UnexpectedResponse { base: self.base, status: self.status }),
         }
     }

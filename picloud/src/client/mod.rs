@@ -130,7 +130,7 @@ impl Client {
     /// GET an execution, which is possibly not recorded yet.
     pub(crate) fn find_execution<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ClientError> {
         match self.json(self.request("GET", path, None)?) {
-            Err(ClientError::Api(ApiError::Rejected { detail })) if detail == NO_EXECUTION => Ok(None),
+            Err(ClientError::Api(ApiError::Rejected { detail, .. })) if detail == NO_EXECUTION => Ok(None),
             found => found.map(Some),
         }
     }
@@ -160,7 +160,7 @@ impl Client {
         };
         let may_be_older = match &error {
             ApiError::UnexpectedResponse { .. } => true,
-            ApiError::Rejected { detail } => detail == NOT_FOUND,
+            ApiError::Rejected { detail, .. } => detail == NOT_FOUND,
             _ => false,
         };
         let version = may_be_older.then(|| api::server_version(&self.remote.base)).flatten();

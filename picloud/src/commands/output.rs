@@ -45,21 +45,26 @@ pub(super) fn page_query(options: &PageArgs) -> String {
 
 /// The command line for the next page, if there is one.
 pub(super) fn next_page_hint(next: Option<&str>) -> String {
-    let Some(next) = next else { return String::new() };
-    format!("hint: next page with  {}\n", with_cursor(std::env::args().skip(1), next))
+    next_page_hint_with("--before", next)
 }
 
-fn with_cursor(arguments: impl Iterator<Item = String>, next: &str) -> String {
+/// The same where the page begins with another flag.
+pub(super) fn next_page_hint_with(flag: &str, next: Option<&str>) -> String {
+    let Some(next) = next else { return String::new() };
+    format!("hint: next page with  {}\n", with_cursor(std::env::args().skip(1), flag, next))
+}
+
+fn with_cursor(arguments: impl Iterator<Item = String>, flag: &str, next: &str) -> String {
     let mut arguments = arguments.peekable();
     let mut line = "picloud".to_owned();
     while let Some(argument) = arguments.next() {
-        match argument.strip_prefix("--before") {
+        match argument.strip_prefix(flag) {
             Some("") => drop(arguments.next()),
             Some(value) if value.starts_with('=') => {}
             _ => line += &format!(" {}", shell_word(&printable(&argument))),
         }
     }
-    format!("{line} --before {}", shell_word(&printable(next)))
+    format!("{line} {flag} {}", shell_word(&printable(next)))
 }
 
 #[cfg(test)]
@@ -68,9 +73,11 @@ mod tests {
 
     #[test]
     fn next_page_keeps_other_arguments() {
-        let next = |line: &str| with_cursor(line.split(' ').map(str::to_owned), "7");
+        let next_with = |flag, line: &str| with_cursor(line.split(' ').map(str::to_owned), flag, "7");
+        let next = |line| next_with("--before", line);
         assert_eq!(next("deploys --branch a'b -n 5"), r"picloud deploys --branch 'a'\''b' -n 5 --before 7");
         assert_eq!(next("audit --before 9 --app x"), "picloud audit --app x --before 7");
         assert_eq!(next("audit --before=9"), "picloud audit --before 7");
+        assert_eq!(next_with("--after", "kv list --before 9"), "picloud kv list --before 9 --after 7");
     }
 }

@@ -43,13 +43,15 @@ pub(crate) struct ApiError {
     status: StatusCode,
     detail: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// The entry of an import that the error concerns.
+    entry: Option<usize>,
     /// The cause, for the log.
     cause: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, detail: detail.into(), retry_after: None, cause: None }
+        Self { status, detail: detail.into(), retry_after: None, entry: None, cause: None }
     }
 
     pub(super) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
@@ -67,6 +69,16 @@ impl ApiError {
     /// The token is valid but lacks a scope.
     pub(super) fn missing_scope(scope: impl fmt::Display) -> Self {
         Self::new(StatusCode::FORBIDDEN, format!("this token cannot do that; it needs the scope {scope}"))
+    }
+
+    /// A value that does not fit.
+    pub(super) fn unprocessable(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+    }
+
+    /// The error of an entry of an import.
+    pub(super) fn at_entry(self, entry: usize) -> Self {
+        Self { entry: Some(entry), ..self }
     }
 
     pub(super) fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
@@ -108,12 +120,13 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response<Body> {
-        let Self { status, detail, retry_after, cause } = self;
+        let Self { status, detail, retry_after, entry, cause } = self;
         if let Some(error) = cause {
             tracing::error!(%error, "API request failed");
         }
         let title = status.canonical_reason().unwrap_or_default().to_owned();
-        let problem = api_types::Problem { status: status.as_u16(), title, detail: detail.into_owned() };
+        let detail = detail.into_owned();
+        let problem = api_types::Problem { status: status.as_u16(), title, detail, entry };
         let mut response = response::json(status, &json!(problem));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

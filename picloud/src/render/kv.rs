@@ -3,7 +3,7 @@
 use super::table::table;
 use super::when::when;
 use super::{printable, size};
-use crate::api_types::{KvEntry, KvNamespace};
+use crate::api_types::{KvEntry, KvImported, KvNamespace};
 
 /// How much of a value a table shows, in characters.
 const VALUE_MAX: usize = 60;
@@ -11,29 +11,31 @@ const VALUE_MAX: usize = 60;
 /// The value of an entry, as JSON.
 pub(crate) fn value(entry: &KvEntry) -> String {
     match (&entry.value, &entry.blob) {
-        (Some(value), _) => format!("{value}\n"),
+        (Some(value), _) => format!("{}\n", value.get()),
         (None, blob) => format!("{}\n", blob.as_deref().unwrap_or_default()),
     }
 }
 
+/// One key a line.
+pub(crate) fn keys(entries: &[KvEntry]) -> String {
+    entries.iter().map(|entry| printable(&entry.key) + "\n").collect()
+}
+
 /// The table of entries.
-pub(crate) fn list(entries: &[KvEntry], keys_only: bool) -> String {
+pub(crate) fn list(entries: &[KvEntry]) -> String {
     if entries.is_empty() {
         return "no keys\n".to_owned();
-    }
-    if keys_only {
-        return entries.iter().map(|entry| printable(&entry.key) + "\n").collect();
     }
     let rows: Vec<Vec<String>> = entries
         .iter()
         .map(|entry| {
             let text = match &entry.value {
-                Some(value) => value.to_string(),
-                None => "a blob".to_owned(),
+                Some(value) => value.get(),
+                None => "a blob",
             };
             let shown = match text.char_indices().nth(VALUE_MAX) {
                 Some((end, _)) => format!("{}…", &text[..end]),
-                None => text,
+                None => text.to_owned(),
             };
             let expires = entry.expires_at.map(when).unwrap_or_default();
             vec![printable(&entry.key), printable(&shown), expires]
@@ -48,6 +50,16 @@ pub(crate) fn set(key: &str) -> String {
 
 pub(crate) fn deleted(key: &str) -> String {
     format!("deleted {}\n", printable(key))
+}
+
+pub(crate) fn imported(imported: &KvImported) -> String {
+    let entries = |number| if number == 1 { "entry" } else { "entries" };
+    let KvImported { keys, expired } = *imported;
+    let text = format!("imported {keys} {}", entries(keys));
+    match expired {
+        0 => text + "\n",
+        _ => format!("{text}; left out {expired} {}, which ended\n", entries(expired)),
+    }
 }
 
 /// The table of namespaces, and their keys with conflicts.

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use runtime::{Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvList, KvValue};
+use runtime::{Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvValue};
 use store::{AppId, NamespaceName, NamespaceRow, StoreError};
 
 use super::namespace::{NotAccepted, NotStored};
 use super::{Session, State, Transaction};
+use crate::limits::GrantedLimits;
 
 /// An entry with the time until which it exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,97 +94,70 @@ impl From<NotStored> for AdministrationError {
 }
 
 impl State {
-    /// The entry of a key.
+    /// Deletes a key, and awaits `audit` before. Returns whether it existed.
     ///
     /// # Errors
-    /// The state cannot be read.
-    pub async fn get(
+    /// The state cannot be read or stored, or `audit` failed.
+    pub async fn delete(
         &self,
         of: &StateTarget,
         key: &KvKey,
-    ) -> Result<Option<ExportedEntry>, AdministrationError> {
-        let list =
-            KvList { prefix: key.as_str().to_owned(), after: None, before: None, limit: 1, reverse: false };
-        let first = self.list(of, &list).await?.into_iter().next();
-        Ok(first.filter(|entry| entry.key == *key))
-    }
-
-    /// The entries of a list.
-    ///
-    /// # Errors
-    /// The state cannot be read, or the list has too many bytes.
-    pub async fn list(
-        &self,
-        of: &StateTarget,
-        list: &KvList,
-    ) -> Result<Vec<ExportedEntry>, AdministrationError> {
-        let entries = self.transact(of, |transaction| transaction.list_entries(list)).await?;
-        let entry = |(key, value, expires_at_ms)| ExportedEntry { key, value, expires_at_ms };
-        Ok(entries.into_iter().map(entry).collect())
-    }
-
-    /// Stores a value.
-    ///
-    /// # Errors
-    /// It does not fit, or cannot be stored.
-    pub async fn set(
-        &self,
-        of: &StateTarget,
-        key: &KvKey,
-        value: &KvValue,
-        ttl: Option<Duration>,
-    ) -> Result<(), AdministrationError> {
-        self.change_all(of, &[(key.clone(), KvChange::Set { value: value.clone(), ttl })]).await
-    }
-
-    /// Deletes a key. Returns whether it existed.
-    ///
-    /// # Errors
-    /// The state cannot be read or stored.
-    pub async fn delete(&self, of: &StateTarget, key: &KvKey) -> Result<bool, AdministrationError> {
+        audit: impl Future<Output = Result<(), StoreError>>,
+    ) -> Result<bool, AdministrationError> {
         let mode = runtime::KvReadMode::Checked;
-        self.transact(of, |transaction| {
+        self.transact(of, audit, |transaction| {
             let found = match transaction.get(std::slice::from_ref(key), mode) {
                 HostCall::Ready(Ok(values)) => values.into_iter().any(|value| value.is_some()),
                 HostCall::Ready(Err(error)) => return HostCall::Ready(Err(error)),
                 HostCall::Pending(pending) => return HostCall::Pending(pending),
                 HostCall::Restart => return HostCall::Restart,
             };
-            HostCall::Ready(transaction.change(key, KvChange::Delete).map(|()| found))
+            let deleted = if found { transaction.change(key, KvChange::Delete) } else { Ok(()) };
+            HostCall::Ready(deleted.map(|()| found))
         })
         .await
     }
 
-    /// Makes changes in one transaction.
+    /// Makes changes in one transaction, and awaits `audit` before, once they can be accepted.
     ///
     /// # Errors
-    /// One does not fit, or they cannot be stored. None is made.
+    /// One does not fit, or they cannot be stored, or `audit` failed. None is made.
     pub async fn change_all(
         &self,
         of: &StateTarget,
         changes: &[(KvKey, KvChange)],
+        audit: impl Future<Output = Result<(), StoreError>>,
     ) -> Result<(), AdministrationError> {
-        self.transact(of, |transaction| {
+        self.transact(of, audit, |transaction| {
             let mut changed = changes.iter().map(|(key, change)| transaction.change(key, change.clone()));
             HostCall::Ready(changed.try_for_each(|changed| changed))
         })
         .await
     }
 
-    /// What the namespaces of an app store: production first, then previews by name.
+    /// The time by which keys end, in milliseconds since 1970.
+    pub fn now_ms(&self) -> i64 {
+        self.shared.clock.now_ms()
+    }
+
+    /// What the namespaces of an app with these limits store: production first, then previews by name.
     ///
     /// # Errors
     /// The state cannot be read.
-    pub async fn usage(&self, app: AppId) -> Result<Vec<NamespaceUsage>, AdministrationError> {
+    pub async fn usage(
+        &self,
+        app: AppId,
+        limits: &GrantedLimits,
+    ) -> Result<Vec<NamespaceUsage>, AdministrationError> {
         let Some(store) = &self.shared.store else { return Ok(Vec::new()) };
         let mut usage = Vec::new();
         for row in store.namespaces(Some(app)).await? {
             let namespace = self.shared.namespace(app, &row.name);
             let (bytes, entries, version) = namespace.size().unwrap_or((row.bytes, row.entries, row.version));
             usage.push(NamespaceUsage {
+                quota_bytes: limits.state_quota(&row.name),
                 name: row.name,
                 bytes,
-                quota_bytes: namespace.quota_bytes(),
                 entries,
                 version,
                 conflicts: namespace.contents().hot_keys.list(),
@@ -248,14 +221,19 @@ impl State {
     }
 
     /// Runs `act` in a transaction until it is accepted, and waits until it is stored.
+    ///
+    /// `audit` is awaited before the first writes are accepted. What would be rejected is not audited, unless another
+    /// transaction has taken the room or the key in between.
     async fn transact<T>(
         &self,
         of: &StateTarget,
+        audit: impl Future<Output = Result<(), StoreError>>,
         mut act: impl FnMut(&mut Transaction) -> HostCall<Result<T, KvError>>,
     ) -> Result<T, AdministrationError> {
         let namespace = self.shared.namespace(of.app, &of.name);
         namespace.ensure_loaded().await?;
         let session = Session::new(Arc::clone(&namespace));
+        let mut audit = Some(audit);
         loop {
             let mut transaction = Transaction::new(Arc::clone(&session));
             let result = match act(&mut transaction) {
@@ -269,6 +247,16 @@ impl State {
                     None => continue,
                 },
             };
+            if !transaction.has_no_writes() && audit.is_some() {
+                match namespace.check_when_ready(&transaction).await {
+                    Ok(()) => {}
+                    Err(NotAccepted::Failed(failure)) => return Err(failure.into()),
+                    Err(_) => continue,
+                }
+                if let Some(audit) = audit.take() {
+                    audit.await?;
+                }
+            }
             match namespace.accept_when_ready(&transaction).await {
                 Ok(accepted) => {
                     namespace.stored(accepted).await?;

@@ -29,7 +29,7 @@ pub(super) fn apply(
     let mut current = base.map_or(Current::Absent, |value| Current::Value(value.clone()));
     for change in changes {
         current = match change {
-            KvChange::Set { value, .. } => Current::Value(value.clone()),
+            KvChange::Set { value, .. } | KvChange::Restore { value, .. } => Current::Value(value.clone()),
             KvChange::Delete => Current::Absent,
             KvChange::Add { number, .. } => {
                 let sum = current.number().and_then(|value| add(value, *number).ok_or(Misfit::Overflow));
@@ -55,7 +55,7 @@ pub(super) fn apply(
 /// It does not.
 pub(super) fn check(key: &KvKey, value: &KvValue, change: &KvChange) -> Result<(), KvError> {
     match change {
-        KvChange::Set { .. } | KvChange::Delete => Ok(()),
+        KvChange::Set { .. } | KvChange::Restore { .. } | KvChange::Delete => Ok(()),
         KvChange::Add { .. } => apply(key, Some(value), std::slice::from_ref(change)).map(drop),
         KvChange::Append { item, keep, .. } => match value {
             KvValue::Json(json) if json.starts_with(b"[") => match json.len() + item.len() + 1 {

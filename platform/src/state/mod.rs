@@ -11,7 +11,7 @@
 //! - `committer`: stores groups of accepted commits
 //! - `conflicts`: the keys that transactions run again for
 //! - `sweep`: deletes what has expired
-//! - `administration`: reads and writes of operators
+//! - `administration`: reads and writes of operators; `pages`: pages of entries
 //! - `metrics`: the counters
 //!
 //! # Invariants
@@ -31,6 +31,7 @@ mod conflicts;
 mod faults;
 mod metrics;
 mod namespace;
+mod pages;
 mod pass;
 mod reads;
 mod recent;
@@ -58,6 +59,7 @@ pub use administration::{AdministrationError, ExportedEntry, KvAction, Namespace
 pub use metrics::{GROUP_BOUNDS, StateCounts, StateMetrics};
 pub use namespace::Namespace;
 pub(crate) use namespace::{Accepted, NotAccepted, NotStored};
+pub use pages::{EntryPage, ListedKey};
 pub(crate) use pass::PassState;
 pub use runtime::{KvChange, KvKey, KvList, KvValue};
 pub use store::NamespaceName;
@@ -70,6 +72,9 @@ const READ_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The maximum number of changes that an execution makes, and their bytes.
 const WRITES_MAX: u64 = 5_000;
 const WRITE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// A page for an operator ends once its values have this many bytes.
+const LIST_PAGE_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// The quota of an app without one of its own, in bytes.
 pub const QUOTA_BYTES: u64 = 256 * 1024 * 1024;

@@ -135,6 +135,14 @@ pub(crate) enum NotAccepted {
     Failed(Failure),
 }
 
+/// A transaction that can be accepted.
+enum Valid {
+    /// It writes nothing, and has seen what this version wrote, and nothing later.
+    Reads { seen: u64 },
+    /// It makes these writes.
+    Writes(Writes),
+}
+
 /// The accepted transaction, or one that it depends on, could not be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the state could not be stored")]
@@ -451,6 +459,18 @@ impl Namespace {
     /// Compares a transaction with what was accepted since its reads, and accepts it.
     pub(crate) fn accept(self: &Arc<Self>, transaction: &Transaction) -> Result<Accepted, NotAccepted> {
         let mut contents = self.contents();
+        let writes = match self.validate(&mut contents, transaction)? {
+            Valid::Reads { seen } => return Ok(contents.accepted(seen, false)),
+            Valid::Writes(writes) => writes,
+        };
+        let accepted = self.append(&mut contents, writes, transaction.session().scheduled());
+        drop(contents);
+        self.shared.evict();
+        Ok(accepted)
+    }
+
+    /// What a transaction would write if it were accepted now.
+    fn validate(&self, contents: &mut Contents, transaction: &Transaction) -> Result<Valid, NotAccepted> {
         if !contents.is_loaded {
             return Err(NotAccepted::Missing(Vec::new()));
         }
@@ -460,7 +480,7 @@ impl Namespace {
             if transaction.writes.is_empty() {
                 // It has seen one moment, which needs no other comparison.
                 return match snapshot.epoch == contents.epoch {
-                    true => Ok(contents.accepted(transaction.reads.seen, false)),
+                    true => Ok(Valid::Reads { seen: transaction.reads.seen }),
                     false => Err(NotAccepted::Conflict),
                 };
             }
@@ -474,16 +494,13 @@ impl Namespace {
         if self.shared.store.is_some() && contents.unstored_bytes > UNSTORED_BYTES_MAX {
             return Err(NotAccepted::Full);
         }
-        let writes = self.results(&mut contents, transaction, now_ms)?;
+        let writes = self.results(contents, transaction, now_ms)?;
         if writes.list.is_empty() {
             // Its deletes found nothing, because of commits that may not be stored yet.
-            return Ok(contents.accepted(contents.version, false));
+            return Ok(Valid::Reads { seen: contents.version });
         }
-        self.check_room(&mut contents, &writes)?;
-        let accepted = self.append(&mut contents, writes, transaction.session().scheduled());
-        drop(contents);
-        self.shared.evict();
-        Ok(accepted)
+        self.check_room(contents, &writes)?;
+        Ok(Valid::Writes(writes))
     }
 
     /// Accepts a transaction after what it needs is read from the database, and there is room.
@@ -491,8 +508,25 @@ impl Namespace {
         self: &Arc<Self>,
         transaction: &Transaction,
     ) -> Result<Accepted, NotAccepted> {
+        self.when_ready(transaction, || self.accept(transaction)).await
+    }
+
+    /// Checks that a transaction would be accepted, and accepts nothing.
+    pub(super) async fn check_when_ready(
+        self: &Arc<Self>,
+        transaction: &Transaction,
+    ) -> Result<(), NotAccepted> {
+        let check = || self.validate(&mut self.contents(), transaction).map(drop);
+        self.when_ready(transaction, check).await
+    }
+
+    async fn when_ready<T>(
+        self: &Arc<Self>,
+        transaction: &Transaction,
+        decide: impl Fn() -> Result<T, NotAccepted>,
+    ) -> Result<T, NotAccepted> {
         loop {
-            match self.accept(transaction) {
+            match decide() {
                 Err(NotAccepted::Missing(keys)) => {
                     let session = transaction.session();
                     self.load(Arc::clone(session), keys).await;
@@ -868,11 +902,12 @@ fn entry_bytes(key: &KvKey, value: u64) -> u64 {
 
 /// Until when a key exists after its changes.
 fn expiry(before: Option<i64>, changes: &[runtime::KvChange], now_ms: i64) -> Option<i64> {
-    use runtime::KvChange::{Add, Append, Delete, Set};
+    use runtime::KvChange::{Add, Append, Delete, Restore, Set};
     let after =
         |ttl: std::time::Duration| now_ms.saturating_add(i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX));
     changes.iter().fold(before, |expiry, change| match change {
         Set { ttl, .. } => ttl.map(after),
+        Restore { expires_at_ms, .. } => *expires_at_ms,
         Delete => None,
         Add { ttl, .. } | Append { ttl, .. } => ttl.map(after).or(expiry),
     })

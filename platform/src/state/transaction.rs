@@ -187,7 +187,7 @@ pub(super) struct Snapshot {
 }
 
 /// A key, its value, and the expiry of the stored entry.
-pub(super) type ListedEntry = (KvKey, KvValue, Option<i64>);
+type ListedEntry = (KvKey, KvValue, Option<i64>);
 
 /// The reads and writes of a pass.
 #[derive(Debug)]
@@ -359,7 +359,7 @@ impl Transaction {
     }
 
     /// The entries of a list, each with the expiry of the stored one.
-    pub(super) fn list_entries(&mut self, list: &KvList) -> HostCall<Result<Vec<ListedEntry>, KvError>> {
+    fn list_entries(&mut self, list: &KvList) -> HostCall<Result<Vec<ListedEntry>, KvError>> {
         if self.session.loaded().failure.is_some() {
             return HostCall::Restart;
         }
@@ -500,7 +500,7 @@ impl Transaction {
             changes::check(key, value, &change)?;
         }
         let replacement = match &change {
-            KvChange::Set { .. } | KvChange::Delete => Some(change.clone()),
+            KvChange::Set { .. } | KvChange::Restore { .. } | KvChange::Delete => Some(change.clone()),
             // Sums are small, so that many additions to a value of the pass remain one change.
             KvChange::Add { ttl: new_ttl, .. } => match own_value {
                 Some((value, ttl)) => changes::apply(key, Some(value), std::slice::from_ref(&change))?
@@ -552,12 +552,12 @@ impl Transaction {
 
 /// Whether the result of changes does not depend on the value before.
 pub(super) fn is_independent(changes: &[KvChange]) -> bool {
-    matches!(changes.first(), Some(KvChange::Set { .. } | KvChange::Delete))
+    matches!(changes.first(), Some(KvChange::Set { .. } | KvChange::Restore { .. } | KvChange::Delete))
 }
 
 fn change_bytes(change: &KvChange) -> usize {
     match change {
-        KvChange::Set { value, .. } => value.bytes().len(),
+        KvChange::Set { value, .. } | KvChange::Restore { value, .. } => value.bytes().len(),
         KvChange::Delete => 0,
         KvChange::Add { .. } => 8,
         KvChange::Append { item, .. } => item.len(),

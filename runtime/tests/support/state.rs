@@ -124,6 +124,7 @@ fn applied(key: &KvKey, before: Option<&Entry>, change: &KvChange) -> Result<Opt
     Ok(match change {
         KvChange::Delete => None,
         KvChange::Set { value, ttl } => Some((value.clone(), *ttl)),
+        KvChange::Restore { .. } => unreachable!("scripts restore nothing"),
         KvChange::Add { number, ttl } => {
             let Value::Number(before) = json.unwrap_or(Value::from(0)) else {
                 return Err(KvError::NoNumber(key.clone()));

@@ -6,6 +6,7 @@
 
 mod apps;
 mod audit;
+mod compact_json;
 mod deploys;
 mod domains;
 mod etag;

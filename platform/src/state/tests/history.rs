@@ -283,7 +283,7 @@ async fn random_transactions_are_serializable_in_real_time() {
         drop(test);
         let again = TestState::open(folder.path()).await;
         again.clock_ms.store(clock_ms, Ordering::SeqCst);
-        let entries = again.state.list(&again.target(), &list("", 1000, false)).await.unwrap();
+        let entries = again.state.list(&again.target(), &list("", 1000, false)).await.unwrap().page.items;
         let text = |entry: &ExportedEntry| String::from_utf8(entry.value.bytes().to_vec()).unwrap();
         let stored: Vec<_> = entries.iter().map(|entry| (entry.key.to_string(), text(entry))).collect();
         let expected: Vec<_> = model.into_iter().map(|(name, (value, _))| (name, value)).collect();

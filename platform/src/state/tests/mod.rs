@@ -2,6 +2,7 @@
 
 mod history;
 mod namespaces;
+mod pages;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use runtime::{HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue};
-use store::{AppId, NamespaceName, StateStore};
+use store::{AppId, NamespaceName, StateStore, StoreError};
 use uuid::Uuid;
 
 use super::*;
+use crate::limits::GrantedLimits;
 use crate::memory::MemoryBudget;
 
 /// A state in a file, with a clock that tests set.
@@ -47,13 +49,44 @@ impl TestState {
     }
 
     async fn set(&self, text: &str, value: &str) -> Result<(), AdministrationError> {
-        self.state.set(&self.target(), &key(text), &json(value), None).await
+        self.set_for(text, value, None).await
+    }
+
+    async fn set_for(
+        &self,
+        text: &str,
+        value: &str,
+        ttl: Option<Duration>,
+    ) -> Result<(), AdministrationError> {
+        self.change_all(&[(key(text), KvChange::Set { value: json(value), ttl })]).await
+    }
+
+    /// Sets a key of any namespace.
+    async fn set_of(&self, of: &StateTarget, text: &str, value: &str) {
+        self.state.change_all(of, &[(key(text), set(value))], unaudited()).await.unwrap();
+    }
+
+    async fn change_all(&self, changes: &[(KvKey, KvChange)]) -> Result<(), AdministrationError> {
+        self.state.change_all(&self.target(), changes, unaudited()).await
+    }
+
+    async fn delete(&self, text: &str) -> Result<bool, AdministrationError> {
+        self.state.delete(&self.target(), &key(text), unaudited()).await
+    }
+
+    /// What production stores.
+    async fn usage(&self) -> NamespaceUsage {
+        self.usage_of(app()).await
+    }
+
+    async fn usage_of(&self, app: AppId) -> NamespaceUsage {
+        self.state.usage(app, &GrantedLimits::default()).await.unwrap().remove(0)
     }
 
     /// What production stores, once that `is_reached`.
     async fn usage_when(&self, is_reached: impl Fn(&NamespaceUsage) -> bool) -> NamespaceUsage {
         loop {
-            let usage = self.state.usage(app()).await.unwrap().remove(0);
+            let usage = self.usage().await;
             if is_reached(&usage) {
                 return usage;
             }
@@ -64,13 +97,17 @@ impl TestState {
     /// Stores an entry that has expired.
     async fn store_expired(&self, text: &str, value: &str) {
         let ttl = Some(Duration::from_secs(1));
-        self.state.set(&self.target(), &key(text), &json(value), ttl).await.unwrap();
+        self.set_for(text, value, ttl).await.unwrap();
     }
 
     async fn get(&self, text: &str) -> Option<String> {
         let entry = self.state.get(&self.target(), &key(text)).await.unwrap();
         entry.map(|entry| String::from_utf8(entry.value.bytes().to_vec()).unwrap())
     }
+}
+
+fn unaudited() -> std::future::Ready<Result<(), StoreError>> {
+    std::future::ready(Ok(()))
 }
 
 fn app() -> AppId {

@@ -25,14 +25,14 @@ async fn what_is_stored_is_there_after_a_restart() {
     let first = TestState::open(folder.path()).await;
     first.set("a", "1").await.unwrap();
     first.set("b", "2").await.unwrap();
-    assert!(first.state.delete(&first.target(), &key("a")).await.unwrap());
-    assert!(!first.state.delete(&first.target(), &key("a")).await.unwrap());
-    let usage = first.state.usage(app()).await.unwrap().remove(0);
+    assert!(first.delete("a").await.unwrap());
+    assert!(!first.delete("a").await.unwrap());
+    let usage = first.usage().await;
     first.store.close().await;
     drop(first);
     let second = TestState::open(folder.path()).await;
     assert_eq!((second.get("a").await, second.get("b").await.as_deref()), (None, Some("2")));
-    let read = second.state.usage(app()).await.unwrap().remove(0);
+    let read = second.usage().await;
     assert_eq!((read.bytes, read.entries, read.version), (usage.bytes, 1, 3));
     assert_eq!(read.bytes, 32 + 1 + 1);
 }
@@ -64,7 +64,7 @@ async fn one_of_two_passes_that_read_what_the_other_writes_runs_again() {
     two.change("a", set("1")).unwrap();
     one.commit().await.unwrap();
     assert!(matches!(two.commit().await, Err(NotAccepted::Conflict)));
-    let conflicts = test.state.usage(app()).await.unwrap().remove(0).conflicts;
+    let conflicts = test.usage().await.conflicts;
     assert_eq!(conflicts, [(key("b"), 1)]);
 }
 
@@ -158,8 +158,8 @@ async fn keys_with_a_ttl_end_at_one_moment() {
     let folder = tempfile::tempdir().unwrap();
     let test = TestState::open(folder.path()).await;
     let ttl = Some(Duration::from_secs(10));
-    test.state.set(&test.target(), &key("t"), &json("1"), ttl).await.unwrap();
-    test.state.set(&test.target(), &key("u"), &json("1"), ttl).await.unwrap();
+    test.set_for("t", "1", ttl).await.unwrap();
+    test.set_for("u", "1", ttl).await.unwrap();
     let namespace = test.namespace();
     let mut early = Pass::begin(&namespace).await;
     assert_eq!(early.get("t").await.unwrap().as_deref(), Some("1"));
@@ -182,14 +182,14 @@ async fn ttl_ends_with_a_new_value_and_stays_with_a_sum() {
     let test = TestState::open(folder.path()).await;
     let ttl = Some(Duration::from_secs(10));
     for name in ["a", "b", "c"] {
-        test.state.set(&test.target(), &key(name), &json("1"), ttl).await.unwrap();
+        test.set_for(name, "1", ttl).await.unwrap();
     }
     let changes = [
         (key("a"), set("2")),
         (key("b"), add(1)),
         (key("c"), KvChange::Add { number: KvNumber::Integer(1), ttl: Some(Duration::from_secs(20)) }),
     ];
-    test.state.change_all(&test.target(), &changes).await.unwrap();
+    test.change_all(&changes).await.unwrap();
     test.clock_ms.fetch_add(10_000, Ordering::SeqCst);
     assert_eq!((test.get("a").await.as_deref(), test.get("b").await), (Some("2"), None));
     assert_eq!(test.get("c").await.as_deref(), Some("2"));
@@ -203,7 +203,7 @@ async fn expired_keys_are_deleted() {
     let test = TestState::open(folder.path()).await;
     let ttl = Some(Duration::from_secs(10));
     test.set("stays", "1").await.unwrap();
-    test.state.set(&test.target(), &key("t"), &json("1"), ttl).await.unwrap();
+    test.set_for("t", "1", ttl).await.unwrap();
     test.clock_ms.fetch_add(10_000, Ordering::SeqCst);
     test.state.shared.note_expiry(0);
     let usage = test.usage_when(|usage| usage.entries == 1).await;
@@ -221,13 +221,13 @@ async fn expired_keys_that_were_written_again_stay() {
     let found = test.store.expired_entries(i64::MAX, 10).await.unwrap();
     test.set("again", "22").await.unwrap();
     let ttl = Some(Duration::from_secs(1));
-    test.state.set(&test.target(), &key("later"), &json("333"), ttl).await.unwrap();
+    test.set_for("later", "333", ttl).await.unwrap();
     let again = async || panic!("the log tells what was written since");
     assert!(namespace.delete_expired(&found, again).await.unwrap());
-    let usage = test.state.usage(app()).await.unwrap().remove(0);
+    let usage = test.usage().await;
     assert_eq!((usage.entries, usage.bytes), (2, 2 * 32 + 5 + 2 + 5 + 3));
     assert!(!namespace.delete_expired(&found, again).await.unwrap(), "they are deleted already");
-    assert_eq!(test.state.usage(app()).await.unwrap().remove(0), usage);
+    assert_eq!(test.usage().await, usage);
 }
 
 #[tokio::test]
@@ -258,14 +258,14 @@ async fn large_expired_values_of_an_app_without_memory_do_not_stop_the_sweep() {
     let memory = MemoryBudget::new(512 * MIB);
     let test = TestState::open_with(folder.path(), memory.clone()).await;
     let ttl = Some(Duration::from_secs(10));
-    let value = json(&format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2)));
+    let value = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX - 2));
     // More than an execution can read.
     for number in 0..40 {
-        let key = key(&format!("k{number:02}"));
-        test.state.set(&test.target(), &key, &value, ttl).await.unwrap();
+        test.set_for(&format!("k{number:02}"), &value, ttl).await.unwrap();
     }
     let other = StateTarget { app: AppId::from_uuid(Uuid::from_u128(2)), name: NamespaceName::Production };
-    test.state.set(&other, &key("t"), &json("1"), ttl).await.unwrap();
+    let change = (key("t"), KvChange::Set { value: json("1"), ttl });
+    test.state.change_all(&other, &[change], unaudited()).await.unwrap();
     test.namespace().throw_away();
     let account = memory.account(app());
     account.set_share(0);
@@ -273,7 +273,7 @@ async fn large_expired_values_of_an_app_without_memory_do_not_stop_the_sweep() {
     test.state.shared.note_expiry(0);
     let usage = test.usage_when(|usage| usage.entries == 0).await;
     assert_eq!(usage.bytes, 0);
-    let is_empty = async || test.state.usage(other.app).await.unwrap()[0].entries == 0;
+    let is_empty = async || test.usage_of(other.app).await.entries == 0;
     while !is_empty().await {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -293,7 +293,7 @@ async fn quota_stops_what_grows_and_lets_shrink() {
     assert!(refused.message.contains("`b`") && refused.message.contains("1000"), "{}", refused.message);
     namespace.set_quota(10);
     test.set("a", "\"smaller\"").await.unwrap();
-    assert!(test.state.delete(&test.target(), &key("a")).await.unwrap());
+    assert!(test.delete("a").await.unwrap());
     assert!(matches!(test.set("a", "\"12345678901\"").await, Err(AdministrationError::Rejected(_))));
 }
 
@@ -454,11 +454,11 @@ async fn app_with_little_memory_writes_on_and_takes_no_cache_of_others() {
 async fn cache_is_shared_by_apps_and_not_by_namespaces() {
     let folder = tempfile::tempdir().unwrap();
     let test = TestState::open_with(folder.path(), MemoryBudget::new(64 * MIB)).await;
-    let value = json(&format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX / 2)));
+    let value = format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX / 2));
     let neighbour = AppId::from_uuid(Uuid::from_u128(2));
     let of_neighbour = StateTarget { app: neighbour, name: NamespaceName::Production };
     for number in 0..4 {
-        test.state.set(&of_neighbour, &key(&format!("k{number}")), &value, None).await.unwrap();
+        test.set_of(&of_neighbour, &format!("k{number}"), &value).await;
     }
     let production = test.state.namespace(neighbour, &NamespaceName::Production, QUOTA_BYTES);
     let own = production.cached_bytes();
@@ -467,7 +467,7 @@ async fn cache_is_shared_by_apps_and_not_by_namespaces() {
     for number in 0..32 {
         let of_preview = StateTarget { app: app(), name: NamespaceName::Preview(format!("b{number}")) };
         let _live = test.state.namespace(app(), &of_preview.name, QUOTA_BYTES);
-        test.state.set(&of_preview, &key("k"), &value, None).await.unwrap();
+        test.set_of(&of_preview, "k", &value).await;
         assert_eq!(production.cached_bytes(), own, "nothing is evicted for preview {number}");
     }
     assert!(test.state.cached_bytes() <= 8 * MIB);
@@ -480,7 +480,7 @@ async fn namespaces_that_nothing_uses_are_dropped() {
     let live = test.namespace();
     for number in 0..100 {
         let of = StateTarget { app: app(), name: NamespaceName::Preview(format!("b{number}")) };
-        test.state.set(&of, &key("k"), &json("1"), None).await.unwrap();
+        test.set_of(&of, "k", "1").await;
     }
     let kept = test.state.shared.namespaces()[&app()].len();
     // The committer drops the last one soon.
