@@ -34,6 +34,9 @@ use crate::render::store_failure;
 /// The `Retry-After` while the database is unavailable.
 const DATABASE_RETRY: Duration = Duration::from_secs(5);
 
+/// The `Retry-After` while the state of an app cannot be read or stored, as for its scripts.
+const STATE_RETRY: Duration = Duration::from_secs(1);
+
 /// The `Retry-After` of a failed DNS lookup.
 const DNS_RETRY: Duration = Duration::from_secs(10);
 
@@ -316,8 +319,11 @@ impl From<RunNowError> for ApiError {
 impl From<AdministrationError> for ApiError {
     fn from(error: AdministrationError) -> Self {
         match error {
-            AdministrationError::Rejected(message) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, message),
-            AdministrationError::Unavailable(message) => Self::unavailable(message, DATABASE_RETRY),
+            AdministrationError::Rejected(message) => Self::unprocessable(message),
+            AdministrationError::Unavailable(message) => Self::unavailable(message, STATE_RETRY),
+            AdministrationError::Store(error) if error.is_unavailable() => {
+                Self::unavailable(store_failure(&error), STATE_RETRY).caused_by(error)
+            }
             AdministrationError::Store(error) => error.into(),
         }
     }
