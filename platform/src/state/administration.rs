@@ -1,4 +1,4 @@
-//! Reads and writes of operators: as transactions, like those of scripts.
+//! Changes by operators, as transactions like those of scripts, and what is stored.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -11,7 +11,7 @@
 //! - `committer`: stores groups of accepted commits
 //! - `conflicts`: the keys that transactions run again for
 //! - `sweep`: deletes what has expired
-//! - `administration`: reads and writes of operators; `pages`: pages of entries
+//! - `administration`: changes by operators; `pages`: what they read
 //! - `metrics`: the counters
 //!
 //! # Invariants
