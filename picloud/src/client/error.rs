@@ -17,6 +17,13 @@ pub(crate) enum ClientError {
     Api(#[from] ApiError),
 }
 
+impl ClientError {
+    /// Whether the server has rejected the request.
+    pub(crate) fn is_rejection(&self) -> bool {
+        matches!(self, Self::Api(ApiError::Rejected { .. }))
+    }
+}
+
 impl Hint for ClientError {
     fn hint(&self) -> Option<Cow<'static, str>> {
         match self {

@@ -239,9 +239,13 @@ fn delete(keys: &[String], of: &KvArgs) -> Result<(), CommandError> {
     let target = Target::find(of)?;
     let mut deleted = 0;
     for key in keys {
-        let result = target.client.send::<KvChanged>("DELETE", &target.entry_path(key), None::<&()>);
-        let failed = |source| KvCommandError::Delete { key: key.clone(), deleted, source };
-        deleted += result.map_err(failed)?.keys;
+        let path = target.entry_path(key);
+        deleted += match target.client.send::<KvChanged>("DELETE", &path, None::<&()>) {
+            Ok(changed) => changed.keys,
+            // The server cannot be reached, and nothing is known of the key.
+            Err(source) if deleted == 0 && !source.is_rejection() => return Err(source.into()),
+            Err(source) => return Err(KvCommandError::Delete { key: key.clone(), deleted, source }.into()),
+        };
         if !of.client.json {
             print_styled(kv::deleted(key))?;
         }
