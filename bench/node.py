@@ -64,11 +64,11 @@ def repository(folder, files):
     return folder
 
 
-def request(port, path, body=None):
+def request(port, path, body=None, headers=None):
     """Sends a GET request, or a POST request with a body. Returns status, headers and body."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
-        headers = {} if body is None else {"Content-Type": "application/json"}
+        headers = {**(headers or {}), **({} if body is None else {"Content-Type": "application/json"})}
         connection.request("GET" if body is None else "POST", path, body, headers)
         response = connection.getresponse()
         return response.status, response.headers, response.read()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import load
 import page
-from node import Picloud, expect, git, repository, request
+from node import TOKEN, Picloud, expect, git, repository, request
 from peers import install, program
 from process import (
     CLIENT_CORE, RELEASE, ROOT, SERVER_CORE, NoiseMonitor, Server, free_port, need_two_cores, noise_note, output, pinned, retry_if_noisy,
@@ -126,15 +126,24 @@ def count(server, path, seconds):
     }
 
 
+def groups(server):
+    """The commits that PiCloud has stored, and the groups in which it has stored them."""
+    _, _, body = request(server.port, "/-/metrics", headers={"Authorization": f"Bearer {TOKEN}"})
+    values = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if line and line[0] != "#")
+    return [float(values[f"picloud_state_group_commits_{part}"]) for part in ("sum", "count")]
+
+
 def counter(scratch, stack):
     servers, versions = counters(scratch, stack)
     for server, path in servers.values():
         count(server, path, WARM_UP)
     spans, fsyncs = {name: [] for name in servers}, []
+    before = groups(servers[PICLOUD][0])
     for number in range(ROUNDS):
         fsyncs.append(disk(scratch))
         for name in list(servers)[:: -1 if number % 2 else 1]:
             spans[name].append(retry_if_noisy(lambda: count(*servers[name], SECONDS)))
+    commits, stored = (after - number for after, number in zip(groups(servers[PICLOUD][0]), before))
     for name, several in spans.items():
         if name != PICLOUD and any(span["failed"] or span["miscounted"] for span in several):
             sys.exit(f"error: {name} failed under load: {several}")
@@ -149,6 +158,7 @@ def counter(scratch, stack):
     rows = [
         page.row("count on one key, requests per second", "fsyncs per second", ours["rate"] / synced, "≥ 20",
                  f"{ours['rate']:,.0f} / {synced:,.0f}"),
+        page.row("commits on one key", "fsyncs of the log of the state", commits / stored, "≥ 20", f"{commits:,.0f} / {stored:,.0f}"),
         *(
             page.row("count on one key, requests per second", name, ours["rate"] / median[name]["rate"], "≥ 1",
                      f"{ours['rate']:,.0f} / {median[name]['rate']:,.0f}")
