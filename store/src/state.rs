@@ -196,9 +196,12 @@ pub struct NamespaceCommit {
 /// Why a group was not stored. Nothing of it was, unless the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A namespace has another version, is deleted, or would commit a scheduled run that was recorded as lost.
-    #[error("namespace {0} cannot be changed")]
+    /// A namespace has another version, or is deleted.
+    #[error("namespace {0} has another version")]
     Outdated(NamespaceId),
+    /// The commit of a namespace has a scheduled run that was recorded as lost.
+    #[error("a scheduled run in namespace {0} was recorded as lost")]
+    Lost(NamespaceId),
     /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -62,7 +62,7 @@ pub async fn execute(
     invocation: Invocation,
 ) -> Result<Execution, BusyError> {
     // The slow path is boxed to keep the future of a request small.
-    let slot = match live.try_acquire_slot() {
+    let mut slot = match live.try_acquire_slot() {
         Some(slot) => slot,
         None => Box::pin(with_wait_timeout(live.acquire_slot()))
             .await
@@ -109,7 +109,10 @@ pub async fn execute(
                     }
                     Settled::Accepted(unstored) => {
                         drop(turn);
-                        return Ok(Box::pin(finished.record_when_stored(execution, unstored, slot)).await);
+                        match Box::pin(finished.record_when_stored(execution, unstored, slot)).await {
+                            Ok(execution) => return Ok(execution),
+                            Err(outdated) => (run, slot) = (outdated.0.again(), outdated.1),
+                        }
                     }
                     Settled::Outdated => run = finished.run.again_after_conflict(),
                 }
@@ -241,11 +244,11 @@ fn run_on_thread(
                     Settled::Failed(failure) => return finished.record(commit::failed(execution, failure)),
                     Settled::Accepted(unstored) => {
                         // What is accepted is stored, or fails for all: the client gets to know which.
-                        let stored = cpu.wait_for(unstored.stored(), || false);
-                        return match stored {
-                            Some((Ok(()), _)) => finished.record(execution),
-                            _ => finished.record(commit::failed(execution, commit::not_stored())),
-                        };
+                        match cpu.wait_for(unstored.stored(), || false) {
+                            Some((Ok(()), _)) => return finished.record(execution),
+                            Some((Err(NotStored::Outdated), _)) => run = finished.run.again(),
+                            _ => return finished.record(commit::failed(execution, commit::not_stored())),
+                        }
                     }
                     Settled::Outdated => run = finished.run.again_after_conflict(),
                 }
@@ -286,23 +289,27 @@ impl Finished<'_> {
     /// Records the execution after its writes, and all that it has seen, are stored. They are stored even if the caller
     /// leaves, and so is the record. Until then it keeps its slot, so that callers who leave at once are not without
     /// bound.
+    ///
+    /// # Errors
+    /// What it has seen was changed by another process: it must run again.
     async fn record_when_stored(
         self,
         execution: Execution,
         unstored: Unstored,
         slot: SlotPermit,
-    ) -> Execution {
+    ) -> Result<Execution, Box<(Run, SlotPermit)>> {
         let (recorder, span) = (self.recorder.clone(), self.span.clone());
         let (run, logs) = (self.run, self.logs);
         let recording = tokio::spawn(async move {
             let execution = match unstored.stored().await {
                 Ok(()) => execution,
-                Err(NotStored) => commit::failed(execution, commit::not_stored()),
+                Err(NotStored::Failed) => commit::failed(execution, commit::not_stored()),
+                Err(NotStored::Outdated) => return Err(Box::new((run, slot))),
             };
             drop(slot);
-            Finished { recorder: &recorder, run, span: &span, logs }.record(execution)
+            Ok(Finished { recorder: &recorder, run, span: &span, logs }.record(execution))
         });
-        recording.await.unwrap_or_else(|_| worker_panicked())
+        recording.await.unwrap_or_else(|_| Ok(worker_panicked()))
     }
 }
 

@@ -191,7 +191,7 @@ impl State {
             while store.delete_namespace(row.id).await? {}
         }
         if let Some(namespace) = known {
-            namespace.throw_away();
+            namespace.throw_away(NotStored::Outdated);
         }
         Ok(())
     }
@@ -206,7 +206,7 @@ impl State {
             && let Some(namespace) = of_app.remove(&row.name)
         {
             namespace.close();
-            namespace.throw_away();
+            namespace.throw_away(NotStored::Outdated);
         }
         Ok(())
     }
@@ -216,7 +216,7 @@ impl State {
         let namespaces = self.shared.namespaces().remove(&app);
         for namespace in namespaces.into_iter().flat_map(HashMap::into_values) {
             namespace.close();
-            namespace.throw_away();
+            namespace.throw_away(NotStored::Outdated);
         }
     }
 
@@ -258,10 +258,10 @@ impl State {
                 }
             }
             match namespace.accept_when_ready(&transaction).await {
-                Ok(accepted) => {
-                    namespace.stored(accepted).await?;
-                    return Ok(result);
-                }
+                Ok(accepted) => match namespace.stored(accepted).await {
+                    Err(NotStored::Outdated) => namespace.ensure_loaded().await.map(drop)?,
+                    stored => return Ok(stored.map(|()| result)?),
+                },
                 Err(NotAccepted::Failed(failure)) => return Err(failure.into()),
                 Err(_) => {}
             }

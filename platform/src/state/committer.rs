@@ -13,7 +13,7 @@ use store::{
 use tokio::task::{self, JoinSet};
 
 use super::Shared;
-use super::namespace::{GROUP_BYTES_MAX, GROUP_WRITES_MAX, Group, Namespace};
+use super::namespace::{GROUP_BYTES_MAX, GROUP_WRITES_MAX, Group, Namespace, NotStored};
 use super::recent::Entry;
 use runtime::{KvKey, KvValue};
 
@@ -144,11 +144,15 @@ async fn store_group(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
             }
         }
         // Nothing was written: the others are stored without it.
-        Err(CommitError::Outdated(outdated)) => {
+        Err(error @ (CommitError::Outdated(refused) | CommitError::Lost(refused))) => {
+            let why = match error {
+                CommitError::Lost(_) => NotStored::Failed,
+                _ => NotStored::Outdated,
+            };
             for (namespace, id, _) in opened {
-                if id == outdated {
-                    tracing::warn!(app = %namespace.app().as_uuid(), "the state of an app was changed by another process, or a scheduled run was recorded as lost");
-                    namespace.throw_away();
+                if id == refused {
+                    tracing::warn!(app = %namespace.app().as_uuid(), %error, "cannot store the state of an app");
+                    namespace.throw_away(why);
                 } else {
                     namespace.put_back();
                     shared.requeue(namespace);

@@ -3,7 +3,7 @@
 #[cfg(not(test))]
 use store::{CommitError, NamespaceCommit, StateStore};
 
-use super::namespace::Namespace;
+use super::namespace::{Namespace, NotStored};
 
 /// The faults of a state.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Faults {
 
     /// Throws away what was accepted after a group that failed.
     pub(super) fn throw_away(&self, namespace: &Namespace) {
-        namespace.throw_away();
+        namespace.throw_away(NotStored::Failed);
     }
 }
 
@@ -50,7 +50,7 @@ pub(super) mod switches {
 
     use store::{CommitError, NamespaceCommit, StateStore, StoreError};
 
-    use super::{Faults, Namespace};
+    use super::{Faults, Namespace, NotStored};
 
     /// What goes wrong.
     #[derive(Debug, Default)]
@@ -106,7 +106,7 @@ pub(super) mod switches {
         pub(in crate::state) fn throw_away(&self, namespace: &Namespace) {
             match self.switches.keeps_after_failure.load(Ordering::SeqCst) {
                 true => namespace.lose_group(),
-                false => namespace.throw_away(),
+                false => namespace.throw_away(NotStored::Failed),
             }
         }
     }

@@ -99,7 +99,7 @@ enum Outcome {
     #[default]
     Open,
     Stored,
-    ThrownAway,
+    ThrownAway(NotStored),
 }
 
 /// An accepted transaction.
@@ -143,10 +143,16 @@ enum Valid {
     Writes(Writes),
 }
 
-/// The accepted transaction, or one that it depends on, could not be stored.
+/// Why an accepted transaction is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the state could not be stored")]
-pub(crate) struct NotStored;
+pub(crate) enum NotStored {
+    /// It, or one that it depends on, could not be stored.
+    #[error("the state could not be stored")]
+    Failed,
+    /// The namespace was changed by another process, or deleted. The execution must run again.
+    #[error("the state has changed")]
+    Outdated,
+}
 
 impl Contents {
     pub(super) fn is_loaded(&self) -> bool {
@@ -453,7 +459,7 @@ impl Namespace {
 
     /// The namespace was deleted in the database.
     pub(super) fn forget(&self) {
-        self.throw_away();
+        self.throw_away(NotStored::Outdated);
     }
 
     /// Compares a transaction with what was accepted since its reads, and accepts it.
@@ -736,12 +742,13 @@ impl Namespace {
     /// Waits until an accepted transaction, and all that it depends on, is stored.
     ///
     /// # Errors
-    /// It could not be stored.
+    /// See [`NotStored`].
     pub(crate) async fn stored(&self, accepted: Accepted) -> Result<(), NotStored> {
         let Some(mut outcome) = accepted.outcome else { return Ok(()) };
         match outcome.wait_for(|outcome| *outcome != Outcome::Open).await.as_deref() {
             Ok(Outcome::Stored) => Ok(()),
-            _ => Err(NotStored),
+            Ok(Outcome::ThrownAway(why)) => Err(*why),
+            Ok(Outcome::Open) | Err(_) => Err(NotStored::Failed),
         }
     }
 
@@ -803,14 +810,14 @@ impl Namespace {
     }
 
     /// Throws away everything accepted that is not stored. The next reads start from the database.
-    pub(super) fn throw_away(&self) {
+    pub(super) fn throw_away(&self, why: NotStored) {
         let mut contents = self.contents();
         let cache = Cache::new(Arc::clone(contents.cache.total()));
         let fresh = Contents::new(contents.clock.clone(), cache);
         let (epoch, now_ms, is_deleted) = (contents.epoch + 1, contents.now_ms, contents.is_deleted);
         let hot_keys = std::mem::take(&mut contents.hot_keys);
         for group in &contents.groups {
-            group.outcome.send_replace(Outcome::ThrownAway);
+            group.outcome.send_replace(Outcome::ThrownAway(why));
         }
         *contents = Contents { epoch, now_ms, is_deleted, hot_keys, ..fresh };
         contents.is_loaded = self.shared.store.is_none();

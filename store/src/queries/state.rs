@@ -220,7 +220,7 @@ pub(crate) async fn commit(connections: &Connections, group: &[NamespaceCommit])
         for execution in &commit.scheduled {
             if note_result(&mut transaction, *execution, false).await? {
                 transaction.rollback().await;
-                return Err(CommitError::Outdated(commit.id));
+                return Err(CommitError::Lost(commit.id));
             }
         }
     }

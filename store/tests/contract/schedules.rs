@@ -269,7 +269,7 @@ async fn lost_run_cannot_commit_state(location: Location) {
     let late = NamespaceCommit { scheduled, ..commit_of(namespace, 0, vec![entry("a", "1", 1)]) };
     let group = [late, commit_of(other, 0, vec![entry("b", "1", 1)])];
     let refused = state.commit_state(&group).await;
-    assert!(matches!(refused, Err(CommitError::Outdated(id)) if id == namespace), "{refused:?}");
+    assert!(matches!(refused, Err(CommitError::Lost(id)) if id == namespace), "{refused:?}");
     for id in [namespace, other] {
         let read = state.state_entries(id, &["a", "b"]).await.unwrap().unwrap();
         assert_eq!((read.version, read.entries), (0, Vec::new()));

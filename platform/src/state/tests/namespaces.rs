@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use runtime::{Failure, FailureKind, KvNumber, VALUE_BYTES_MAX};
-
+use store::{NamespaceCommit, StateEntry, StateValue};
 use tokio::time::timeout;
 
 use super::*;
@@ -266,7 +266,7 @@ async fn large_expired_values_of_an_app_without_memory_do_not_stop_the_sweep() {
     let other = StateTarget { app: AppId::from_uuid(Uuid::from_u128(2)), name: NamespaceName::Production };
     let change = (key("t"), KvChange::Set { value: json("1"), ttl });
     test.state.change_all(&other, &[change], unaudited()).await.unwrap();
-    test.namespace().throw_away();
+    test.namespace().throw_away(NotStored::Failed);
     let account = memory.account(app());
     account.set_share(0);
     test.clock_ms.fetch_add(10_000, Ordering::SeqCst);
@@ -362,7 +362,7 @@ async fn pass_after_pass_reads_the_same_keys() {
     for number in 0..10 {
         test.set(&format!("k{number}"), &value).await.unwrap();
     }
-    test.namespace().throw_away();
+    test.namespace().throw_away(NotStored::Failed);
     let namespace = test.namespace();
     namespace.ensure_loaded().await.unwrap();
     let session = Session::new(Arc::clone(&namespace));
@@ -370,7 +370,7 @@ async fn pass_after_pass_reads_the_same_keys() {
     for round in 0..6 {
         // Each pass must read them again from the database.
         test.set("other", &value).await.unwrap();
-        test.namespace().throw_away();
+        test.namespace().throw_away(NotStored::Failed);
         namespace.load(Arc::clone(&session), keys.clone()).await;
         assert!(!session.has_failed(), "in round {round}");
     }
@@ -395,6 +395,34 @@ async fn writes_count_in_the_memory_of_the_app() {
 }
 
 #[tokio::test]
+async fn transaction_on_state_that_another_process_changed_runs_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = TestState::open(folder.path()).await;
+    test.set("a", "1").await.unwrap();
+    let namespace = test.namespace();
+    let mut pass = Pass::begin(&namespace).await;
+    assert_eq!(pass.get("a").await.unwrap().as_deref(), Some("1"));
+    let row = test.store.namespace(app(), &NamespaceName::Production).await.unwrap().unwrap();
+    let (from, to) = (row.version, row.version + 1);
+    let value = StateValue::Json(b"7".to_vec());
+    let puts = vec![StateEntry { key: "a".to_owned(), value, version: to, expires_at_ms: None }];
+    let (bytes, entries, none) = (row.bytes, row.entries, Vec::new());
+    let commit =
+        NamespaceCommit { id: row.id, from, to, bytes, entries, puts, deletes: none, scheduled: Vec::new() };
+    test.store.commit_state(&[commit]).await.unwrap();
+    // The node does not know of it when it accepts the transaction.
+    pass.change("b", set("2")).unwrap();
+    let accepted = namespace.accept_when_ready(&pass.0).await.unwrap();
+    assert_eq!(namespace.stored(accepted).await, Err(NotStored::Outdated));
+    let mut pass = Pass::begin(&namespace).await;
+    assert_eq!(pass.get("a").await.unwrap().as_deref(), Some("7"));
+    pass.change("b", set("2")).unwrap();
+    let accepted = namespace.accept_when_ready(&pass.0).await.unwrap();
+    namespace.stored(accepted).await.unwrap();
+    assert_eq!(test.get("b").await.as_deref(), Some("2"));
+}
+
+#[tokio::test]
 async fn failed_group_takes_with_it_what_was_accepted_later() {
     let folder = tempfile::tempdir().unwrap();
     let test = TestState::open(folder.path()).await;
@@ -410,7 +438,7 @@ async fn failed_group_takes_with_it_what_was_accepted_later() {
     assert!(!namespace.is_stored(&seen));
     assert_eq!(
         (namespace.stored(accepted).await, namespace.stored(seen).await),
-        (Err(NotStored), Err(NotStored))
+        (Err(NotStored::Failed), Err(NotStored::Failed))
     );
     test.state.shared.faults.switches.failing_groups.store(0, Ordering::SeqCst);
     assert_eq!(test.get("a").await.as_deref(), Some("1"));
@@ -505,8 +533,8 @@ async fn group_of_a_namespace_is_stored_once() {
     let before = accept("b").await;
     let (id, group) = namespace.begin_group().unwrap();
     assert!(namespace.begin_group().is_none(), "it is being stored");
-    namespace.throw_away();
-    assert_eq!(namespace.stored(before).await, Err(NotStored));
+    namespace.throw_away(NotStored::Failed);
+    assert_eq!(namespace.stored(before).await, Err(NotStored::Failed));
     namespace.ensure_loaded().await.unwrap();
     let after = accept("c").await;
     namespace.note_stored(id.unwrap(), &group);
