@@ -17,7 +17,8 @@ CREATE TABLE kv_namespaces (
 );
 CREATE UNIQUE INDEX kv_namespaces_name_idx ON kv_namespaces (app, name) WHERE deleted_at IS NULL;
 
--- The entries of a namespace. The value is last, so that other columns are read without the pages of a large one.
+-- The entries of a namespace. The value is last, so that other columns are read without the pages of a large one. It has
+-- row ids: without them SQLite reads whole rows to compare keys, so that large values of one app slow down all others.
 CREATE TABLE kv_entries (
     namespace     INTEGER NOT NULL,
     key           TEXT    NOT NULL,
@@ -26,7 +27,7 @@ CREATE TABLE kv_entries (
     is_blob       INTEGER NOT NULL,  -- whether the value is a blob; otherwise it is JSON
     value         BLOB    NOT NULL,
     PRIMARY KEY (namespace, key)
-) WITHOUT ROWID;
+);
 CREATE INDEX kv_entries_expires_at_idx ON kv_entries (expires_at_ms) WHERE expires_at_ms IS NOT NULL;
 
 -- Scheduled runs that committed changes of the state, so that the run is known to have succeeded if the node is killed before
