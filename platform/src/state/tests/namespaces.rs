@@ -207,7 +207,10 @@ async fn expired_keys_are_deleted() {
     test.clock_ms.fetch_add(10_000, Ordering::SeqCst);
     test.state.shared.note_expiry(0);
     let usage = test.usage_when(|usage| usage.entries == 1).await;
-    assert_eq!((usage.bytes, test.store.expired_entries(i64::MAX, 10).await.unwrap().len()), (38, 0));
+    assert_eq!(usage.bytes, 38);
+    while !test.store.expired_entries(i64::MAX, 10).await.unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 #[tokio::test]
