@@ -21,6 +21,9 @@ use runtime::{KvKey, KvValue};
 const BYTES_MAX: u64 = 2 * GROUP_BYTES_MAX;
 const WRITES_MAX: usize = 2 * GROUP_WRITES_MAX;
 
+/// A part of this much of a maximum is stored with a group that is full. All of them together are another maximum.
+const SMALL_DIVISOR: usize = 8;
+
 /// How many groups are stored at once in PostgreSQL. Those of an app are half of them while others wait.
 const CONCURRENT_GROUPS_MAX: usize = 4;
 
@@ -70,15 +73,15 @@ enum Limit {
 
 /// The size of a group, or of a part.
 #[derive(Clone, Copy, Debug, Default)]
-struct Size {
-    bytes: u64,
-    writes: usize,
+pub(super) struct Size {
+    pub(super) bytes: u64,
+    pub(super) writes: usize,
 }
 
 impl Size {
-    fn add(&mut self, group: &Group) {
-        self.bytes += group.bytes;
-        self.writes += group.writes.len();
+    fn add(&mut self, other: Self) {
+        self.bytes += other.bytes;
+        self.writes += other.writes;
     }
 
     /// Whether it is a maximum divided by `divisor`.
@@ -87,33 +90,45 @@ impl Size {
     }
 }
 
-/// Takes the next groups of namespaces that wait.
+/// Takes the next groups of namespaces that wait. Apps take turns.
 fn next_group(shared: &Shared, limit: &Limit) -> Vec<Part> {
-    let mut parts = Vec::new();
+    let mut parts: Vec<Part> = Vec::new();
     let mut size_of: HashMap<AppId, Size> = HashMap::new();
-    let mut size = Size::default();
+    let (mut size, mut small) = (Size::default(), Size::default());
     let waiting = shared.take_queue();
     let apps_wait = waiting.iter().any(|namespace| namespace.app() != waiting[0].app());
     let mut left = Vec::new();
     for namespace in waiting {
-        let of_app = size_of.entry(namespace.app()).or_default();
-        let (is_full, has_half) = match limit {
-            Limit::Size => (size.reaches_part(1), of_app.reaches_part(2)),
+        let Some(of_part) = namespace.waiting_group() else { continue };
+        let of_app = size_of.get(&namespace.app());
+        let is_taken = match limit {
+            Limit::Size => {
+                let is_small = of_app.is_none() && !of_part.reaches_part(SMALL_DIVISOR);
+                let has_half = apps_wait && of_app.is_some_and(|size| size.reaches_part(2));
+                match size.reaches_part(1) || has_half {
+                    false => true,
+                    // So that it does not wait for the large groups of all others.
+                    true => is_small && !small.reaches_part(1),
+                }
+            }
             Limit::Groups(stored) => {
                 let own = stored.iter().filter(|app| **app == namespace.app()).count();
-                (!parts.is_empty(), own >= CONCURRENT_GROUPS_MAX / 2)
+                parts.is_empty() && !(apps_wait && own >= CONCURRENT_GROUPS_MAX / 2)
             }
         };
-        if is_full || (apps_wait && has_half) {
+        if !is_taken {
             left.push(namespace);
             continue;
         }
         if let Some((id, group)) = namespace.begin_group() {
-            size.add(&group);
-            of_app.add(&group);
+            let total = if size.reaches_part(1) { &mut small } else { &mut size };
+            total.add(of_part);
+            size_of.entry(namespace.app()).or_default().add(of_part);
             parts.push((namespace, id, group));
         }
     }
+    // Other namespaces of the same apps wait for those of others.
+    left.sort_by_key(|namespace| size_of.contains_key(&namespace.app()));
     shared.put_back(left);
     parts
 }
@@ -199,4 +214,73 @@ fn to_stored(key: &KvKey, version: u64, entry: &Entry) -> StateEntry {
         KvValue::Blob(bytes) => StateValue::Blob(bytes.to_vec()),
     };
     StateEntry { key: key.as_str().to_owned(), value, version, expires_at_ms: entry.expires_at_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use runtime::KvChange;
+    use uuid::Uuid;
+
+    use super::super::{QUOTA_BYTES, Session, State, Transaction};
+    use super::*;
+    use crate::memory::MemoryBudget;
+    use crate::state::Moments;
+
+    fn app(number: u128) -> AppId {
+        AppId::from_uuid(Uuid::from_u128(number))
+    }
+
+    /// Accepts so many changes in a preview of an app.
+    fn accept(state: &State, of: AppId, branch: &str, writes: usize) {
+        let name = store::NamespaceName::Preview(branch.to_owned());
+        let namespace = state.namespace(of, &name, QUOTA_BYTES);
+        let mut transaction = Transaction::new(Session::new(Arc::clone(&namespace)));
+        for number in 0..writes {
+            let key = KvKey::new(&format!("k{number}")).unwrap();
+            let value = KvValue::Json(bytes::Bytes::from_static(b"1"));
+            transaction.change(&key, KvChange::Set { value, ttl: None }).unwrap();
+        }
+        namespace.accept(&transaction).unwrap();
+        // Without a store, nothing is queued.
+        state.shared.queue().push_back(namespace);
+    }
+
+    fn state() -> State {
+        State::with(None, Moments::new(|| 0), MemoryBudget::unbounded())
+    }
+
+    fn taken(state: &State, limit: &Limit) -> Vec<(AppId, String)> {
+        let parts = next_group(&state.shared, limit);
+        parts.iter().map(|(namespace, ..)| (namespace.app(), namespace.name().to_string())).collect()
+    }
+
+    #[test]
+    fn small_part_does_not_wait_for_large_ones() {
+        let state = state();
+        for number in 0..4 {
+            accept(&state, app(1), &format!("a{number}"), 5000);
+            accept(&state, app(2), &format!("b{number}"), 5000);
+        }
+        accept(&state, app(3), "c", 1);
+        let part = |number, name: &str| (app(number), format!("preview/{name}"));
+        assert_eq!(taken(&state, &Limit::Size), [part(1, "a0"), part(3, "c")]);
+        assert_eq!(taken(&state, &Limit::Size), [part(2, "b0")], "apps take turns");
+        assert_eq!(taken(&state, &Limit::Size), [part(1, "a1")]);
+        assert_eq!(state.shared.queue().len(), 5);
+    }
+
+    #[test]
+    fn app_gets_half_of_the_groups_while_others_wait() {
+        let state = state();
+        for number in 0..3 {
+            accept(&state, app(1), &format!("a{number}"), 1);
+        }
+        accept(&state, app(2), "b", 1);
+        let part = |number, name: &str| vec![(app(number), format!("preview/{name}"))];
+        assert_eq!(taken(&state, &Limit::Groups(vec![])), part(1, "a0"));
+        assert_eq!(taken(&state, &Limit::Groups(vec![app(1)])), part(2, "b"), "apps take turns");
+        assert_eq!(taken(&state, &Limit::Groups(vec![app(1), app(1)])), part(1, "a1"), "nobody else waits");
+        accept(&state, app(2), "c", 1);
+        assert_eq!(taken(&state, &Limit::Groups(vec![app(1), app(1)])), part(2, "c"));
+    }
 }

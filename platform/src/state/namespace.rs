@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::cache::Cache;
 use super::changes;
+use super::committer::Size;
 use super::conflicts::HotKeys;
 use super::reads::Reads;
 use super::recent::{Entry, Recent, Write};
@@ -770,6 +771,13 @@ impl Namespace {
     /// Whether an accepted transaction is stored already.
     pub(crate) fn is_stored(&self, accepted: &Accepted) -> bool {
         accepted.outcome.as_ref().is_none_or(|outcome| *outcome.borrow() == Outcome::Stored)
+    }
+
+    /// The size of the next group to store.
+    pub(super) fn waiting_group(&self) -> Option<Size> {
+        let contents = self.contents();
+        let group = contents.groups.front().filter(|_| !contents.is_storing)?;
+        Some(Size { bytes: group.bytes, writes: group.writes.len() })
     }
 
     /// The next group to store, which stays until [`Self::note_stored`] or [`Self::throw_away`]; `None` if there is
