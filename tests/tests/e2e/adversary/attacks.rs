@@ -14,7 +14,7 @@ use tests::frames::{DATA, HEADERS, PING, PREFACE, SETTINGS, literals};
 use tests::repository::command;
 use tests::{Repository, TOKEN};
 
-use super::AttackContext;
+use super::{AttackContext, state};
 
 /// An attack on a node, through one app.
 type Attack = fn(&AttackContext, u32);
@@ -38,6 +38,14 @@ pub(super) const ATTACKS: &[(&str, Attack)] = &[
     ("infinite loops in previews", infinite_loops),
     ("idle frames", idle_frames),
     ("certificates of previews", certificates),
+    ("state: many keys", state::many_keys),
+    ("state: large values", state::large_values),
+    ("state: lists", state::lists),
+    ("state: hot keys", state::hot_keys),
+    ("state: long arrays", state::long_arrays),
+    ("state: expiring keys", state::expiring_keys),
+    ("state: clients that leave", state::clients_that_leave),
+    ("state: previews", state::previews),
 ];
 
 /// How many connections one attacker holds at once, and for how long.
@@ -68,9 +76,13 @@ pub(super) fn hostile_app() -> Repository {
     ];
     let repository = Repository::new();
     let mut manifest =
-        "sdk = \"1.2\"\n[limits]\nmemory = \"256MiB\"\ntimeout = \"5s\"\noperations = 1_000_000_000\n"
+        "sdk = \"1.3\"\n[limits]\nmemory = \"256MiB\"\ntimeout = \"5s\"\noperations = 1_000_000_000\n"
             .to_owned();
     for (name, script) in routes {
+        manifest += &format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n");
+        repository.write(&format!("{name}.rhai"), script);
+    }
+    for (name, script) in state::ROUTES {
         manifest += &format!("[[routes]]\npath = \"/{name}\"\nscript = \"{name}.rhai\"\n");
         repository.write(&format!("{name}.rhai"), script);
     }
@@ -90,7 +102,7 @@ pub(super) fn schedule(repository: &Repository) {
     repository.commit("scheduled");
 }
 
-fn connect(context: &AttackContext) -> Option<TcpStream> {
+pub(super) fn connect(context: &AttackContext) -> Option<TcpStream> {
     let stream = TcpStream::connect(&context.server.address).ok()?;
     stream.set_read_timeout(Some(HOLD_TIME)).ok()?;
     stream.set_write_timeout(Some(HOLD_TIME)).ok()?;
@@ -106,7 +118,7 @@ fn exchange(context: &AttackContext, request: &[u8]) {
     }
 }
 
-fn get(context: &AttackContext, path: &str) {
+pub(super) fn get(context: &AttackContext, path: &str) {
     exchange(context, format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes());
 }
 

@@ -4,6 +4,7 @@
 //! apps. The node must not exit, exceed its memory, or starve an honest app; afterwards it must be as before.
 
 mod attacks;
+mod state;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -39,6 +40,8 @@ impl AttackContext<'_> {
 #[derive(Clone, Copy)]
 struct ResponseTimes {
     p99: Duration,
+    /// Of a request that writes state.
+    state_p99: Duration,
 }
 
 /// Requests the honest app for a while, from a separate process, so that it waits for nothing but the node.
@@ -51,9 +54,12 @@ fn measure_response_times(server: &Server, time: Duration) -> ResponseTimes {
         .expect("a process");
     let output =
         String::from_utf8_lossy(&visitor.stdout).into_owned() + &String::from_utf8_lossy(&visitor.stderr);
-    let micros = output.lines().find_map(|line| line.strip_prefix("p99 ")?.strip_suffix(" us")?.parse().ok());
-    let p99 = Duration::from_micros(micros.unwrap_or_else(|| panic!("unexpected visitor output: {output}")));
-    ResponseTimes { p99 }
+    let time = |name: &str| {
+        let mut lines = output.lines();
+        let micros = lines.find_map(|line| line.strip_prefix(name)?.strip_suffix(" us")?.parse().ok());
+        Duration::from_micros(micros.unwrap_or_else(|| panic!("unexpected visitor output: {output}")))
+    };
+    ResponseTimes { p99: time("p99 "), state_p99: time("state p99 ") }
 }
 
 #[test]
@@ -62,22 +68,31 @@ fn visitor() {
     let variable = |name: &str| std::env::var(name).expect("a variable set by the test below");
     let address = variable("VISITED_NODE");
     let end = Instant::now() + Duration::from_millis(variable("VISITED_MILLIS").parse().expect("a number"));
-    let (mut waits, mut response) = (Vec::new(), Vec::new());
-    while Instant::now() < end {
+    let visit = |path: &str, waits: &mut Vec<Duration>| {
         let start = Instant::now();
         let mut stream = TcpStream::connect(&address).expect("a connection");
-        stream
-            .write_all(b"GET /honest/greet/Ann HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
             .expect("write a request");
-        response.clear();
-        stream.read_to_end(&mut response).expect("a response");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).expect("a response");
         waits.push(start.elapsed());
-        assert!(response.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(&response));
-        assert!(response.ends_with(br#"{"message":"Hello, Ann"}"#), "{}", String::from_utf8_lossy(&response));
+        let (head, body) = response.split_once("\r\n\r\n").unwrap_or_default();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{path}: {response}");
+        body.to_owned()
+    };
+    let (mut waits, mut state_waits, mut last) = (Vec::new(), Vec::new(), None);
+    while Instant::now() < end {
+        assert_eq!(visit("/honest/greet/Ann", &mut waits), r#"{"message":"Hello, Ann"}"#);
+        // Nobody else counts.
+        let count: u64 = visit("/counter/", &mut state_waits).parse().expect("a number");
+        assert!(last.is_none_or(|last| count == last + 1), "{count} after {last:?}");
+        last = Some(count);
         std::thread::sleep(Duration::from_millis(5));
     }
-    waits.sort();
-    println!("\np99 {} us", waits[waits.len() * 99 / 100].as_micros());
+    for (name, mut waits) in [("p99", waits), ("state p99", state_waits)] {
+        waits.sort();
+        println!("\n{name} {} us", waits[waits.len() * 99 / 100].as_micros());
+    }
 }
 
 /// The memory metrics of the node at its peak.
@@ -121,8 +136,10 @@ fn node_survives_all_attacks_at_once() {
     const PEAK_MAX: u64 = 512 * MIB;
     let [warm_up, time] =
         [(5, 60), (15, 600)].map(|(short, long)| Duration::from_secs(rounds(short, long).into()));
-    let server = Server::start_with(Database::sqlite(), &["--memory", &format!("{}MiB", BUDGET / MIB)]);
+    let memory = format!("{}MiB", BUDGET / MIB);
+    let server = Server::start_with(Database::sqlite(), &["--memory", &memory, "--app-state", "16MiB"]);
     Repository::hello().push(&server.git_url("honest"), &["main"]).succeeded();
+    state::counter().push(&server.git_url("counter"), &["main"]).succeeded();
     let hostile = Attackers::push(&server);
     let cold = server.memory();
 
@@ -133,6 +150,8 @@ fn node_survives_all_attacks_at_once() {
     let attacked = hostile.run_attacks(&server, time);
     let peak = server.peak_memory();
     report(&format!("hello p99 quiet {:?}, under attack {:?}", quiet.p99, attacked.p99));
+    report(&format!("counter p99 quiet {:?}, under attack {:?}", quiet.state_p99, attacked.state_p99));
+    state::assert_within_quota(&server);
     Repository::hello().push(&server.git_url("fresh"), &["main"]).succeeded();
     assert_eq!(server.get("/fresh/greet/Ann").status, 200);
     // With other tests running, memory is more fragmented.
@@ -146,6 +165,8 @@ fn node_survives_all_attacks_at_once() {
     assert!(peak < PEAK_MAX, "the node used {} MiB", peak / MIB);
     assert!(after <= back, "{} MiB, and {} MiB before", after / MIB, before / MIB);
     assert!(!long() || attacked.p99 < quiet.p99 * 10, "{:?} and {:?}", quiet.p99, attacked.p99);
+    // A commit waits for one group of others, which has a bounded size.
+    assert!(!long() || attacked.state_p99 < Duration::from_secs(2), "{:?}", attacked.state_p99);
 }
 
 /// The memory of the node once it is stable for some seconds and `enough`, or after half a minute.
