@@ -82,7 +82,7 @@ fn one_of_two_runs_that_read_what_the_other_writes_runs_again(database: Database
         [json!({"ann": true, "bob": false}), json!({"ann": false, "bob": true})].contains(&there),
         "{there}"
     );
-    assert!(server.metric("picloud_state_conflicts_total") >= 1.0);
+    assert!(server.metric("picloud_state_conflicts_total{app=\"app\"}") >= 1.0);
     assert!(reruns(&server) > before);
     // The record of the one that ran again says so.
     let log = until("the second pass is in the log", || {
