@@ -44,7 +44,7 @@ impl Unstored {
     /// Waits until it is stored.
     ///
     /// # Errors
-    /// It could not be stored.
+    /// See [`NotStored`].
     pub(super) async fn stored(self) -> Result<(), NotStored> {
         self.namespace.stored(self.accepted).await
     }

@@ -19,8 +19,9 @@ const SECOND_CHECK_DELAY: Duration = LEASE_RENEWAL_INTERVAL.saturating_mul(2);
 /// How often old rows are pruned; the first time this long after the start.
 const PRUNE_INTERVAL: TimeDelta = TimeDelta::hours(1);
 
-/// How long the state keeps which scheduled runs it has committed.
-const RESULT_RETENTION: TimeDelta = TimeDelta::days(2);
+/// How long the state keeps which scheduled runs it has committed. Leases are checked right after a start, and rows are
+/// pruned for the first time an hour later.
+const RESULT_RETENTION: TimeDelta = TimeDelta::hours(1);
 
 /// The times of the next maintenance.
 #[derive(Debug, Default)]

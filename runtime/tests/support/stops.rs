@@ -151,7 +151,7 @@ fn run(invocation: &Invocation, host: &Arc<StopsOnce>, inline: bool) -> End {
     panic!("does not finish");
 }
 
-/// Asserts that a call ends the same however it runs and wherever it is stopped, and returns the number of stops.
+/// Asserts that a call ends the same inline, on a worker, and stopped at any host call, and returns the number of stops.
 #[track_caller]
 pub(crate) fn assert_stops_change_nothing(call: &Call, place: &str) -> usize {
     std::thread::scope(|scope| {

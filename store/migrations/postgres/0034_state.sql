@@ -41,4 +41,4 @@ CREATE TABLE schedule_results (
     at_ms     bigint  NOT NULL
 );
 COMMENT ON TABLE schedule_results IS 'Scheduled runs that committed changes of the state, so that the run is known to have succeeded if the node is killed before the outcome is in schedule_runs; and runs that were recorded as lost, which cannot commit any more.';
-COMMENT ON COLUMN schedule_results.at_ms IS 'In milliseconds since 1970. After some days the row is deleted.';
+COMMENT ON COLUMN schedule_results.at_ms IS 'In milliseconds since 1970. The row is kept for an hour.';

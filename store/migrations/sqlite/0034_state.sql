@@ -35,7 +35,7 @@ CREATE INDEX kv_entries_expires_at_idx ON kv_entries (expires_at_ms) WHERE expir
 CREATE TABLE schedule_results (
     execution TEXT    PRIMARY KEY,
     is_lost   INTEGER NOT NULL,
-    at_ms     INTEGER NOT NULL  -- since 1970; after some days it is deleted
+    at_ms     INTEGER NOT NULL  -- since 1970; the row is kept for an hour
 ) WITHOUT ROWID;
 
 -- At most one row: the rows of these tables in this file replace those of state.db when it is opened.
