@@ -8,11 +8,11 @@ use sqlx::postgres::PgListener;
 use uuid::Uuid;
 
 use crate::error::StoreError;
-use crate::id::AppId;
+use crate::id::{AppId, NamespaceId};
 use crate::model::Generation;
 use crate::postgres::attempts::retry;
 use crate::postgres::connections::Connections;
-use crate::postgres::nodes;
+use crate::postgres::{nodes, state_log};
 use crate::sql_types::{Id, Unsigned};
 
 /// A node without a heartbeat for this long is considered gone.
@@ -148,6 +148,8 @@ pub enum Notification {
     },
     /// A node applied a generation.
     GenerationApplied,
+    /// The state of these namespaces was changed.
+    State(Vec<NamespaceId>),
     /// Anything may have changed: the connection was lost and is back, or a backup was restored.
     Unknown,
 }
@@ -249,7 +251,7 @@ impl Cluster {
     /// The database failed.
     pub async fn listen(&self) -> Result<Listener, StoreError> {
         let mut listener = self.0.listener().await?;
-        listener.listen_all([nodes::APPS, nodes::GENERATION_APPLIED]).await?;
+        listener.listen_all([nodes::APPS, nodes::GENERATION_APPLIED, state_log::STATE]).await?;
         Ok(Listener(listener))
     }
 }
@@ -268,6 +270,10 @@ impl Listener {
         let Some(heard) = self.0.try_recv().await? else { return Ok(Notification::Unknown) };
         if heard.channel() == nodes::GENERATION_APPLIED {
             return Ok(Notification::GenerationApplied);
+        }
+        if heard.channel() == state_log::STATE {
+            let ids = heard.payload().split(' ').filter_map(|id| id.parse().ok());
+            return Ok(Notification::State(ids.map(NamespaceId::new).collect()));
         }
         let (name, node) = heard.payload().split_once(' ').unwrap_or((heard.payload(), ""));
         let app = |name| Notification::App { name, node: Uuid::try_parse(node).ok() };

@@ -110,6 +110,27 @@ impl fmt::Display for NamespaceId {
     }
 }
 
+/// The id of a commit of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommitId(Uuid);
+
+impl CommitId {
+    /// The commit with this id.
+    pub fn from_uuid(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The id as UUID.
+    pub fn as_uuid(self) -> Uuid {
+        self.0
+    }
+
+    /// A new id.
+    pub fn random() -> Self {
+        Self(Uuid::new_v4())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

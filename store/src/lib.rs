@@ -17,7 +17,7 @@
 //! - [`lifecycle`]: stopping, renaming and deleting apps
 //! - [`limits`]: limits of single apps
 //! - `token`, `secret`: API tokens and encrypted secrets
-//! - [`state`]: the state of apps
+//! - [`state`]: the state of apps; [`shared_state`]: how nodes read each other's commits
 //! - [`execution`]: records of executions and their logs
 //! - [`error`]: the errors
 //! - `sql_types`: encoding and decoding of column values
@@ -58,6 +58,7 @@ pub mod schedule;
 mod schedule_hold;
 pub mod scratch;
 mod secret;
+pub mod shared_state;
 mod sql_types;
 mod sqlite;
 pub mod state;
@@ -81,7 +82,7 @@ pub use execution::{
     LogRecord, NewRecords, RECORD_DELETE_BATCH, RecordKind, Sequenced,
 };
 pub use gc::{Deleted, GcRoots, GcState, ObjectName};
-pub use id::{AppId, DeployNumber, NamespaceId, Oid};
+pub use id::{AppId, CommitId, DeployNumber, NamespaceId, Oid};
 pub use lifecycle::{DeletedApp, RenameAppError, RenamedApp};
 pub use limits::{AppLimit, AppLimits, LimitChanges};
 pub use model::{
@@ -94,9 +95,10 @@ pub use schedule::{
 };
 pub use schedule_hold::{ResumedSchedule, ScheduleHold};
 pub use secret::{EncryptedSecret, Environment, SecretChange, SecretReceipt};
+pub use shared_state::{LoggedCommit, NamespaceLock, SharedState, StateChanges, StateHeads};
 pub use state::{
     CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, StateEntry, StateKeys,
-    StateRange, StateRead, StateStore, StateValue,
+    StatePosition, StateRange, StateRead, StateStore, StateValue,
 };
 pub use status::{DroppedRecordsSummary, FailingApp, FailingSchedule, LastBackup};
 pub use token::Token;

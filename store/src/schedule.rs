@@ -484,12 +484,12 @@ impl Store {
         Ok(marked)
     }
 
-    /// Deletes what the state knows of scheduled runs that ended before `before`.
+    /// Deletes what the state knows of commits and scheduled runs from before `before`.
     ///
     /// # Errors
     /// The database failed.
-    pub async fn prune_schedule_results(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
-        self.state().delete_schedule_results(before.timestamp_millis()).await
+    pub async fn prune_state(&self, before: DateTime<Utc>) -> Result<(), StoreError> {
+        self.state().prune(before.timestamp_millis()).await
     }
 
     /// When the first lease in progress expires, by the database clock. A lease that is longer than possible has

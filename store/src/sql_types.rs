@@ -18,7 +18,7 @@ use uuid::fmt::Hyphenated;
 
 use crate::audit::AuditAction;
 use crate::domain::DomainProof;
-use crate::id::{AppId, DeployNumber, Oid};
+use crate::id::{AppId, CommitId, DeployNumber, Oid};
 use crate::model::ObjectKind;
 use crate::schedule::RunOutcome;
 use crate::secret::Environment;
@@ -92,6 +92,11 @@ stored_as!(
     AppId as Id, from Id, in Postgres, Sqlite;
     |app| Id(app.as_uuid());
     |id| Ok(AppId::from_uuid(id.0))
+);
+stored_as!(
+    CommitId as Id, from Id, in Postgres, Sqlite;
+    |commit| Id(commit.as_uuid());
+    |id| Ok(CommitId::from_uuid(id.0))
 );
 stored_as!(Oid as Vec<u8>, from &'r [u8], in Postgres, Sqlite; |oid| oid.as_bytes().to_vec(); oid);
 stored_as!(

@@ -2,7 +2,8 @@
 //!
 //! A namespace is the state of production of an app, or of one of its previews. Its version is incremented by every
 //! commit, and each entry has the version that wrote it. A commit is a compare-and-set of the version, so that
-//! nothing is stored that was decided on an older one.
+//! nothing is stored that was decided on an older one. A database that is set back to an earlier time can reach a version
+//! again with other entries, so a commit has an id, too: version and id are a [`StatePosition`].
 //!
 //! A run of a schedule that commits has a row in the same transaction. The row decides whether the run has succeeded
 //! if its node is killed before it recorded the outcome.
@@ -17,7 +18,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use crate::error::{Conflict, OpenError, StoreError};
-use crate::id::{AppId, NamespaceId};
+use crate::id::{AppId, CommitId, NamespaceId};
 use crate::sql_types::Unsigned;
 use crate::{Backend, dispatch, sqlite};
 
@@ -68,6 +69,17 @@ impl fmt::Display for NamespaceName {
     }
 }
 
+/// A point in the history of a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct StatePosition {
+    /// Incremented by every commit; 0 in a new namespace.
+    #[sqlx(try_from = "Unsigned<u64>")]
+    pub version: u64,
+    /// The latest commit; `None` in a new or restored namespace.
+    #[sqlx(rename = "commit_id")]
+    pub commit: Option<CommitId>,
+}
+
 /// A namespace.
 #[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
 pub struct NamespaceRow {
@@ -77,9 +89,9 @@ pub struct NamespaceRow {
     pub app: AppId,
     /// Whose state it is.
     pub name: NamespaceName,
-    /// Incremented by every commit; 0 in a new one.
-    #[sqlx(try_from = "Unsigned<u64>")]
-    pub version: u64,
+    /// Its latest commit.
+    #[sqlx(flatten)]
+    pub position: StatePosition,
     /// The size of its entries, as the last commit counted it.
     #[sqlx(try_from = "Unsigned<u64>")]
     pub bytes: u64,
@@ -119,11 +131,11 @@ pub struct StateEntry {
     pub expires_at_ms: Option<i64>,
 }
 
-/// Entries of a namespace and its version, both of one moment.
+/// Entries of a namespace and its position, both of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateRead {
-    /// The version of the namespace.
-    pub version: u64,
+    /// The position of the namespace.
+    pub position: StatePosition,
     /// The entries, those of a list in its order.
     pub entries: Vec<StateEntry>,
     /// Whether entries are left out because of the bytes of their values: the later ones of a list, any of the keys
@@ -177,10 +189,10 @@ pub struct StateRange {
 pub struct NamespaceCommit {
     /// The namespace.
     pub id: NamespaceId,
-    /// The version that it must have.
-    pub from: u64,
-    /// Its new version.
-    pub to: u64,
+    /// The position that it must have.
+    pub from: StatePosition,
+    /// Its new position, with a new id.
+    pub to: StatePosition,
     /// The new size of its entries.
     pub bytes: u64,
     /// The new number of its entries.
@@ -196,8 +208,8 @@ pub struct NamespaceCommit {
 /// Why a group was not stored. Nothing of it was, unless the outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
-    /// A namespace has another version, or is deleted.
-    #[error("namespace {0} has another version")]
+    /// A namespace is at another position, or deleted.
+    #[error("namespace {0} was changed by another node, or deleted")]
     Outdated(NamespaceId),
     /// The commit of a namespace has a scheduled run that was recorded as lost.
     #[error("a scheduled run in namespace {0} was recorded as lost")]
@@ -308,7 +320,7 @@ impl StateStore {
     /// those of `puts`.
     ///
     /// # Errors
-    /// A namespace does not have the version `from`, a scheduled run was recorded as lost, or the database failed.
+    /// A namespace is not at the position `from`, a scheduled run was recorded as lost, or the database failed.
     /// Nothing was stored, except for [`StoreError::OutcomeUnknown`].
     pub async fn commit_state(&self, group: &[NamespaceCommit]) -> Result<(), CommitError> {
         dispatch!(self, state::commit(group))
@@ -322,9 +334,13 @@ impl StateStore {
         dispatch!(self, state::lose_run(execution))
     }
 
-    /// Deletes what is known of scheduled runs that were committed or lost before `before_ms`.
-    pub(crate) async fn delete_schedule_results(&self, before_ms: i64) -> Result<(), StoreError> {
-        dispatch!(self, state::delete_schedule_results(before_ms))
+    /// Deletes what is known of scheduled runs that were committed or lost before `before_ms`, and the log from before.
+    pub(crate) async fn prune(&self, before_ms: i64) -> Result<(), StoreError> {
+        dispatch!(self, state::delete_schedule_results(before_ms))?;
+        match &self.0 {
+            Backend::Postgres(connections) => crate::postgres::state_log::prune(connections, before_ms).await,
+            Backend::Sqlite(_) => Ok(()),
+        }
     }
 
     /// The entries that are expired at `now_ms`, at most `limit`, the earliest first.

@@ -18,7 +18,7 @@ pub struct Proxy {
 /// Where a connection is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// The server never receives the COMMIT.
+    /// The server never receives the COMMIT, or the statement that commits by itself.
     BeforeCommit,
     /// The server has committed, and its reply is dropped.
     AfterCommit,
@@ -106,7 +106,7 @@ fn forward_requests(
     plan: &Mutex<Plan>,
     dropping_replies: &Mutex<bool>,
 ) {
-    let mut transaction = Vec::new();
+    let (mut transaction, mut statement) = (Vec::new(), None);
     let mut buffer = vec![0; 1 << 16];
     while let Ok(read) = from.read(&mut buffer) {
         let bytes = &buffer[..read];
@@ -120,8 +120,13 @@ fn forward_requests(
             transaction.extend_from_slice(bytes);
         }
         let mut now = locked(plan);
-        let wanted = now.cut.as_ref().filter(|(_, part)| contains(&transaction, part)).map(|(cut, _)| *cut);
-        if let Some(cut) = wanted.filter(|_| contains(bytes, b"COMMIT")) {
+        statement = state_statement(bytes).or(statement);
+        let stores_state = statement.as_ref().is_some_and(|name| contains(bytes, name));
+        let wanted = now.cut.as_ref().filter(|(_, part)| match stores_state {
+            true => contains(bytes, part),
+            false => contains(bytes, b"COMMIT") && contains(&transaction, part),
+        });
+        if let Some(cut) = wanted.map(|(cut, _)| *cut) {
             now.cut = None;
             now.cuts += 1;
             if cut == Cut::BeforeCommit {
@@ -136,6 +141,16 @@ fn forward_requests(
         }
     }
     end(&from, &to);
+}
+
+/// The name of the prepared statement that commits state without a transaction, if it is prepared here.
+fn state_statement(bytes: &[u8]) -> Option<Vec<u8>> {
+    let sql = b"WITH stored AS (";
+    let at = bytes.windows(sql.len()).position(|window| window == sql)?;
+    let end = bytes[..at].iter().rposition(|byte| *byte == 0)?;
+    // The bytes before the name are a length.
+    let start = bytes[..end].windows(6).rposition(|window| window == b"sqlx_s")?;
+    Some([b"\0", &bytes[start..end], b"\0"].concat())
 }
 
 /// Forwards replies, except the one that is to be lost.

@@ -131,6 +131,8 @@ impl MetricsEndpoint {
         );
         let help = "Groups of commits that could not be stored.";
         page.single("picloud_state_failed_groups_total", Kind::Counter, help, counts.failed_groups);
+        let help = "Groups of commits that were refused because another node had committed first.";
+        page.single("picloud_state_outdated_groups_total", Kind::Counter, help, counts.outdated_groups);
         let help = "Executions that ran again because what they had read had changed.";
         page.single("picloud_state_reruns_total", Kind::Counter, help, counts.reruns);
         let help = "Keys of the state that were read from the database, because they were not in memory.";

@@ -209,6 +209,12 @@ impl ClusterMember {
             }
             Notification::App { name, .. } => self.activation.sync_named(&name).await,
             Notification::Unknown => self.rejoin(acknowledged).await,
+            Notification::State(changed) => {
+                if let Some(state) = self.activation.state() {
+                    state.note_changed(&changed);
+                }
+                Ok(())
+            }
             Notification::GenerationApplied => {
                 self.peer_acknowledged.send_replace(());
                 Ok(())

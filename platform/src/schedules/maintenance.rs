@@ -179,7 +179,7 @@ impl Scheduler {
         }
         self.0.store.delete_stale_schedules().await?;
         // They are of use until the lease of their run has expired.
-        self.0.store.prune_schedule_results(now - RESULT_RETENTION).await?;
+        self.0.store.prune_state(now - RESULT_RETENTION).await?;
         Ok(())
     }
 }

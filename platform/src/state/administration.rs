@@ -6,6 +6,7 @@ use std::sync::Arc;
 use runtime::{Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvValue};
 use store::{AppId, NamespaceName, NamespaceRow, StoreError};
 
+use super::freshness::{self, ReadError};
 use super::namespace::{NotAccepted, NotStored};
 use super::{Session, State, Transaction};
 use crate::limits::GrantedLimits;
@@ -87,6 +88,15 @@ impl From<Failure> for AdministrationError {
     }
 }
 
+impl From<ReadError> for AdministrationError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => Self::Store(error),
+            ReadError::NotRefreshed => Self::Unavailable(error.message()),
+        }
+    }
+}
+
 impl From<NotStored> for AdministrationError {
     fn from(error: NotStored) -> Self {
         Self::Unavailable(error.to_string())
@@ -153,7 +163,11 @@ impl State {
         let mut usage = Vec::new();
         for row in store.namespaces(Some(app)).await? {
             let namespace = self.shared.namespace(app, &row.name);
-            let (bytes, entries, version) = namespace.size().unwrap_or((row.bytes, row.entries, row.version));
+            let stored = (row.bytes, row.entries, row.position.version);
+            let (bytes, entries, version) = match self.shared.is_shared() {
+                true => stored,
+                false => namespace.size().unwrap_or(stored),
+            };
             usage.push(NamespaceUsage {
                 quota_bytes: limits.state_quota(&row.name),
                 name: row.name,
@@ -173,7 +187,8 @@ impl State {
     /// Whether a namespace has entries, as far as that can be read.
     pub(crate) async fn has_entries(&self, of: &StateTarget) -> bool {
         let namespace = self.shared.namespace(of.app, &of.name);
-        let is_read = namespace.ensure_loaded().await.is_ok();
+        let is_fresh = freshness::refresh(&namespace).await.is_ok();
+        let is_read = is_fresh && namespace.ensure_loaded().await.is_ok();
         is_read && namespace.size().is_some_and(|(_, entries, _)| entries > 0)
     }
 

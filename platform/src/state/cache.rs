@@ -54,6 +54,19 @@ impl Cache {
         }
     }
 
+    /// Drops what is known of a key.
+    pub(super) fn remove(&mut self, key: &KvKey) {
+        if let Some(entry) = self.entries.remove(key) {
+            self.shrink(entry_bytes(key.as_str().len(), entry.as_ref()));
+        }
+    }
+
+    /// Drops everything.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.shrink(self.bytes);
+    }
+
     /// Drops the least recently used entry.
     pub(super) fn evict(&mut self) -> bool {
         let Some((key, entry)) = self.entries.pop_front() else { return false };

@@ -13,7 +13,9 @@ use store::{
 use tokio::task::{self, JoinSet};
 
 use super::Shared;
-use super::namespace::{GROUP_BYTES_MAX, GROUP_WRITES_MAX, Group, Namespace, NotStored};
+use super::contended;
+use super::contents::Group;
+use super::namespace::{GROUP_BYTES_MAX, GROUP_WRITES_MAX, Namespace, NotStored};
 use super::recent::Entry;
 use runtime::{KvKey, KvValue};
 
@@ -43,7 +45,7 @@ pub(super) async fn run(shared: Arc<Shared>, store: StateStore) {
             let parts = next_group(&shared, &limit);
             let Some(app) = parts.first().map(|(namespace, ..)| namespace.app()) else { break };
             let (shared, store) = (Arc::clone(&shared), store.clone());
-            let task = storing.spawn(async move { store_group(&shared, &store, parts).await });
+            let task = storing.spawn(async move { store_parts(&shared, &store, parts).await });
             apps.insert(task.id(), app);
         }
         let ended = if storing.is_empty() {
@@ -133,29 +135,50 @@ fn next_group(shared: &Shared, limit: &Limit) -> Vec<Part> {
     parts
 }
 
+async fn store_parts(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
+    let namespaces: Vec<Arc<Namespace>> = parts.iter().map(|(namespace, ..)| Arc::clone(namespace)).collect();
+    match &shared.shared_store {
+        Some(locks) => {
+            for (namespace, id, group) in parts {
+                contended::store_group(shared, store, locks, &namespace, id, group).await;
+            }
+        }
+        None => store_group(shared, store, parts).await,
+    }
+    for namespace in namespaces.into_iter().filter(|namespace| namespace.end_storing()) {
+        shared.enqueue(namespace);
+    }
+}
+
+/// The id of a namespace, which is created if it does not exist.
+pub(super) async fn open(
+    store: &StateStore,
+    namespace: &Namespace,
+    id: Option<NamespaceId>,
+) -> Result<NamespaceId, StoreError> {
+    match id {
+        Some(id) => Ok(id),
+        None => store.open_namespace(namespace.app(), namespace.name()).await.map(|row| row.id),
+    }
+}
+
 async fn store_group(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
     let mut commits = Vec::with_capacity(parts.len());
     let mut opened = Vec::with_capacity(parts.len());
     for (namespace, id, group) in parts {
-        let id = match id {
-            Some(id) => Ok(id),
-            None => store.open_namespace(namespace.app(), namespace.name()).await.map(|row| row.id),
-        };
-        match id {
+        match open(store, &namespace, id).await {
             Ok(id) => {
                 commits.push(to_commit(id, &group));
                 opened.push((namespace, id, group));
             }
-            Err(error) => fail(shared, &namespace, &error),
+            Err(error) => fail(shared, &namespace, &group, &error),
         }
     }
     match shared.faults.store(store, &commits).await {
         Ok(()) => {
             shared.metrics.count_group(opened.iter().map(|(_, _, group)| group.commits).sum());
             for (namespace, id, group) in opened {
-                if namespace.note_stored(id, &group) {
-                    shared.requeue(namespace);
-                }
+                namespace.note_stored(id, &group);
             }
         }
         // Nothing was written: the others are stored without it.
@@ -164,31 +187,30 @@ async fn store_group(shared: &Shared, store: &StateStore, parts: Vec<Part>) {
                 CommitError::Lost(_) => NotStored::Failed,
                 _ => NotStored::Outdated,
             };
-            for (namespace, id, _) in opened {
+            for (namespace, id, group) in opened {
                 if id == refused {
                     tracing::warn!(app = %namespace.app().as_uuid(), %error, "cannot store the state of an app");
-                    namespace.throw_away(why);
+                    namespace.note_not_stored(&group, why);
                 } else {
                     namespace.put_back();
-                    shared.requeue(namespace);
                 }
             }
         }
         Err(CommitError::Store(error)) => {
-            for (namespace, ..) in opened {
-                fail(shared, &namespace, &error);
+            for (namespace, _, group) in opened {
+                fail(shared, &namespace, &group, &error);
             }
         }
     }
 }
 
-fn fail(shared: &Shared, namespace: &Namespace, error: &StoreError) {
+pub(super) fn fail(shared: &Shared, namespace: &Namespace, group: &Group, error: &StoreError) {
     tracing::error!(app = %namespace.app().as_uuid(), %error, "cannot store the state of an app");
     shared.metrics.count_failed_group();
-    shared.faults.throw_away(namespace);
+    shared.faults.throw_away(namespace, group);
 }
 
-fn to_commit(id: NamespaceId, group: &Group) -> NamespaceCommit {
+pub(super) fn to_commit(id: NamespaceId, group: &Group) -> NamespaceCommit {
     let mut commit = NamespaceCommit {
         id,
         from: group.from,

@@ -3,6 +3,7 @@
 #[cfg(not(test))]
 use store::{CommitError, NamespaceCommit, StateStore};
 
+use super::contents::Group;
 use super::namespace::{Namespace, NotStored};
 
 /// The faults of a state.
@@ -38,9 +39,9 @@ impl Faults {
         store.commit_state(commits).await
     }
 
-    /// Throws away what was accepted after a group that failed.
-    pub(super) fn throw_away(&self, namespace: &Namespace) {
-        namespace.throw_away(NotStored::Failed);
+    /// Throws away a group that failed, and what was accepted after it.
+    pub(super) fn throw_away(&self, namespace: &Namespace, group: &Group) {
+        namespace.note_not_stored(group, NotStored::Failed);
     }
 }
 
@@ -50,7 +51,7 @@ pub(super) mod switches {
 
     use store::{CommitError, NamespaceCommit, StateStore, StoreError};
 
-    use super::{Faults, Namespace, NotStored};
+    use super::{Faults, Group, Namespace, NotStored};
 
     /// What goes wrong.
     #[derive(Debug, Default)]
@@ -103,10 +104,10 @@ pub(super) mod switches {
             store.commit_state(commits).await
         }
 
-        pub(in crate::state) fn throw_away(&self, namespace: &Namespace) {
+        pub(in crate::state) fn throw_away(&self, namespace: &Namespace, group: &Group) {
             match self.switches.keeps_after_failure.load(Ordering::SeqCst) {
-                true => namespace.lose_group(),
-                false => namespace.throw_away(NotStored::Failed),
+                true => namespace.lose_groups(),
+                false => namespace.note_not_stored(group, NotStored::Failed),
             }
         }
     }

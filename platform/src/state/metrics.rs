@@ -12,6 +12,7 @@ pub struct StateMetrics {
     commits: AtomicU64,
     groups: [AtomicU64; GROUP_BOUNDS.len() + 1],
     failed_groups: AtomicU64,
+    outdated_groups: AtomicU64,
     reruns: AtomicU64,
     cache_misses: AtomicU64,
     lists: AtomicU64,
@@ -28,6 +29,8 @@ pub struct StateCounts {
     pub groups: Vec<u64>,
     /// Groups that could not be stored.
     pub failed_groups: u64,
+    /// Groups that were refused because another node had committed first.
+    pub outdated_groups: u64,
     /// Executions that ran again because something that they had read had changed.
     pub reruns: u64,
     /// Keys that were read from the database.
@@ -45,6 +48,7 @@ impl StateMetrics {
             commits: get(&self.commits),
             groups: self.groups.iter().map(get).collect(),
             failed_groups: get(&self.failed_groups),
+            outdated_groups: get(&self.outdated_groups),
             reruns: get(&self.reruns),
             cache_misses: get(&self.cache_misses),
             lists: get(&self.lists),
@@ -63,6 +67,10 @@ impl StateMetrics {
 
     pub(super) fn count_failed_group(&self) {
         self.failed_groups.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_outdated_group(&self) {
+        self.outdated_groups.fetch_add(1, Ordering::Relaxed);
     }
 
     pub(crate) fn count_rerun(&self) {

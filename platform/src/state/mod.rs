@@ -4,11 +4,12 @@
 //! [`Transaction`], which is accepted in memory when the script has ended well, and stored in a group with others. The
 //! answer leaves after that.
 //!
-//! - `namespace`: a namespace in memory, and the acceptance of transactions
+//! - `namespace`: a namespace, and the acceptance of transactions; `contents`: what of it is in memory
+//! - `loading`: reads what is not in memory; `freshness`: keeps up with other nodes; `notifications`: notifies them
 //! - `transaction`: what one pass of an execution reads and writes; `pass` gives it to a host
 //! - `reads`: the keys and ranges that it has read; `changes`: the results of its changes
 //! - `recent`: the log of recent commits; `cache`: values in memory
-//! - `committer`: stores groups of accepted commits
+//! - `committer`: stores groups of accepted commits; `contended`: while other nodes change the same namespace
 //! - `conflicts`: the keys that transactions run again for
 //! - `sweep`: deletes what has expired
 //! - `administration`: changes by operators; `pages`: what they read
@@ -28,9 +29,14 @@ mod cache;
 mod changes;
 mod committer;
 mod conflicts;
+mod contended;
+mod contents;
 mod faults;
+mod freshness;
+mod loading;
 mod metrics;
 mod namespace;
+mod notifications;
 mod pages;
 mod pass;
 mod reads;
@@ -44,7 +50,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::{AppId, StateStore};
+use store::{AppId, NamespaceId, SharedState, StateStore};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
@@ -56,9 +62,10 @@ use cache::equal_part;
 use faults::Faults;
 
 pub use administration::{AdministrationError, ExportedEntry, KvAction, NamespaceUsage, StateTarget};
+pub(crate) use contents::Accepted;
 pub use metrics::{GROUP_BOUNDS, StateCounts, StateMetrics};
 pub use namespace::Namespace;
-pub(crate) use namespace::{Accepted, NotAccepted, NotStored};
+pub(crate) use namespace::{NotAccepted, NotStored};
 pub use pages::{EntryPage, ListedKey};
 pub(crate) use pass::PassState;
 pub use runtime::{KvChange, KvKey, KvList, KvValue};
@@ -102,6 +109,10 @@ pub struct State {
 struct Shared {
     /// `None`: nothing is stored.
     store: Option<StateStore>,
+    /// The same, if other nodes change it, too.
+    shared_store: Option<SharedState>,
+    freshness: freshness::Freshness,
+    notifications: notifications::Notifications,
     clock: Moments,
     memory: MemoryBudget,
     /// The folder of the database, if it is a file.
@@ -151,7 +162,10 @@ impl State {
         let cache_bytes_max = CACHE_BYTES_MAX.min(memory.usage().total_bytes / CACHE_DIVISOR);
         let shared = Arc::new(Shared {
             folder: store.as_ref().and_then(|store| store.folder().map(PathBuf::from)),
+            shared_store: store.as_ref().and_then(StateStore::shared),
             store,
+            freshness: freshness::Freshness::default(),
+            notifications: notifications::Notifications::default(),
             clock,
             memory,
             namespaces: Mutex::default(),
@@ -168,6 +182,10 @@ impl State {
             tokio::spawn(committer::run(Arc::clone(&shared), store.clone()));
             tokio::spawn(sweep::run(Arc::clone(&shared), store));
         }
+        if let Some(store) = shared.shared_store.clone() {
+            tokio::spawn(freshness::run(Arc::clone(&shared), store.clone()));
+            tokio::spawn(notifications::run(Arc::clone(&shared), store));
+        }
         Self { shared }
     }
 
@@ -176,6 +194,11 @@ impl State {
         let namespace = self.shared.namespace(app, name);
         namespace.set_quota(quota_bytes);
         namespace
+    }
+
+    /// Notes that other nodes have changed these namespaces.
+    pub(crate) fn note_changed(&self, changed: &[NamespaceId]) {
+        freshness::note_changed(&self.shared, changed);
     }
 
     /// The counters.
@@ -204,6 +227,11 @@ pub(crate) fn unstored_namespace(app: AppId, clock_ms: Option<i64>) -> Arc<Names
 }
 
 impl Shared {
+    /// Whether other nodes change the same state.
+    fn is_shared(&self) -> bool {
+        self.shared_store.is_some()
+    }
+
     /// A namespace, with the default quota if it is new.
     fn namespace(self: &Arc<Self>, app: AppId, name: &NamespaceName) -> Arc<Namespace> {
         let mut namespaces = self.namespaces();
@@ -253,9 +281,9 @@ impl Shared {
         }
     }
 
-    /// Adds a namespace that has more to store.
-    fn requeue(&self, namespace: Arc<Namespace>) {
-        self.enqueue(namespace);
+    /// Notes that a group of this node is stored, for notifications to other nodes.
+    fn note_stored(&self, id: NamespaceId) {
+        self.notifications.note(id);
     }
 
     fn take_queue(&self) -> VecDeque<Arc<Namespace>> {

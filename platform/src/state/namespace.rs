@@ -5,25 +5,26 @@
 //! The committer stores groups in order. If a group cannot be stored, everything accepted since is thrown away: a new
 //! epoch begins with what the database has.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use runtime::{Failure, FailureKind, KvKey, Pending, VALUE_BYTES_MAX};
-use store::state::STATE_READ_BYTES_MAX;
-use store::{AppId, ExpiredEntry, NamespaceId, NamespaceName, StateRange, StoreError};
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+use runtime::{Failure, FailureKind, KvKey, VALUE_BYTES_MAX};
+use store::{AppId, ExpiredEntry, NamespaceId, NamespaceName, StoreError};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 use uuid::Uuid;
 
 use super::cache::Cache;
 use super::changes;
 use super::committer::Size;
-use super::conflicts::HotKeys;
-use super::reads::Reads;
-use super::recent::{Entry, Recent, Write};
-use super::transaction::{ListRead, LoadedList, Outdated, Session, Snapshot, Transaction, is_independent};
-use super::{ENTRY_OVERHEAD_BYTES, Moments, READ_BYTES_MAX, Shared, WRITE_BYTES_MAX};
+use super::contents::{Accepted, Contents, Group, Outcome};
+use super::freshness::{self, ReadError};
+use super::loading;
+use super::recent::{Entry, Write, Written};
+use super::transaction::{Outdated, Transaction, is_independent};
+use super::{ENTRY_OVERHEAD_BYTES, Shared, WRITE_BYTES_MAX};
 use crate::memory::{Account, Purpose, Reservation};
 
 /// A group of one namespace: the commits that are stored together.
@@ -32,6 +33,10 @@ pub(super) const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Beyond this many bytes that are accepted and not stored, finished executions wait.
 const UNSTORED_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// How long other nodes wait for executions whose commits were refused, in all and after the last one.
+const REFUSED_WAIT_MAX: Duration = Duration::from_millis(20);
+const REFUSED_QUIET: Duration = Duration::from_millis(2);
 
 /// How much memory is reserved at once.
 const RESERVED_STEP_BYTES: u64 = 256 * 1024;
@@ -46,81 +51,10 @@ pub struct Namespace {
     contents: Mutex<Contents>,
     /// Notifies when a group is stored or thrown away.
     progress: watch::Sender<()>,
+    /// Notifies when a transaction with writes is accepted.
+    appended: Notify,
     /// Executions are accepted while they hold it for reading. The third try of one holds it for writing.
     turn: Arc<RwLock<()>>,
-}
-
-/// The contents of a namespace in memory.
-#[derive(Debug)]
-pub(super) struct Contents {
-    /// `None`: it does not exist in the database, because nothing was ever stored in it.
-    id: Option<NamespaceId>,
-    is_loaded: bool,
-    /// Whether the namespace was deleted with its branch.
-    is_deleted: bool,
-    epoch: u64,
-    /// The version of the latest accepted commit, and of the latest stored one.
-    version: u64,
-    stored: u64,
-    /// What is stored in all entries, and their number, after the latest accepted commit.
-    bytes: u64,
-    entries: u64,
-    /// The latest time at which keys with a TTL were judged: it never goes back.
-    now_ms: i64,
-    clock: Moments,
-    recent: Recent,
-    cache: Cache,
-    reserved: Option<Reservation>,
-    groups: VecDeque<Group>,
-    unstored_bytes: u64,
-    /// Whether the committer knows of the groups.
-    pub(super) is_queued: bool,
-    is_storing: bool,
-    pub(super) hot_keys: HotKeys,
-}
-
-/// Accepted commits that are stored together.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Group {
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) bytes_after: u64,
-    pub(super) entries_after: u64,
-    pub(super) writes: BTreeMap<KvKey, (u64, Option<Entry>)>,
-    /// The executions of scheduled runs among the commits.
-    pub(super) scheduled: Vec<Uuid>,
-    pub(super) commits: u64,
-    pub(super) bytes: u64,
-    outcome: Arc<watch::Sender<Outcome>>,
-}
-
-/// What became of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Outcome {
-    #[default]
-    Open,
-    Stored,
-    ThrownAway(NotStored),
-}
-
-/// An accepted transaction.
-#[derive(Clone, Debug)]
-pub(crate) struct Accepted {
-    /// The group that it is in, or that it has seen something of; `None`: all that it has seen is stored.
-    outcome: Option<watch::Receiver<Outcome>>,
-    /// Where it is in the history, for tests.
-    #[cfg(test)]
-    pub(super) place: Place,
-}
-
-/// The latest version and the moment when a transaction was accepted.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
-    pub(super) epoch: u64,
-    pub(super) version: u64,
-    pub(super) at_ms: i64,
-    pub(super) is_commit: bool,
 }
 
 /// Why a transaction is not accepted.
@@ -155,88 +89,6 @@ pub(crate) enum NotStored {
     Outdated,
 }
 
-impl Contents {
-    pub(super) fn is_loaded(&self) -> bool {
-        self.is_loaded
-    }
-
-    pub(super) fn recent(&self) -> &Recent {
-        &self.recent
-    }
-
-    /// The latest moment.
-    pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot { epoch: self.epoch, version: self.version, now_ms: self.now_ms }
-    }
-
-    /// The time, which never goes back.
-    pub(super) fn tick(&mut self) -> i64 {
-        self.now_ms = self.now_ms.max(self.clock.now_ms());
-        self.now_ms
-    }
-
-    /// The latest entry of a key, expired or not; `None` if it must be read from the database.
-    pub(super) fn find(&mut self, key: &KvKey, session: Option<&Session>) -> Option<Option<Entry>> {
-        if let Some(entry) = self.cache.get(key) {
-            return Some(entry);
-        }
-        if let Some(write) = self.recent.get(key) {
-            return Some(write.entry.clone());
-        }
-        if self.id.is_none() {
-            return Some(None);
-        }
-        session.and_then(|session| session.entry(self, key))
-    }
-
-    /// Whether nothing that the log does not know was written since this version was read.
-    pub(super) fn is_current(&self, epoch: u64, version: u64) -> bool {
-        epoch == self.epoch && version >= self.recent.start()
-    }
-
-    /// A list, if it was read and is still current.
-    pub(super) fn list(&self, read: &ListRead, session: &Session) -> Option<LoadedList> {
-        if self.id.is_none() {
-            let (epoch, version) = (self.epoch, 0);
-            let (entries, complete, is_too_large) = (Vec::new(), true, false);
-            return Some(LoadedList { epoch, version, entries, complete, is_too_large });
-        }
-        session.list(read).filter(|list| self.is_current(list.epoch, list.version))
-    }
-
-    /// An accepted transaction that depends on everything up to `version`.
-    fn accepted(&self, version: u64, _is_commit: bool) -> Accepted {
-        let group = self.groups.iter().find(|group| group.to >= version && version > self.stored);
-        Accepted {
-            outcome: group.map(|group| group.outcome.subscribe()),
-            #[cfg(test)]
-            place: Place {
-                epoch: self.epoch,
-                version: self.version,
-                at_ms: self.now_ms,
-                is_commit: _is_commit,
-            },
-        }
-    }
-
-    /// Whether nothing of the reads has changed or expired since the snapshot.
-    pub(super) fn are_current(&mut self, reads: &Reads, snapshot: Snapshot, now_ms: i64) -> bool {
-        if snapshot.epoch != self.epoch || self.recent.start() > snapshot.version {
-            return false;
-        }
-        if reads.expires_at_ms.is_some_and(|at| at <= now_ms) {
-            return false;
-        }
-        match self.recent.first_written_after(snapshot.version, reads) {
-            Some(key) => {
-                self.hot_keys.count(&key);
-                false
-            }
-            None => true,
-        }
-    }
-}
-
 impl Namespace {
     pub(super) fn new(
         shared: Arc<Shared>,
@@ -247,7 +99,9 @@ impl Namespace {
     ) -> Arc<Self> {
         let is_stored = shared.store.is_some();
         let cache = Cache::new(Arc::clone(&shared.cached_bytes));
-        let contents = Contents { is_loaded: !is_stored, ..Contents::new(shared.clock.clone(), cache) };
+        let clock = (!shared.is_shared()).then(|| shared.clock.clone());
+        let mut contents = Contents::new(clock, cache);
+        contents.is_loaded = !is_stored;
         Arc::new(Self {
             app,
             name,
@@ -256,6 +110,7 @@ impl Namespace {
             quota_bytes: AtomicU64::new(quota_bytes),
             contents: Mutex::new(contents),
             progress: watch::Sender::new(()),
+            appended: Notify::new(),
             turn: Arc::default(),
         })
     }
@@ -268,6 +123,11 @@ impl Namespace {
     /// The name within the app.
     pub fn name(&self) -> &NamespaceName {
         &self.name
+    }
+
+    /// The app and the name.
+    pub(super) fn full_name(&self) -> (AppId, NamespaceName) {
+        (self.app, self.name.clone())
     }
 
     pub(crate) fn account(&self) -> Option<&Account> {
@@ -291,70 +151,23 @@ impl Namespace {
         self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads keys from the database for the next pass of an execution. A failure is kept in the session.
-    pub(super) fn load(self: &Arc<Self>, session: Arc<Session>, keys: Vec<KvKey>) -> Pending {
-        let this = Arc::clone(self);
-        self.shared.reading(async move {
-            if let Err(error) = this.load_entries(&session, &keys).await {
-                session.fail(FailureKind::Storage, cannot_read(&error));
-            }
-        })
-    }
-
     /// Reads what exists of the namespace in the database, once.
-    pub(super) async fn ensure_loaded(&self) -> Result<Option<NamespaceId>, StoreError> {
+    pub(super) async fn ensure_loaded(self: &Arc<Self>) -> Result<Option<NamespaceId>, ReadError> {
         let Some(store) = &self.shared.store else { return Ok(None) };
-        let epoch = {
-            let contents = self.contents();
-            if contents.is_loaded {
-                return Ok(contents.id);
+        if !self.contents().is_loaded {
+            if self.shared.is_shared() {
+                freshness::refresh(self).await?;
+            } else {
+                let known = self.contents().known();
+                let row = store.namespace(self.app, &self.name).await?;
+                self.contents().compare(row.as_ref(), known);
             }
-            contents.epoch
-        };
-        let row = store.namespace(self.app, &self.name).await?;
-        let mut contents = self.contents();
-        // Another execution can have read it meanwhile.
-        if !contents.is_loaded && contents.epoch == epoch {
-            contents.is_loaded = true;
-            contents.id = row.as_ref().map(|row| row.id);
-            let version = row.as_ref().map_or(0, |row| row.version);
-            (contents.version, contents.stored) = (version, version);
-            contents.bytes = row.as_ref().map_or(0, |row| row.bytes);
-            contents.entries = row.as_ref().map_or(0, |row| row.entries);
-            contents.recent = Recent::starting_at(version);
         }
-        Ok(contents.id)
-    }
-
-    async fn load_entries(&self, session: &Session, keys: &[KvKey]) -> Result<(), StoreError> {
-        let id = self.ensure_loaded().await?;
-        let (Some(id), Some(store)) = (id, &self.shared.store) else { return Ok(()) };
-        let mut unread: Vec<&KvKey> = keys.iter().collect();
-        loop {
-            unread.retain(|key| self.contents().find(key, Some(session)).is_none());
-            if unread.is_empty() || session.has_failed() {
-                return Ok(());
-            }
-            let epoch = self.contents().epoch;
-            let texts: Vec<&str> = unread.iter().map(|key| key.as_str()).collect();
-            self.shared.metrics.count_cache_misses(texts.len());
-            let Some(read) = store.state_entries(id, &texts).await? else {
-                self.forget();
-                return Ok(());
-            };
-            let mut found: BTreeMap<String, Entry> =
-                read.entries.into_iter().map(|entry| (entry.key.clone(), Entry::from(entry))).collect();
-            let entries = unread.iter().map(|key| ((*key).clone(), found.remove(key.as_str())));
-            // A key that was not read may exist if the read was cut.
-            let known = entries.filter(|(_, entry)| entry.is_some() || !read.is_cut);
-            let known: Vec<(KvKey, Option<Entry>)> = known.collect();
-            self.cache_read(epoch, read.version, &known);
-            session.keep_entries(epoch, read.version, known);
-        }
+        Ok(self.contents().id)
     }
 
     /// Adds what was read from the database at `version` to the cache.
-    fn cache_read(&self, epoch: u64, version: u64, entries: &[(KvKey, Option<Entry>)]) {
+    pub(super) fn cache_read(&self, epoch: u64, version: u64, entries: &[(KvKey, Option<Entry>)]) {
         let mut contents = self.contents();
         if !contents.is_current(epoch, version) {
             return;
@@ -374,7 +187,8 @@ impl Namespace {
     fn reserve_for_cache(&self, contents: &mut Contents) {
         let Some(account) = &self.account else { return };
         loop {
-            let (needed, stored) = (contents.cache.bytes() + contents.recent.bytes(), contents.stored);
+            let (needed, stored) =
+                (contents.cache.bytes() + contents.recent.bytes(), contents.stored_version());
             let is_reserved = reserve(account, &mut contents.reserved, needed);
             if is_reserved || !(contents.cache.evict() || contents.recent.drop_oldest(stored)) {
                 return;
@@ -396,66 +210,9 @@ impl Namespace {
         self.contents().cache.bytes()
     }
 
-    /// Reads a list from the database for the next pass of an execution.
-    pub(super) fn load_list(self: &Arc<Self>, session: Arc<Session>, read: ListRead, now_ms: i64) -> Pending {
-        let this = Arc::clone(self);
-        self.shared.reading(async move {
-            if let Err(error) = this.load_pages(&session, read, now_ms).await {
-                session.fail(FailureKind::Storage, cannot_read(&error));
-            }
-        })
-    }
-
-    async fn load_pages(&self, session: &Session, read: ListRead, now_ms: i64) -> Result<(), StoreError> {
-        let id = self.ensure_loaded().await?;
-        let (Some(id), Some(store)) = (id, &self.shared.store) else { return Ok(()) };
-        self.shared.metrics.count_list();
-        'again: loop {
-            let epoch = self.contents().epoch;
-            let mut entries: Vec<(KvKey, Entry)> = Vec::new();
-            let (mut bytes, mut version) = (0_u64, None);
-            let mut range = read.range.clone();
-            loop {
-                let limit = read.limit - u32::try_from(entries.len()).unwrap_or(read.limit);
-                let page = StateRange {
-                    from: range.from.clone(),
-                    to: range.to.clone(),
-                    limit,
-                    bytes_max: STATE_READ_BYTES_MAX,
-                    reverse: read.reverse,
-                    now_ms,
-                };
-                let Some(page) = store.state_list(id, &page).await? else {
-                    self.forget();
-                    return Ok(());
-                };
-                // All pages are of one moment.
-                if version.is_some_and(|version| version != page.version) {
-                    continue 'again;
-                }
-                version = Some(page.version);
-                let is_last = !page.is_cut && page.entries.len() < limit as usize;
-                for entry in page.entries {
-                    bytes += (entry.key.len() + entry.value.bytes().len()) as u64;
-                    // Keys in the database were keys before.
-                    if let Ok(key) = KvKey::new(&entry.key) {
-                        entries.push((key, Entry::from(entry)));
-                    }
-                }
-                let is_full = entries.len() >= read.limit as usize || bytes > READ_BYTES_MAX;
-                let last = entries.last().map(|(key, _)| key.clone());
-                if is_last || is_full || last.is_none() {
-                    let is_too_large = bytes > READ_BYTES_MAX;
-                    let (version, complete) = (page.version, is_last);
-                    let list = LoadedList { epoch, version, entries, complete, is_too_large };
-                    session.keep_list(read, list);
-                    return Ok(());
-                }
-                if let Some(last) = last {
-                    range = read.range.beyond(&last, read.reverse);
-                }
-            }
-        }
+    /// Tells those who wait for room that groups were stored or thrown away.
+    pub(super) fn note_progress(&self) {
+        self.progress.send_replace(());
     }
 
     /// The namespace was deleted in the database.
@@ -466,7 +223,7 @@ impl Namespace {
     /// Compares a transaction with what was accepted since its reads, and accepts it.
     pub(crate) fn accept(self: &Arc<Self>, transaction: &Transaction) -> Result<Accepted, NotAccepted> {
         let mut contents = self.contents();
-        let writes = match self.validate(&mut contents, transaction)? {
+        let writes = match self.judge(&mut contents, transaction)? {
             Valid::Reads { seen } => return Ok(contents.accepted(seen, false)),
             Valid::Writes(writes) => writes,
         };
@@ -477,6 +234,27 @@ impl Namespace {
     }
 
     /// What a transaction would write if it were accepted now.
+    ///
+    /// Writes are compared once more when they are stored. Everything else, and what depends on the time, is only right
+    /// for the latest position.
+    fn judge(&self, contents: &mut Contents, transaction: &Transaction) -> Result<Valid, NotAccepted> {
+        let validated = self.validate(contents, transaction);
+        let session = transaction.session();
+        let must_refresh = match &validated {
+            Ok(Valid::Writes(writes)) if writes.uses_time || transaction.reads.expires_at_ms.is_some() => {
+                session.needs_time()
+            }
+            Ok(Valid::Writes(_))
+            | Err(NotAccepted::Missing(_) | NotAccepted::Full | NotAccepted::Conflict) => false,
+            Ok(Valid::Reads { .. }) | Err(NotAccepted::Failed(_)) => session.needs_refresh(),
+        };
+        match must_refresh {
+            true => Err(NotAccepted::Missing(Vec::new())),
+            false => validated,
+        }
+    }
+
+    /// The same, as far as memory tells.
     fn validate(&self, contents: &mut Contents, transaction: &Transaction) -> Result<Valid, NotAccepted> {
         if !contents.is_loaded {
             return Err(NotAccepted::Missing(Vec::new()));
@@ -523,7 +301,7 @@ impl Namespace {
         self: &Arc<Self>,
         transaction: &Transaction,
     ) -> Result<(), NotAccepted> {
-        let check = || self.validate(&mut self.contents(), transaction).map(drop);
+        let check = || self.judge(&mut self.contents(), transaction).map(drop);
         self.when_ready(transaction, check).await
     }
 
@@ -536,7 +314,10 @@ impl Namespace {
             match decide() {
                 Err(NotAccepted::Missing(keys)) => {
                     let session = transaction.session();
-                    self.load(Arc::clone(session), keys).await;
+                    if keys.is_empty() {
+                        session.note_stale();
+                    }
+                    loading::load(self, Arc::clone(session), keys).await;
                     if let Some(failure) = session.take_failure() {
                         return Err(NotAccepted::Failed(failure));
                     }
@@ -564,7 +345,8 @@ impl Namespace {
         self: &Arc<Self>,
         found: &[ExpiredEntry],
         read_again: impl AsyncFnOnce() -> Result<Vec<ExpiredEntry>, StoreError>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<bool, ReadError> {
+        freshness::refresh(self).await?;
         self.ensure_loaded().await?;
         let accepted = match self.accept_expired(found) {
             Ok(accepted) => accepted,
@@ -596,7 +378,7 @@ impl Namespace {
             // Keys in the database were keys before.
             let Ok(key) = KvKey::new(&entry.key) else { continue };
             match contents.recent.get(&key).filter(|write| write.version > entry.version) {
-                Some(Write { entry: Some(later), .. }) if !later.exists_at(now_ms) => {
+                Some(Write { result: Written::Here(Some(later)), .. }) if !later.exists_at(now_ms) => {
                     writes.add(&key, Some(entry_bytes(&key, later.value.bytes().len() as u64)), None);
                 }
                 Some(_) => {}
@@ -607,17 +389,10 @@ impl Namespace {
         Ok(is_open.then(|| self.append(&mut contents, writes, None)))
     }
 
-    /// Loses the first group and keeps what was accepted after it: a fault that only tests switch on.
+    /// Loses the groups and keeps what was accepted after them: a fault that only tests switch on.
     #[cfg(test)]
-    pub(super) fn lose_group(&self) {
-        let mut contents = self.contents();
-        contents.is_storing = false;
-        contents.is_queued = false;
-        for group in &contents.groups {
-            group.outcome.send_replace(Outcome::Stored);
-        }
-        contents.groups.clear();
-        contents.unstored_bytes = 0;
+    pub(super) fn lose_groups(&self) {
+        self.contents().lose_groups();
         self.progress.send_replace(());
     }
 
@@ -652,6 +427,9 @@ impl Namespace {
                 let error = runtime::KvError::TooLarge { key: key.clone(), bytes };
                 return Err(NotAccepted::Failed(state_failure(error.to_string())));
             }
+            let expires =
+                |entry: &Option<Entry>| entry.as_ref().is_some_and(|entry| entry.expires_at_ms.is_some());
+            writes.uses_time |= expires(&stored) || expires(&entry);
             let before = stored.map(|entry| entry_bytes(key, entry.value.bytes().len() as u64));
             writes.add(key, before, entry);
             // An item that is appended writes the whole array.
@@ -678,7 +456,7 @@ impl Namespace {
                 if reserve(account, &mut contents.reserved, needed) {
                     break;
                 }
-                let stored = contents.stored;
+                let stored = contents.stored_version();
                 if !contents.cache.evict() && !contents.recent.drop_oldest(stored) {
                     let message = "the app has no memory left for its state".to_owned();
                     let kind = FailureKind::NodeMemory;
@@ -699,7 +477,7 @@ impl Namespace {
         scheduled: Option<Uuid>,
     ) -> Accepted {
         self.shared.metrics.count_accepted();
-        let from = contents.version;
+        let from = contents.latest_position();
         contents.version += 1;
         contents.bytes = contents.bytes.saturating_add_signed(writes.grown);
         contents.entries = contents.entries.saturating_add_signed(writes.added);
@@ -711,11 +489,11 @@ impl Namespace {
         });
         // The first one is being stored.
         if is_full || (contents.is_storing && contents.groups.len() == 1) {
-            contents.groups.push_back(Group { from, ..Group::default() });
+            contents.groups.push_back(Group::after(from));
         }
         let (bytes_after, entries_after) = (contents.bytes, contents.entries);
         if let Some(group) = contents.groups.back_mut() {
-            group.to = version;
+            group.to.version = version;
             (group.bytes_after, group.entries_after) = (bytes_after, entries_after);
             group.commits += 1;
             group.scheduled.extend(scheduled);
@@ -730,8 +508,12 @@ impl Namespace {
             }
             contents.cache.insert(key.clone(), entry.clone());
         }
-        self.shared.faults.on_append(|| contents.recent.push(version, writes.list));
-        contents.recent.trim(contents.stored);
+        let written = writes.list.into_iter().map(|(key, entry)| (key, Written::Here(entry)));
+        self.shared.faults.on_append(|| contents.recent.push(version, written));
+        let stored = contents.stored_version();
+        contents.recent.trim(stored);
+        contents.contention.refused = contents.contention.refused.saturating_sub(1);
+        self.appended.notify_one();
         self.reserve_for_cache(contents);
         if !contents.is_queued {
             contents.is_queued = true;
@@ -745,12 +527,7 @@ impl Namespace {
     /// # Errors
     /// See [`NotStored`].
     pub(crate) async fn stored(&self, accepted: Accepted) -> Result<(), NotStored> {
-        let Some(mut outcome) = accepted.outcome else { return Ok(()) };
-        match outcome.wait_for(|outcome| *outcome != Outcome::Open).await.as_deref() {
-            Ok(Outcome::Stored) => Ok(()),
-            Ok(Outcome::ThrownAway(why)) => Err(*why),
-            Ok(Outcome::Open) | Err(_) => Err(NotStored::Failed),
-        }
+        accepted.stored().await
     }
 
     /// Counts an execution that runs again.
@@ -770,66 +547,91 @@ impl Namespace {
 
     /// Whether an accepted transaction is stored already.
     pub(crate) fn is_stored(&self, accepted: &Accepted) -> bool {
-        accepted.outcome.as_ref().is_none_or(|outcome| *outcome.borrow() == Outcome::Stored)
+        accepted.is_stored()
     }
 
     /// The size of the next group to store.
     pub(super) fn waiting_group(&self) -> Option<Size> {
-        let contents = self.contents();
-        let group = contents.groups.front().filter(|_| !contents.is_storing)?;
+        let mut contents = self.contents();
+        // They were thrown away.
+        contents.is_queued = !contents.groups.is_empty();
+        let group = contents.groups.front()?;
         Some(Size { bytes: group.bytes, writes: group.writes.len() })
     }
 
-    /// The next group to store, which stays until [`Self::note_stored`] or [`Self::throw_away`]; `None` if there is
-    /// none, or one is being stored.
+    /// The next group to store, which stays until [`Self::note_stored`] or [`Self::note_not_stored`]; `None` if there is
+    /// none.
     pub(super) fn begin_group(&self) -> Option<(Option<NamespaceId>, Group)> {
         let mut contents = self.contents();
-        if contents.is_storing {
-            return None;
-        }
         let group = contents.groups.front().cloned()?;
         contents.is_storing = true;
         Some((contents.id, group))
     }
 
-    /// Puts back a group that was not stored because of another namespace.
+    /// Puts back a group that was not stored: it was refused because of another namespace, or waits for the lock.
     pub(super) fn put_back(&self) {
         self.contents().is_storing = false;
     }
 
-    /// A group is stored. Returns whether there are more.
-    pub(super) fn note_stored(&self, id: NamespaceId, stored: &Group) -> bool {
+    /// Puts back a group that was refused because another node had committed first. Whoever took that commit over has
+    /// thrown it away, or will.
+    pub(super) fn put_back_refused(&self, group: &Group) {
         let mut contents = self.contents();
-        // What was thrown away meanwhile is not in the groups of the new epoch.
-        let is_first =
-            contents.groups.front().is_some_and(|group| Arc::ptr_eq(&group.outcome, &stored.outcome));
-        if is_first && let Some(group) = contents.groups.pop_front() {
-            contents.is_storing = false;
-            contents.id = Some(id);
-            contents.unstored_bytes = contents.unstored_bytes.saturating_sub(group.bytes);
-            contents.stored = group.to;
-            group.outcome.send_replace(Outcome::Stored);
+        contents.is_storing = false;
+        if !contents.is_first(group) {
+            group.end(Outcome::ThrownAway(NotStored::Outdated));
         }
-        let version = contents.stored;
-        contents.recent.trim(version);
+    }
+
+    /// The committer has nothing in progress any more. Returns whether there are more groups.
+    pub(super) fn end_storing(&self) -> bool {
+        let mut contents = self.contents();
         contents.is_queued = !contents.groups.is_empty();
-        self.progress.send_replace(());
         contents.is_queued
+    }
+
+    /// Whether another node's commit has refused a group within this time.
+    pub(super) fn is_contended(&self, age: Duration) -> bool {
+        self.contents().contention.is_recent(age)
+    }
+
+    /// Waits a moment for the executions whose commits were refused. Some may end without writes.
+    pub(super) async fn wait_for_refused(&self) {
+        let end = Instant::now() + REFUSED_WAIT_MAX;
+        while self.contents().contention.refused > 0 {
+            let accepted = timeout(REFUSED_QUIET, self.appended.notified());
+            if !matches!(timeout_at(end, accepted).await, Ok(Ok(()))) {
+                break;
+            }
+        }
+        self.contents().contention.refused = 0;
+    }
+
+    /// A group is stored.
+    pub(super) fn note_stored(&self, id: NamespaceId, stored: &Group) {
+        self.contents().note_stored(id, stored);
+        self.note_progress();
+    }
+
+    /// A group is not stored. If it is still the next one, everything accepted after it is thrown away, too.
+    pub(super) fn note_not_stored(&self, group: &Group, why: NotStored) {
+        let mut contents = self.contents();
+        if contents.is_first(group) {
+            contents.throw_away(why);
+            contents.is_loaded = self.shared.store.is_none();
+        }
+        drop(contents);
+        group.end(Outcome::ThrownAway(why));
+        self.note_progress();
     }
 
     /// Throws away everything accepted that is not stored. The next reads start from the database.
     pub(super) fn throw_away(&self, why: NotStored) {
         let mut contents = self.contents();
-        let cache = Cache::new(Arc::clone(contents.cache.total()));
-        let fresh = Contents::new(contents.clock.clone(), cache);
-        let (epoch, now_ms, is_deleted) = (contents.epoch + 1, contents.now_ms, contents.is_deleted);
-        let hot_keys = std::mem::take(&mut contents.hot_keys);
-        for group in &contents.groups {
-            group.outcome.send_replace(Outcome::ThrownAway(why));
-        }
-        *contents = Contents { epoch, now_ms, is_deleted, hot_keys, ..fresh };
+        contents.throw_away(why);
         contents.is_loaded = self.shared.store.is_none();
-        self.progress.send_replace(());
+        drop(contents);
+        self.note_progress();
     }
 
     /// Its id, once something is stored in it.
@@ -849,31 +651,6 @@ impl Namespace {
     }
 }
 
-impl Contents {
-    fn new(clock: Moments, cache: Cache) -> Self {
-        Self {
-            id: None,
-            is_loaded: false,
-            is_deleted: false,
-            epoch: 0,
-            version: 0,
-            stored: 0,
-            bytes: 0,
-            entries: 0,
-            now_ms: 0,
-            clock,
-            recent: Recent::default(),
-            cache,
-            reserved: None,
-            groups: VecDeque::new(),
-            unstored_bytes: 0,
-            is_queued: false,
-            is_storing: false,
-            hot_keys: HotKeys::default(),
-        }
-    }
-}
-
 impl fmt::Debug for Namespace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace").field("app", &self.app).field("name", &self.name).finish_non_exhaustive()
@@ -883,6 +660,8 @@ impl fmt::Debug for Namespace {
 /// The results of a transaction.
 #[derive(Debug, Default)]
 struct Writes {
+    /// Whether they depend on the time.
+    uses_time: bool,
     list: Vec<(KvKey, Option<Entry>)>,
     /// By how much the stored bytes and the number of entries grow.
     grown: i64,
@@ -948,9 +727,4 @@ fn reserve(account: &Account, reserved: &mut Option<Reservation>, bytes: u64) ->
 
 fn state_failure(message: String) -> Failure {
     Failure { kind: FailureKind::State, message, location: None }
-}
-
-fn cannot_read(error: &StoreError) -> String {
-    tracing::warn!(%error, "cannot read the state of an app");
-    "the state of the app cannot be read now".to_owned()
 }

@@ -11,6 +11,7 @@ use store::state::StateRange;
 use store::{NamespaceId, StateStore};
 
 use super::administration::{AdministrationError, ExportedEntry, StateTarget};
+use super::freshness;
 use super::namespace::Namespace;
 use super::reads::KeyRange;
 use super::recent::Entry;
@@ -113,6 +114,7 @@ impl State {
         &self,
         namespace: &Arc<Namespace>,
     ) -> Result<Option<(&StateStore, NamespaceId)>, AdministrationError> {
+        freshness::refresh(namespace).await?;
         let id = namespace.ensure_loaded().await?;
         Ok(self.shared.store.as_ref().zip(id))
     }

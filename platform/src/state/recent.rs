@@ -50,8 +50,27 @@ impl From<StateEntry> for Entry {
 #[derive(Clone, Debug)]
 pub(super) struct Write {
     pub(super) version: u64,
-    /// `None`: the key was deleted.
-    pub(super) entry: Option<Entry>,
+    pub(super) result: Written,
+}
+
+/// What was written.
+#[derive(Clone, Debug)]
+pub(super) enum Written {
+    /// The entry; `None`: the key was deleted.
+    Here(Option<Entry>),
+    /// By another node, so that only the database has it.
+    Elsewhere,
+}
+
+impl Write {
+    /// The memory of the write of a key.
+    fn bytes(&self, key: &KvKey) -> u64 {
+        let value = match &self.result {
+            Written::Here(Some(entry)) => entry.value.bytes().len(),
+            Written::Here(None) | Written::Elsewhere => 0,
+        };
+        WRITE_BYTES + (key.as_str().len() + value) as u64
+    }
 }
 
 /// The log of a namespace.
@@ -102,13 +121,14 @@ impl Recent {
     }
 
     /// Adds a commit.
-    pub(super) fn push(&mut self, version: u64, writes: Vec<(KvKey, Option<Entry>)>) {
-        let mut keys = Vec::with_capacity(writes.len());
-        for (key, entry) in writes {
-            self.bytes += write_bytes(&key, entry.as_ref());
+    pub(super) fn push(&mut self, version: u64, writes: impl IntoIterator<Item = (KvKey, Written)>) {
+        let mut keys = Vec::new();
+        for (key, result) in writes {
+            let write = Write { version, result };
+            self.bytes += write.bytes(&key);
             keys.push(key.clone());
-            if let Some(old) = self.writes.insert(key.clone(), Write { version, entry }) {
-                self.bytes = self.bytes.saturating_sub(write_bytes(&key, old.entry.as_ref()));
+            if let Some(old) = self.writes.insert(key.clone(), write) {
+                self.bytes = self.bytes.saturating_sub(old.bytes(&key));
             }
         }
         self.keys += keys.len();
@@ -133,7 +153,7 @@ impl Recent {
             if self.version_of(&key) == version
                 && let Some(write) = self.writes.remove(&key)
             {
-                self.bytes = self.bytes.saturating_sub(write_bytes(&key, write.entry.as_ref()));
+                self.bytes = self.bytes.saturating_sub(write.bytes(&key));
             }
         }
         true
@@ -170,10 +190,6 @@ fn commit_bytes(keys: &[KvKey]) -> u64 {
     COMMIT_BYTES + keys.iter().map(|key| COMMIT_KEY_BYTES + key.as_str().len() as u64).sum::<u64>()
 }
 
-fn write_bytes(key: &KvKey, entry: Option<&Entry>) -> u64 {
-    WRITE_BYTES + (key.as_str().len() + entry.map_or(0, |entry| entry.value.bytes().len())) as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,8 +199,9 @@ mod tests {
         KvKey::new(text).unwrap()
     }
 
-    fn entry(bytes: usize) -> Option<Entry> {
-        Some(Entry { value: KvValue::Blob(Bytes::from(vec![0; bytes])), expires_at_ms: None })
+    fn entry(bytes: usize) -> Written {
+        let value = KvValue::Blob(Bytes::from(vec![0; bytes]));
+        Written::Here(Some(Entry { value, expires_at_ms: None }))
     }
 
     fn reads(keys: &[&str]) -> Reads {
@@ -196,8 +213,8 @@ mod tests {
     #[test]
     fn writes_after_a_version_are_found() {
         let mut recent = Recent::starting_at(5);
-        recent.push(6, vec![(key("a"), entry(1)), (key("b"), None)]);
-        recent.push(7, vec![(key("a"), None)]);
+        recent.push(6, vec![(key("a"), entry(1)), (key("b"), Written::Here(None))]);
+        recent.push(7, vec![(key("a"), Written::Elsewhere)]);
         assert_eq!(recent.first_written_after(5, &reads(&["b"])), Some(key("b")));
         assert_eq!(recent.first_written_after(6, &reads(&["b"])), None);
         assert_eq!(recent.first_written_after(6, &reads(&["a", "b"])), Some(key("a")));

@@ -8,15 +8,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use store::{ExpiredEntry, NamespaceId, NamespaceRow, StateStore, StoreError};
+use store::{ExpiredEntry, NamespaceId, NamespaceRow, StateStore};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::Shared;
+use super::freshness::ReadError;
 
 /// The pause between two sweeps, and after one that failed.
 const INTERVAL: Duration = Duration::from_secs(10);
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The clock of this node may be ahead of that of the database, by which executions on several nodes judge keys.
+const CLOCK_MARGIN_MS: i64 = 2_000;
 
 /// How many keys are deleted at once.
 const BATCH: u32 = 500;
@@ -47,6 +51,11 @@ impl Shared {
             self.sweep.earlier.notify_one();
         }
     }
+
+    /// What has expired at this time has expired on every node.
+    fn sweep_time_ms(&self) -> i64 {
+        self.clock.now_ms() - if self.is_shared() { CLOCK_MARGIN_MS } else { 0 }
+    }
 }
 
 /// Sweeps for as long as the node runs. Sleeps until the next key expires.
@@ -63,7 +72,7 @@ pub(super) async fn run(shared: Arc<Shared>, store: StateStore) {
             }
         }
         loop {
-            let left = shared.sweep.next_ms().saturating_sub(shared.clock.now_ms());
+            let left = shared.sweep.next_ms().saturating_sub(shared.sweep_time_ms());
             if left <= 0 {
                 break;
             }
@@ -92,11 +101,11 @@ pub(super) async fn run(shared: Arc<Shared>, store: StateStore) {
 }
 
 /// Deletes everything that has expired. What cannot be deleted in one namespace does not stop the others.
-async fn sweep(shared: &Arc<Shared>, store: &StateStore) -> Result<(), StoreError> {
+async fn sweep(shared: &Arc<Shared>, store: &StateStore) -> Result<(), ReadError> {
     let rows: HashMap<NamespaceId, NamespaceRow> =
         store.namespaces(None).await?.into_iter().map(|row| (row.id, row)).collect();
     loop {
-        let read = || store.expired_entries(shared.clock.now_ms(), BATCH);
+        let read = || store.expired_entries(shared.sweep_time_ms(), BATCH);
         let expired = read().await?;
         let is_last = expired.len() < BATCH as usize;
         let mut found: HashMap<NamespaceId, Vec<ExpiredEntry>> = HashMap::new();

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use runtime::{
     ChangeMark, Failure, FailureKind, HostCall, KvChange, KvError, KvKey, KvList, KvReadMode, KvValue,
@@ -13,9 +14,11 @@ use runtime::{
 use uuid::Uuid;
 
 use super::changes;
-use super::namespace::{Contents, Namespace};
+use super::contents::Contents;
+use super::loading;
+use super::namespace::Namespace;
 use super::reads::{KeyRange, Reads};
-use super::recent::Entry;
+use super::recent::{Entry, Written};
 use super::{READ_BYTES_MAX, READ_KEYS_MAX, WRITE_BYTES_MAX, WRITES_MAX};
 use crate::memory::{GrowingReservation, Purpose};
 
@@ -24,6 +27,9 @@ const CHANGE_BYTES: u64 = 256;
 
 /// What a pass can write without a reservation.
 const UNRESERVED_BYTES: u64 = 64 * 1024;
+
+/// A time read from the database this long ago is the time.
+const TIME_AGE_MAX: Duration = Duration::from_millis(100);
 
 /// How many more entries than needed a list reads again, if deleted ones made it too short.
 const LIST_GROWTH: u32 = 64;
@@ -35,6 +41,8 @@ pub(crate) struct Session {
     loaded: Mutex<Loaded>,
     memory: GrowingReservation,
     scheduled: Option<Uuid>,
+    /// When memory was last known to have the latest position, if other nodes change the namespace.
+    refreshed: Mutex<Option<Instant>>,
 }
 
 /// What an execution has read from the database, and the version of the namespace at that time.
@@ -76,7 +84,8 @@ impl Session {
     /// The state of an execution; `scheduled`: its id, if it is a run of a schedule.
     pub(super) fn of(namespace: Arc<Namespace>, scheduled: Option<Uuid>) -> Arc<Self> {
         let memory = GrowingReservation::new(Purpose::Scripts);
-        Arc::new(Self { namespace, loaded: Mutex::default(), memory, scheduled })
+        let refreshed = Mutex::default();
+        Arc::new(Self { namespace, loaded: Mutex::default(), memory, scheduled, refreshed })
     }
 
     pub(super) fn scheduled(&self) -> Option<Uuid> {
@@ -85,6 +94,31 @@ impl Session {
 
     pub(crate) fn namespace(&self) -> &Arc<Namespace> {
         &self.namespace
+    }
+
+    fn refreshed(&self) -> Option<Instant> {
+        *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether other nodes may have committed before the execution began, and memory does not have it.
+    pub(super) fn needs_refresh(&self) -> bool {
+        self.namespace.shared().is_shared() && self.refreshed().is_none()
+    }
+
+    /// Whether the time must be read from the database, because other nodes judge the same keys.
+    pub(super) fn needs_time(&self) -> bool {
+        let is_old = |at: Instant| at.elapsed() > TIME_AGE_MAX;
+        self.namespace.shared().is_shared() && self.refreshed().is_none_or(is_old)
+    }
+
+    /// Memory has everything that was committed before now.
+    pub(super) fn note_refreshed(&self) {
+        *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Something of later than the last refresh is needed.
+    pub(super) fn note_stale(&self) {
+        *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Why the execution cannot continue, if its state could not be read.
@@ -159,7 +193,11 @@ impl Session {
     /// What was read of a key, if it is still the latest.
     pub(super) fn entry(&self, contents: &Contents, key: &KvKey) -> Option<Option<Entry>> {
         match self.loaded().entries.get(key) {
-            Some((epoch, version, entry)) if contents.is_current(*epoch, *version) => Some(entry.clone()),
+            Some((epoch, version, entry))
+                if contents.is_current(*epoch, *version) && contents.recent().version_of(key) <= *version =>
+            {
+                Some(entry.clone())
+            }
             _ => None,
         }
     }
@@ -256,9 +294,10 @@ impl Transaction {
         }
         let session = Arc::clone(&self.session);
         let mut contents = session.namespace.contents();
-        let Some(entries) = self.find(&mut contents, keys) else {
+        let found = if session.needs_refresh() { None } else { self.find(&mut contents, keys) };
+        let Some(entries) = found else {
             let unknown = keys.iter().filter(|key| !self.is_own(key)).cloned().collect();
-            return HostCall::Pending(session.namespace.load(Arc::clone(&session), unknown));
+            return HostCall::Pending(loading::load(&session.namespace, Arc::clone(&session), unknown));
         };
         match self.read(&mut contents, keys, entries, mode) {
             Ok(values) => HostCall::Ready(values),
@@ -369,8 +408,8 @@ impl Transaction {
         }
         let session = Arc::clone(&self.session);
         let mut contents = session.namespace.contents();
-        if !contents.is_loaded() {
-            return HostCall::Pending(session.namespace.load(Arc::clone(&session), Vec::new()));
+        if session.needs_refresh() || !contents.is_loaded() {
+            return HostCall::Pending(loading::load(&session.namespace, Arc::clone(&session), Vec::new()));
         }
         // Time does not depend on what is in the range, so that the database can leave out what is over.
         let now_ms = match self.touch(&mut contents, 0) {
@@ -386,25 +425,31 @@ impl Transaction {
         });
         // Changes that depend on stored values need those values.
         if unknown.iter().any(|key| contents.find(key, Some(&session)).is_none()) {
-            return HostCall::Pending(session.namespace.load(Arc::clone(&session), unknown));
+            return HostCall::Pending(loading::load(&session.namespace, Arc::clone(&session), unknown));
         }
         let mut limit = list.limit.saturating_add(deleted);
         loop {
             let read = ListRead { range: range.clone(), limit, reverse: list.reverse };
-            let stored = match contents.list(&read, &session) {
-                Some(stored) => stored,
+            let stored = contents.list(&read, &session);
+            let merged = stored.and_then(|stored| {
+                let is_too_large = stored.is_too_large;
+                merge(&contents, &range, stored, list.reverse).map(|merged| (merged, is_too_large))
+            });
+            let ((mut entries, walked), is_too_large) = match merged {
+                Some(merged) => merged,
                 None => {
-                    return HostCall::Pending(session.namespace.load_list(
-                        Arc::clone(&session),
+                    let session = Arc::clone(&session);
+                    return HostCall::Pending(loading::load_list(
+                        &self.session.namespace,
+                        session,
                         read,
                         now_ms,
                     ));
                 }
             };
-            if stored.is_too_large {
+            if is_too_large {
                 return HostCall::Ready(Err(KvError::ReadBytes(READ_BYTES_MAX)));
             }
-            let (mut entries, walked) = merge(&contents, &range, stored, list.reverse);
             entries.retain(|_, entry| entry.exists_at(now_ms));
             let is_complete = walked == range;
             let found = match self.overlay(&range, &walked, entries, list) {
@@ -564,23 +609,25 @@ fn change_bytes(change: &KvChange) -> usize {
     }
 }
 
-/// A list from the database with the writes since, and the part of the range that it covers.
+/// A list from the database with the writes since, and the part of the range that it covers. `None`: another node has
+/// written in it, so that it must be read again.
 fn merge(
     contents: &Contents,
     range: &KeyRange,
     list: LoadedList,
     reverse: bool,
-) -> (BTreeMap<KvKey, Entry>, KeyRange) {
+) -> Option<(BTreeMap<KvKey, Entry>, KeyRange)> {
     let walked = match list.entries.last() {
         Some((last, _)) if !list.complete => range.up_to(last, reverse),
         _ => range.clone(),
     };
     let mut entries: BTreeMap<KvKey, Entry> = list.entries.into_iter().collect();
     for (key, write) in contents.recent().range(&walked).filter(|(_, write)| write.version > list.version) {
-        match &write.entry {
-            Some(entry) => drop(entries.insert(key.clone(), entry.clone())),
-            None => drop(entries.remove(key)),
+        match &write.result {
+            Written::Here(Some(entry)) => drop(entries.insert(key.clone(), entry.clone())),
+            Written::Here(None) => drop(entries.remove(key)),
+            Written::Elsewhere => return None,
         }
     }
-    (entries, walked)
+    Some((entries, walked))
 }

@@ -296,6 +296,8 @@ pub const EXCLUDED_TABLES: &[&str] = &[
     // Running nodes, in PostgreSQL only.
     "nodes",
     "node_generations",
+    // Recent commits of the state, in PostgreSQL only.
+    "kv_log",
     // Outcomes of transactions, which are only needed for a short time.
     "transaction_outcomes",
     // Rate limits of the current minute.
@@ -314,6 +316,8 @@ pub const EXCLUDED_COLUMNS: &[(&str, &str)] = &[
     ("apps", "secrets_generation"),
     // Compared by pushes in progress, of which there are none after a restore.
     ("apps", "gc_id"),
+    // Compared by nodes, with the version. A restore sets a new version.
+    ("kv_namespaces", "commit_id"),
 ];
 
 impl Table {

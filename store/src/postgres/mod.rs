@@ -4,7 +4,7 @@
 //! - `connections`, `transaction`, `attempts`: timeouts, outcomes of commits, retries
 //! - `dialect`, `objects`, `records`, `kv`: what differs from SQLite
 //! - `queries`: all other queries
-//! - `nodes`: the nodes that share the database
+//! - `nodes`: the nodes that share the database; `state_log`: what they read of each other's commits of state
 //! - `backup`: backup and restore
 
 pub(crate) mod attempts;
@@ -20,7 +20,8 @@ pub(crate) mod objects;
 mod queries;
 mod records;
 mod session;
-mod transaction;
+pub(crate) mod state_log;
+pub(crate) mod transaction;
 
 use connections::{Connection, Connections};
 use queries::sql;

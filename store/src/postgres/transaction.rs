@@ -49,6 +49,14 @@ pub(super) async fn begin_push(connections: &Connections) -> Result<Transaction,
     Ok(transaction)
 }
 
+/// Begins a transaction that the server ends if the next statement does not follow within a second: other nodes wait.
+pub(super) async fn begin_short(connections: &Connections) -> Result<Transaction, StoreError> {
+    let mut transaction = begin(connections).await?;
+    let limit = "SET LOCAL idle_in_transaction_session_timeout = '1s'";
+    sqlx::raw_sql(limit).execute(&mut *transaction).await?;
+    Ok(transaction)
+}
+
 /// Begins a transaction that commits without waiting for the disk: it can be lost in a power failure.
 pub(super) async fn begin_unsynced(connections: &Connections) -> Result<Transaction, StoreError> {
     let mut transaction = begin(connections).await?;
@@ -121,7 +129,7 @@ impl Transaction {
     pub(super) async fn note_written(&mut self, _bytes: u64) {}
 
     /// Rolls back a transaction that did not fail.
-    pub(super) async fn rollback(mut self) {
+    pub(crate) async fn rollback(mut self) {
         self.ended = sqlx::raw_sql("ROLLBACK").execute(&mut self.connection).await.is_ok();
     }
 }

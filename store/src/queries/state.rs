@@ -11,19 +11,19 @@ use uuid::Uuid;
 use super::dialect::BY_BYTES;
 use super::{Connection, Connections, kv, sql, transaction};
 use crate::error::StoreError;
-use crate::id::{AppId, NamespaceId};
+use crate::id::{AppId, CommitId, NamespaceId};
 use crate::sql_types::{Id, Unsigned, signed};
 use crate::state::{
     CommitError, ExpiredEntry, NamespaceCommit, NamespaceName, NamespaceRow, STATE_READ_BYTES_MAX,
-    StateEntry, StateKeys, StateRange, StateRead, StateValue,
+    StateEntry, StateKeys, StatePosition, StateRange, StateRead, StateValue,
 };
 
 /// The columns of [`NamespaceRow`].
-const NAMESPACE: &str = "id, app, name, version, bytes, entries";
+const NAMESPACE: &str = "id, app, name, version, commit_id, bytes, entries";
 
 /// The columns of [`ReadRow`].
 const READ: &str =
-    "kv_namespaces.version AS namespace_version, kv_entries.key, kv_entries.version AS entry_version,
+    "kv_namespaces.version AS namespace_version, kv_namespaces.commit_id AS namespace_commit, kv_entries.key, kv_entries.version AS entry_version,
     kv_entries.expires_at_ms, kv_entries.is_blob, kv_entries.value";
 
 /// How many entries of a deleted namespace one transaction deletes, and about how many bytes.
@@ -35,6 +35,7 @@ const DELETE_BYTES_MAX: i64 = 8 << 20;
 struct ReadRow {
     #[sqlx(try_from = "Unsigned<u64>")]
     namespace_version: u64,
+    namespace_commit: Option<CommitId>,
     key: Option<String>,
     entry_version: Option<i64>,
     expires_at_ms: Option<i64>,
@@ -47,7 +48,8 @@ struct ReadRow {
 
 /// Without rows there is no namespace.
 fn read(rows: Vec<ReadRow>) -> Option<StateRead> {
-    let version = rows.first()?.namespace_version;
+    let first = rows.first()?;
+    let position = StatePosition { version: first.namespace_version, commit: first.namespace_commit };
     let is_cut = rows.iter().any(|row| row.is_cut);
     let entries = rows.into_iter().filter_map(|row| {
         let (key, bytes) = (row.key?, row.value?);
@@ -55,7 +57,7 @@ fn read(rows: Vec<ReadRow>) -> Option<StateRead> {
         let version = row.entry_version?.unsigned_abs();
         Some(StateEntry { key, value, version, expires_at_ms: row.expires_at_ms })
     });
-    Some(StateRead { version, entries: entries.collect(), is_cut })
+    Some(StateRead { position, entries: entries.collect(), is_cut })
 }
 
 pub(crate) async fn namespace(
@@ -210,7 +212,17 @@ fn bounded(chosen: &str, order: &str, bytes_max: &str) -> sqlx::AssertSqlSafe<St
 }
 
 pub(crate) async fn commit(connections: &Connections, group: &[NamespaceCommit]) -> Result<(), CommitError> {
-    let mut transaction = transaction::begin(connections).await?;
+    if let Some(committed) = kv::commit_at_once(connections, group).await {
+        return committed;
+    }
+    commit_in(transaction::begin(connections).await?, group).await
+}
+
+/// Commits a group in a transaction that has begun.
+pub(crate) async fn commit_in(
+    mut transaction: transaction::Transaction,
+    group: &[NamespaceCommit],
+) -> Result<(), CommitError> {
     let stored = kv::store(&mut transaction, group).await?;
     if let Some(outdated) = group.iter().find(|commit| !stored.contains(&commit.id)) {
         transaction.rollback().await;

@@ -7,10 +7,10 @@ use std::fmt::Write as _;
 
 use sqlx::QueryBuilder;
 
-use super::Connection;
+use super::{Connection, Connections};
 use crate::id::NamespaceId;
 use crate::sql_types::signed;
-use crate::state::{NamespaceCommit, StateEntry, StateValue};
+use crate::state::{CommitError, NamespaceCommit, StateEntry, StatePosition, StateValue};
 
 /// A condition for a column to be one of [`keys`], bound as `$3`.
 pub(super) const IN_KEYS: &str = "IN (SELECT value FROM json_each($3))";
@@ -21,6 +21,15 @@ const BATCH_ROWS: [usize; 4] = [256, 32, 4, 1];
 /// The keys as a JSON array.
 pub(super) fn keys(keys: &[&str]) -> String {
     json_array(keys.iter(), |json, key| push_text(json, key))
+}
+
+/// Commits a group in one statement, where there is one.
+#[expect(clippy::unused_async, reason = "that of PostgreSQL waits")]
+pub(super) async fn commit_at_once(
+    _: &Connections,
+    _: &[NamespaceCommit],
+) -> Option<Result<(), CommitError>> {
+    None
 }
 
 /// Stores those commits whose namespaces have the expected version, and returns their ids. If one is missing, the
@@ -41,18 +50,25 @@ pub(super) async fn store(
     Ok(stored)
 }
 
-/// Compares and sets the versions.
+/// Compares and sets the positions.
 async fn advance(tx: &mut Connection, group: &[NamespaceCommit]) -> Result<Vec<NamespaceId>, sqlx::Error> {
     let commits = json_array(group.iter(), |json, commit| {
-        let (from, to) = (signed(commit.from), signed(commit.to));
+        let (from, to) = (signed(commit.from.version), signed(commit.to.version));
         let (bytes, entries) = (signed(commit.bytes), signed(commit.entries));
-        write!(json, "[{},{from},{to},{bytes},{entries}]", commit.id).ok();
+        let id = |position: StatePosition| match position.commit {
+            Some(id) => format!("\"{}\"", id.as_uuid().hyphenated()),
+            None => "null".to_owned(),
+        };
+        let (old, new) = (id(commit.from), id(commit.to));
+        write!(json, "[{},{from},{to},{bytes},{entries},{old},{new}]", commit.id).ok();
     });
     sqlx::query_scalar(
-        "UPDATE kv_namespaces SET version = new_version, bytes = new_bytes, entries = new_entries
+        "UPDATE kv_namespaces
+         SET version = new_version, commit_id = new_commit, bytes = new_bytes, entries = new_entries
          FROM (SELECT value ->> 0 AS new_id, value ->> 1 AS old_version, value ->> 2 AS new_version,
-             value ->> 3 AS new_bytes, value ->> 4 AS new_entries FROM json_each($1))
-         WHERE id = new_id AND version = old_version AND deleted_at IS NULL RETURNING id",
+             value ->> 3 AS new_bytes, value ->> 4 AS new_entries, value ->> 5 AS old_commit, value ->> 6 AS new_commit
+             FROM json_each($1))
+         WHERE id = new_id AND version = old_version AND commit_id IS old_commit AND deleted_at IS NULL RETURNING id",
     )
     .bind(commits)
     .fetch_all(tx)

@@ -172,7 +172,7 @@ mod tests {
     use crate::id::{AppId, Oid};
     use crate::model::{NewPush, Object, ObjectKind, Objects, RefChange};
     use crate::sqlite::{connect, push, state, state_file};
-    use crate::state::{CommitError, NamespaceCommit, NamespaceName, StateEntry, StateValue};
+    use crate::state::{CommitError, NamespaceCommit, NamespaceName, StateEntry, StatePosition, StateValue};
 
     const INSERT: &str =
         "INSERT INTO audit_events (id, at, actor, action, subject) VALUES ($1, '', '', '', zeroblob($2))";
@@ -332,8 +332,8 @@ mod tests {
             let puts = vec![StateEntry { key: key.to_owned(), value, version: 1, expires_at_ms: None }];
             NamespaceCommit {
                 id,
-                from: 0,
-                to: 1,
+                from: StatePosition::default(),
+                to: StatePosition { version: 1, commit: None },
                 bytes: 1,
                 entries: 1,
                 puts,
@@ -349,12 +349,12 @@ mod tests {
         let read = async |id, key| state::entries(&connections, id, &[key]).await.unwrap().unwrap();
         for (id, key) in [(one, "small"), (two, "large")] {
             let found = read(id, key).await;
-            assert_eq!((found.version, found.entries.len()), (0, 0));
+            assert_eq!((found.position.version, found.entries.len()), (0, 0));
         }
         state::commit(&connections, &group).await.unwrap();
         for (id, key) in [(one, "small"), (two, "large")] {
             let found = read(id, key).await;
-            assert_eq!((found.version, found.entries.len()), (1, 1));
+            assert_eq!((found.position.version, found.entries.len()), (1, 1));
         }
     }
 }

@@ -10,7 +10,7 @@
 //! - `objects`: git objects and deltas
 //! - `schedules`: schedules, claims and leases
 //! - `records`: executions and logs
-//! - `state`, `state_backup`: the state of apps
+//! - `state`, `shared_state`, `state_backup`: the state of apps, also with several nodes
 //! - `access`, `secrets`: tokens, the audit log, secrets
 //! - `read_order`, `query_plans`: order of results, use of indexes
 //! - `nodes`: heartbeats, notifications and applied generations
@@ -60,6 +60,7 @@ mod records;
 mod ref_updates;
 mod schedules;
 mod secrets;
+mod shared_state;
 mod state;
 mod state_backup;
 mod status;

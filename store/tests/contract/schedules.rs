@@ -260,7 +260,7 @@ async fn run_that_committed_state_is_not_lost(location: Location) {
         Some("what it changed is stored; the lease of node pi expired after that")
     );
     // What is known of it is pruned, and it stays as it is.
-    store.prune_schedule_results(Utc::now() + TimeDelta::seconds(1)).await.unwrap();
+    store.prune_state(Utc::now() + TimeDelta::seconds(1)).await.unwrap();
     assert_eq!(store.mark_lost_runs(Utc::now()).await.unwrap(), []);
 }
 
@@ -280,7 +280,7 @@ async fn lost_run_cannot_commit_state(location: Location) {
     assert!(matches!(refused, Err(CommitError::Lost(id)) if id == namespace), "{refused:?}");
     for id in [namespace, other] {
         let read = state.state_entries(id, &["a", "b"]).await.unwrap().unwrap();
-        assert_eq!((read.version, read.entries), (0, Vec::new()));
+        assert_eq!((read.position.version, read.entries), (0, Vec::new()));
     }
 }
 

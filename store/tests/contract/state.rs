@@ -4,9 +4,12 @@ use std::ops::Bound::{self, Excluded, Included, Unbounded};
 
 use store::state::STATE_READ_BYTES_MAX;
 use store::{
-    Actor, AppId, CommitError, ExpiredEntry, Location, NamespaceCommit, NamespaceId, NamespaceName,
-    NamespaceRow, OpenError, StateEntry, StateKeys, StateRange, StateRead, StateStore, StateValue, Store,
+    Actor, AppId, CommitError, CommitId, ExpiredEntry, Location, NamespaceCommit, NamespaceId, NamespaceName,
+    NamespaceRow, OpenError, StateEntry, StateKeys, StatePosition, StateRange, StateRead, StateStore,
+    StateValue, Store,
 };
+
+use uuid::Uuid;
 
 use crate::database::*;
 use crate::disk::read;
@@ -34,14 +37,20 @@ pub(crate) fn entry(key: &str, value: &str, version: u64) -> StateEntry {
     StateEntry { key: key.to_owned(), value, version, expires_at_ms: None }
 }
 
+/// The position with a version, in a history in which each version has one commit.
+pub(crate) fn position(version: u64) -> StatePosition {
+    let commit = (version > 0).then(|| CommitId::from_uuid(Uuid::from_u128(version.into())));
+    StatePosition { version, commit }
+}
+
 /// A commit that puts entries with its version.
 pub(crate) fn commit_of(id: NamespaceId, from: u64, puts: Vec<StateEntry>) -> NamespaceCommit {
     let to = from + 1;
     let puts = puts.into_iter().map(|entry| StateEntry { version: to, ..entry }).collect();
     NamespaceCommit {
         id,
-        from,
-        to,
+        from: position(from),
+        to: position(to),
         bytes: 10 * to,
         entries: to,
         puts,
@@ -76,7 +85,7 @@ async fn list(state: &StateStore, id: NamespaceId, range: &StateRange) -> Vec<St
     let found = state.state_list(id, range).await.unwrap().unwrap();
     let keys = state.state_keys(id, range).await.unwrap().unwrap();
     let listed = found.entries.iter().map(|entry| (entry.key.clone(), entry.expires_at_ms));
-    assert_eq!((keys.version, keys.keys), (found.version, listed.collect()));
+    assert_eq!((keys.version, keys.keys), (found.position.version, listed.collect()));
     found.entries.into_iter().map(|entry| entry.key).collect()
 }
 
@@ -86,7 +95,8 @@ async fn namespace_is_created_once(location: Location) {
     let preview = NamespaceName::Preview("fix/a".to_owned());
     assert_eq!(state.namespace(app, &PRODUCTION).await.unwrap(), None);
     let new = state.open_namespace(app, &PRODUCTION).await.unwrap();
-    let expected = NamespaceRow { id: new.id, app, name: PRODUCTION, version: 0, bytes: 0, entries: 0 };
+    let expected =
+        NamespaceRow { id: new.id, app, name: PRODUCTION, position: position(0), bytes: 0, entries: 0 };
     assert_eq!(new, expected);
     assert_eq!(state.open_namespace(app, &PRODUCTION).await.unwrap(), new);
     assert_eq!(state.namespace(app, &PRODUCTION).await.unwrap(), Some(new.clone()));
@@ -111,21 +121,21 @@ async fn commit_stores_entries_and_version(location: Location) {
     let puts = vec![entry("a", "1", 1), blob.clone(), entry("c", "\"c\"", 1)];
     state.commit_state(&[commit_of(id, 0, puts.clone())]).await.unwrap();
     let found = entries(&state, id, &["c", "b", "absent", "a"]).await;
-    assert_eq!(found, StateRead { version: 1, entries: puts, is_cut: false });
+    assert_eq!(found, StateRead { position: position(1), entries: puts, is_cut: false });
     assert_eq!(entries(&state, id, &["b"]).await.entries, [blob]);
-    let absent = StateRead { version: 1, entries: Vec::new(), is_cut: false };
+    let absent = StateRead { position: position(1), entries: Vec::new(), is_cut: false };
     assert_eq!((entries(&state, id, &["x"]).await, entries(&state, id, &[]).await), (absent.clone(), absent));
     // A changed entry has the new version, others keep theirs.
     let deletes = vec!["c".to_owned(), "absent".to_owned()];
     let change = NamespaceCommit { deletes, ..commit_of(id, 1, vec![entry("b", "2", 2)]) };
     state.commit_state(&[change]).await.unwrap();
     let found = entries(&state, id, &["a", "b", "c"]).await;
-    assert_eq!((found.version, found.entries), (2, vec![entry("a", "1", 1), entry("b", "2", 2)]));
+    assert_eq!((found.position, found.entries), (position(2), vec![entry("a", "1", 1), entry("b", "2", 2)]));
     let row = state.namespaces(None).await.unwrap().remove(0);
-    assert_eq!((row.version, row.bytes, row.entries), (2, 20, 2));
+    assert_eq!((row.position, row.bytes, row.entries), (position(2), 20, 2));
     // A version can be raised by more than one: several executions are one commit.
-    state.commit_state(&[NamespaceCommit { to: 9, ..commit_of(id, 2, Vec::new()) }]).await.unwrap();
-    assert_eq!(entries(&state, id, &["a"]).await.version, 9);
+    state.commit_state(&[NamespaceCommit { to: position(9), ..commit_of(id, 2, Vec::new()) }]).await.unwrap();
+    assert_eq!(entries(&state, id, &["a"]).await.position, position(9));
     state.commit_state(&[]).await.unwrap();
 }
 
@@ -172,7 +182,7 @@ async fn group_with_outdated_namespace_stores_nothing(location: Location) {
         assert!(matches!(result, Err(CommitError::Outdated(id)) if id == bad), "{result:?}");
     }
     for id in [one, two] {
-        let nothing = StateRead { version: 0, entries: Vec::new(), is_cut: false };
+        let nothing = StateRead { position: position(0), entries: Vec::new(), is_cut: false };
         assert_eq!(entries(&state, id, &["a"]).await, nothing);
     }
     state.commit_state(&[commit_of(one, 0, put()), commit_of(two, 0, put())]).await.unwrap();
@@ -203,7 +213,7 @@ async fn one_of_two_concurrent_commits_is_stored(location: Location) {
         for id in ids {
             let found = entries(&state, id, &["a"]).await;
             let expected = entry("a", &stored.to_string(), round + 1);
-            assert_eq!((found.version, found.entries), (round + 1, vec![expected]));
+            assert_eq!((found.position, found.entries), (position(round + 1), vec![expected]));
         }
     }
 }
@@ -226,7 +236,7 @@ async fn list_is_sorted_by_bytes_within_its_range(location: Location) {
     assert_eq!(list(&state, id, &last).await, ["a/2", "a/1"]);
     assert_eq!(list(&state, id, &StateRange { limit: 1, ..all.clone() }).await, ["B"]);
     let nothing = state.state_list(id, &range(Included("b"), Excluded("c"))).await.unwrap();
-    assert_eq!(nothing, Some(StateRead { version: 1, entries: Vec::new(), is_cut: false }));
+    assert_eq!(nothing, Some(StateRead { position: position(1), entries: Vec::new(), is_cut: false }));
     let nothing = state.state_keys(id, &range(Included("b"), Excluded("c"))).await.unwrap();
     assert_eq!(nothing, Some(StateKeys { version: 1, keys: Vec::new() }));
     assert_eq!(state.state_keys(NamespaceId::new(999), &all).await.unwrap(), None);
@@ -306,7 +316,7 @@ async fn deleted_namespace_is_replaced_by_empty_one(location: Location) {
     let result = state.commit_state(&[commit_of(old, 1, Vec::new())]).await;
     assert!(matches!(result, Err(CommitError::Outdated(_))), "{result:?}");
     let new = state.open_namespace(app, &PRODUCTION).await.unwrap();
-    assert!(new.id > old && new.version == 0, "{new:?}");
+    assert!(new.id > old && new.position == position(0), "{new:?}");
     assert_eq!(list(&state, new.id, &range(Unbounded, Unbounded)).await, [""; 0]);
     let mut steps = 1;
     while state.delete_namespace(old).await.unwrap() {

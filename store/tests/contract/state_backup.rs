@@ -6,8 +6,8 @@ use std::path::Path;
 use manifest_schema::name::AppName;
 use store::backup::{RestoreError, RestoreMode, back_up, restore};
 use store::{
-    Actor, AppId, CommitError, Location, NamespaceName, NamespaceRow, StateEntry, StateRange, StateValue,
-    Store,
+    Actor, AppId, CommitError, Location, NamespaceCommit, NamespaceName, NamespaceRow, StateEntry,
+    StatePosition, StateRange, StateValue, Store,
 };
 
 use crate::database::*;
@@ -39,7 +39,7 @@ async fn dump(store: &Store) -> State {
         let range =
             StateRange { from: Unbounded, to: Unbounded, limit, bytes_max, reverse: false, now_ms: 0 };
         let read = store.state().state_list(row.id, &range).await.unwrap().unwrap();
-        assert_eq!(read.version, row.version);
+        assert_eq!(read.position, row.position);
         all.push((row, read.entries));
     }
     all
@@ -47,11 +47,25 @@ async fn dump(store: &Store) -> State {
 
 /// The same without versions of namespaces, which a restore raises where nodes may have seen others.
 async fn unversioned(store: &Store) -> State {
-    dump(store)
-        .await
-        .into_iter()
-        .map(|(row, entries)| (NamespaceRow { version: 0, ..row }, entries))
-        .collect()
+    without_positions(&dump(store).await)
+}
+
+fn without_positions(state: &State) -> State {
+    let rows = state.iter().cloned();
+    rows.map(|(row, entries)| (NamespaceRow { position: StatePosition::default(), ..row }, entries)).collect()
+}
+
+/// What a restore makes of it: no node knows the commits.
+fn without_commits(state: &State) -> State {
+    let position = |row: &NamespaceRow| StatePosition { commit: None, ..row.position };
+    let rows = state.iter().cloned();
+    rows.map(|(row, entries)| (NamespaceRow { position: position(&row), ..row }, entries)).collect()
+}
+
+/// A commit after a restore.
+fn commit_after(restored: &NamespaceRow) -> NamespaceCommit {
+    let puts = vec![entry("more", "1", 3)];
+    NamespaceCommit { from: restored.position, ..commit_of(restored.id, restored.position.version, puts) }
 }
 
 /// An app with state in production and in a preview.
@@ -92,11 +106,11 @@ async fn state_is_restored_into_both_databases(from: Location) {
     let check = async |into: Location| {
         restore(&file, &into, RestoreMode::default()).await.unwrap();
         let store = Store::open(&into).await.unwrap();
-        assert_eq!(dump(&store).await, before);
+        let restored = dump(&store).await;
+        assert_eq!(restored, without_commits(&before));
         let state = store.state();
-        // It goes on: commits from the restored version, and namespaces with ids of their own.
-        let id = before[0].0.id;
-        state.commit_state(&[commit_of(id, 2, vec![entry("more", "1", 3)])]).await.unwrap();
+        // It goes on: commits from the restored position, and namespaces with ids of their own.
+        state.commit_state(&[commit_after(&restored[0].0)]).await.unwrap();
         let new = state.open_namespace(app, &NamespaceName::Preview("new".to_owned())).await.unwrap();
         assert!(before.iter().all(|(row, _)| row.id < new.id));
         assert_eq!(state.next_expiry().await.unwrap(), Some(i64::MAX));
@@ -109,10 +123,7 @@ async fn state_is_restored_into_both_databases(from: Location) {
         // A second restore replaces it.
         restore(&file, &into, REPLACING).await.unwrap();
         let store = Store::open(&into).await.unwrap();
-        assert_eq!(unversioned(&store).await, {
-            let rows = before.iter().cloned();
-            rows.map(|(row, entries)| (NamespaceRow { version: 0, ..row }, entries)).collect::<State>()
-        });
+        assert_eq!(unversioned(&store).await, without_positions(&before));
         store.close().await;
         // Backups pass it on.
         let again = folder.path().join("again");
@@ -233,7 +244,7 @@ async fn restore_that_is_killed_at_any_step_is_finished_when_database_is_opened(
     on_sqlite(async |from| {
         let store = Store::open(&from).await.unwrap();
         fill(&store).await;
-        expected = dump(&store).await;
+        expected = without_commits(&dump(&store).await);
         back_up(&from, &file, false).await.unwrap();
     })
     .await;
@@ -255,8 +266,7 @@ async fn restore_that_is_killed_at_any_step_is_finished_when_database_is_opened(
     let store = Store::open(&into).await.unwrap();
     assert_eq!(dump(&store).await, expected);
     // It is done once: later commits are kept.
-    let id = expected[0].0.id;
-    store.state().commit_state(&[commit_of(id, 2, vec![entry("more", "1", 3)])]).await.unwrap();
+    store.state().commit_state(&[commit_after(&expected[0].0)]).await.unwrap();
     let after = dump(&store).await;
     store.close().await;
     let store = Store::open(&into).await.unwrap();
@@ -321,7 +331,7 @@ async fn restore_does_not_repeat_a_version_that_nodes_know() {
             assert!(matches!(result, Err(CommitError::Outdated(_))), "{known}: {result:?}");
         }
         let restored = dump(&store).await;
-        assert!(restored[0].0.version > 3, "{:?}", restored[0].0);
+        assert!(restored[0].0.position.version > 3, "{:?}", restored[0].0);
         assert!(restored[0].1.iter().all(|entry| entry.version <= 2));
     })
     .await;
