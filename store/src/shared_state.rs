@@ -4,20 +4,19 @@
 //! has committed since, it reads from the log which keys have changed. The log is kept for as long as nodes are a little
 //! behind each other; a node further behind begins again.
 
-use crate::Backend;
 use crate::error::StoreError;
 use crate::id::{AppId, NamespaceId};
 use crate::postgres::connections::Connections;
 use crate::postgres::transaction::Transaction;
 use crate::postgres::{state as queries, state_log};
-use crate::state::{CommitError, NamespaceCommit, NamespaceName, NamespaceRow, StatePosition, StateStore};
+use crate::state::{CommitError, NamespaceCommit, NamespaceName, NamespaceRow, StatePosition};
 
 /// A notification names at most so many namespaces: PostgreSQL limits its size to 8000 bytes.
 pub const NOTIFIED_MAX: usize = 300;
 
 /// The state that other nodes change, too. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct SharedState(Connections);
+pub struct SharedState(pub(crate) Connections);
 
 /// Namespaces of one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,16 +51,6 @@ pub struct LoggedCommit {
 pub struct NamespaceLock {
     transaction: Transaction,
     id: NamespaceId,
-}
-
-impl StateStore {
-    /// The state that other nodes change, too; `None`: it is in a file of this node.
-    pub fn shared(&self) -> Option<SharedState> {
-        match &self.0 {
-            Backend::Postgres(connections) => Some(SharedState(Connections::clone(connections))),
-            Backend::Sqlite(_) => None,
-        }
-    }
 }
 
 impl SharedState {
@@ -116,7 +105,7 @@ impl NamespaceLock {
     /// Commits a change of the namespace, and ends the lock.
     ///
     /// # Errors
-    /// See [`StateStore::commit_state`].
+    /// See [`StateStore::commit_state`](crate::StateStore::commit_state).
     pub async fn commit(self, commit: &NamespaceCommit) -> Result<(), CommitError> {
         queries::commit_in(self.transaction, std::slice::from_ref(commit)).await
     }

@@ -19,6 +19,8 @@ use uuid::Uuid;
 
 use crate::error::{Conflict, OpenError, StoreError};
 use crate::id::{AppId, CommitId, NamespaceId};
+use crate::postgres::connections::Connections;
+use crate::shared_state::SharedState;
 use crate::sql_types::Unsigned;
 use crate::{Backend, dispatch, sqlite};
 
@@ -395,6 +397,14 @@ impl StateStore {
         match &self.0 {
             Backend::Postgres(connections) => crate::postgres::connect::probe_write(connections).await,
             Backend::Sqlite(connections) => sqlite::state_file::probe_write(connections).await,
+        }
+    }
+
+    /// The state that other nodes change, too; `None`: it is in a file of this node.
+    pub fn shared(&self) -> Option<SharedState> {
+        match &self.0 {
+            Backend::Postgres(connections) => Some(SharedState(Connections::clone(connections))),
+            Backend::Sqlite(_) => None,
         }
     }
 

@@ -98,6 +98,8 @@ pub(crate) struct Accepted {
 pub(super) struct Place {
     pub(super) epoch: u64,
     pub(super) version: u64,
+    /// The latest stored version at that time.
+    pub(super) stored: u64,
     pub(super) at_ms: i64,
     pub(super) is_commit: bool,
 }
@@ -312,6 +314,7 @@ impl Contents {
             place: Place {
                 epoch: self.epoch,
                 version: self.version,
+                stored: self.stored.version,
                 at_ms: self.now_ms,
                 is_commit: _is_commit,
             },

@@ -25,6 +25,11 @@ impl Faults {
         true
     }
 
+    /// Whether memory is used without a comparison with the database.
+    pub(super) fn trusts_memory(&self) -> bool {
+        false
+    }
+
     /// The time of a moment.
     pub(super) fn moment(&self, now_ms: i64) -> i64 {
         now_ms
@@ -64,6 +69,8 @@ pub(super) mod switches {
         pub(in crate::state) keeps_after_failure: AtomicBool,
         /// Moments of TTLs differ by up to a second.
         pub(in crate::state) wrong_clock: AtomicBool,
+        /// Memory is not compared with what other nodes have committed, as if notifications were enough.
+        pub(in crate::state) trusts_memory: AtomicBool,
         /// Every n-th group fails; 0: none.
         pub(in crate::state) failing_groups: AtomicU64,
         pub(in crate::state) count: AtomicU64,
@@ -83,6 +90,10 @@ pub(super) mod switches {
 
         pub(in crate::state) fn remembers_range(&self) -> bool {
             !self.third(&self.switches.lost_range)
+        }
+
+        pub(in crate::state) fn trusts_memory(&self) -> bool {
+            self.switches.trusts_memory.load(Ordering::SeqCst)
         }
 
         pub(in crate::state) fn moment(&self, now_ms: i64) -> i64 {

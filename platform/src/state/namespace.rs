@@ -573,8 +573,8 @@ impl Namespace {
         self.contents().is_storing = false;
     }
 
-    /// Puts back a group that was refused because another node had committed first. Whoever took that commit over has
-    /// thrown it away, or will.
+    /// Puts back a group that was refused because another node had committed first. It is thrown away when that commit is
+    /// taken over, which may have happened already.
     pub(super) fn put_back_refused(&self, group: &Group) {
         let mut contents = self.contents();
         contents.is_storing = false;

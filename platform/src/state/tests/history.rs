@@ -26,17 +26,17 @@ enum Step {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+pub(super) enum End {
     Committed,
     ReadOnly,
     Failed,
 }
 
 #[derive(Clone, Debug)]
-struct Record {
+pub(super) struct Record {
     steps: Vec<Step>,
-    end: End,
-    /// Raised when groups failed.
+    pub(super) end: End,
+    /// Raised when groups failed, on one node.
     epoch: u64,
     version: u64,
     at_ms: i64,
@@ -47,7 +47,7 @@ struct Record {
 }
 
 /// Plans the steps of a transaction; what they see is filled in by a pass.
-fn plan(random: &mut StdRng, number: u64) -> Vec<Step> {
+fn plan(random: &mut StdRng, number: u64, with_ttl: bool) -> Vec<Step> {
     let name = |random: &mut StdRng| format!("k{}", random.random_range(0..KEYS));
     (0..random.random_range(1..5))
         .map(|step| match random.random_range(0..10) {
@@ -56,7 +56,7 @@ fn plan(random: &mut StdRng, number: u64) -> Vec<Step> {
                 Step::List { limit: random.random_range(1..5), reverse: random.random(), keys: Vec::new() }
             }
             6 | 7 => {
-                let ttl = random.random_bool(0.4).then(|| random.random_range(1..30));
+                let ttl = (with_ttl && random.random_bool(0.4)).then(|| random.random_range(1..30));
                 Step::Set(name(random), format!("{}", number * 10 + step), ttl)
             }
             8 => Step::Add(name(random), random.random_range(1..5)),
@@ -65,7 +65,13 @@ fn plan(random: &mut StdRng, number: u64) -> Vec<Step> {
         .collect()
 }
 
-async fn run(namespace: &Arc<Namespace>, clock: &AtomicI64, mut steps: Vec<Step>, seed: u64) -> Record {
+async fn run(
+    namespace: &Arc<Namespace>,
+    clock: &AtomicI64,
+    mut steps: Vec<Step>,
+    seed: u64,
+    with_ttl: bool,
+) -> Record {
     let mut random = StdRng::seed_from_u64(seed);
     let (began, began_ms) = (Instant::now(), clock.load(Ordering::SeqCst));
     loop {
@@ -101,12 +107,13 @@ async fn run(namespace: &Arc<Namespace>, clock: &AtomicI64, mut steps: Vec<Step>
         }
         let snapshot = pass.0.snapshot;
         let is_read_only = pass.0.has_no_writes();
+        // Without TTLs, the time is that of nobody.
         let record = |end, epoch, version, at_ms| Record {
             steps: steps.clone(),
             end,
-            epoch,
+            epoch: if with_ttl { epoch } else { 0 },
             version,
-            at_ms,
+            at_ms: if with_ttl { at_ms } else { 0 },
             began,
             ended: Instant::now(),
             began_ms,
@@ -118,15 +125,22 @@ async fn run(namespace: &Arc<Namespace>, clock: &AtomicI64, mut steps: Vec<Step>
             Err(_) => continue,
         };
         let place = accepted.place;
-        let is_stored = namespace.stored(accepted).await.is_ok();
+        let stored = namespace.stored(accepted).await;
+        if stored == Err(NotStored::Outdated) {
+            continue;
+        }
         let (end, version, at_ms) = match snapshot {
-            // The place of a transaction that only reads is its snapshot.
+            // The place of a transaction that only reads is its snapshot. What it has seen nothing of may never be stored,
+            // and other nodes store something else.
+            Some(snapshot) if is_read_only && !with_ttl && pass.0.reads.seen <= place.stored => {
+                (End::ReadOnly, snapshot.version.min(place.stored), snapshot.now_ms)
+            }
             Some(snapshot) if is_read_only => (End::ReadOnly, snapshot.version, snapshot.now_ms),
             _ if place.is_commit => (End::Committed, place.version, place.at_ms),
             // Its deletes found nothing.
             _ => (End::ReadOnly, place.version, place.at_ms),
         };
-        return record(if is_stored { end } else { End::Failed }, place.epoch, version, at_ms);
+        return record(if stored.is_ok() { end } else { End::Failed }, place.epoch, version, at_ms);
     }
 }
 
@@ -142,15 +156,35 @@ async fn history(test: &TestState, tasks: u64, transactions: u64, seed: u64) -> 
             }
         })
     };
+    let load = Load { tasks, transactions, seed, with_ttl: true };
+    let records = history_of(&[test.namespace()], &test.clock_ms, load).await;
+    is_over.store(true, Ordering::SeqCst);
+    ticking.await.unwrap();
+    records
+}
+
+/// What runs in parallel.
+#[derive(Clone, Copy)]
+pub(super) struct Load {
+    pub(super) tasks: u64,
+    pub(super) transactions: u64,
+    pub(super) seed: u64,
+    pub(super) with_ttl: bool,
+}
+
+/// Runs random transactions on the same namespace at several nodes.
+pub(super) async fn history_of(nodes: &[Arc<Namespace>], clock: &Arc<AtomicI64>, load: Load) -> Vec<Record> {
+    let Load { tasks, transactions, seed, with_ttl } = load;
     let running: Vec<_> = (0..tasks)
-        .map(|task| {
-            let (namespace, clock) = (test.namespace(), Arc::clone(&test.clock_ms));
+        .zip(nodes.iter().cycle())
+        .map(|(task, namespace)| {
+            let (namespace, clock) = (Arc::clone(namespace), Arc::clone(clock));
             tokio::spawn(async move {
                 let mut random = StdRng::seed_from_u64(seed * 1000 + task);
                 let mut records = Vec::new();
                 for number in 0..transactions {
-                    let steps = plan(&mut random, task * transactions + number);
-                    records.push(run(&namespace, &clock, steps, random.random()).await);
+                    let steps = plan(&mut random, task * transactions + number, with_ttl);
+                    records.push(run(&namespace, &clock, steps, random.random(), with_ttl).await);
                 }
                 records
             })
@@ -160,12 +194,10 @@ async fn history(test: &TestState, tasks: u64, transactions: u64, seed: u64) -> 
     for task in running {
         records.extend(task.await.unwrap());
     }
-    is_over.store(true, Ordering::SeqCst);
-    ticking.await.unwrap();
     records
 }
 
-type Model = BTreeMap<String, (String, Option<i64>)>;
+pub(super) type Model = BTreeMap<String, (String, Option<i64>)>;
 
 /// Replays a transaction on the model. `Err`: it saw something else.
 fn replay(model: &mut Model, record: &Record) -> Result<(), String> {
@@ -211,7 +243,7 @@ fn replay(model: &mut Model, record: &Record) -> Result<(), String> {
 }
 
 /// Checks that the order of places explains all reads, and that it agrees with real time.
-fn check(records: &[Record]) -> Result<Model, String> {
+pub(super) fn check(records: &[Record]) -> Result<Model, String> {
     // A transaction that only reads, and has seen nothing of what failed later, has its place before that.
     let last_of_epoch = |epoch: u64| {
         let until = records.iter().filter(|record| record.end == End::Committed && record.epoch <= epoch);

@@ -1,7 +1,8 @@
-//! Tests of the state on a database file.
+//! Tests of the state on a database file, and of several nodes on PostgreSQL.
 
 mod history;
 mod namespaces;
+mod nodes;
 mod pages;
 
 use std::path::Path;

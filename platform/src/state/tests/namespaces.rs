@@ -537,7 +537,7 @@ async fn group_of_a_namespace_is_stored_once() {
     let before = accept("b").await;
     let (id, group) = namespace.begin_group().unwrap();
     namespace.throw_away(NotStored::Failed);
-    assert!(!namespace.is_stored(&before), "the database has not told");
+    assert!(!namespace.is_stored(&before), "the outcome is not known");
     namespace.ensure_loaded().await.unwrap();
     let after = accept("c").await;
     namespace.note_stored(id.unwrap(), &group);
