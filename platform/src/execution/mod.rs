@@ -111,7 +111,7 @@ pub async fn execute(
                         drop(turn);
                         match Box::pin(finished.record_when_stored(execution, unstored, slot)).await {
                             Ok(execution) => return Ok(execution),
-                            Err(outdated) => (run, slot) = (outdated.0.again(), outdated.1),
+                            Err(outdated) => (run, slot) = (outdated.0.again_after_other_node(), outdated.1),
                         }
                     }
                     Settled::Outdated => run = finished.run.again_after_conflict(),
@@ -151,10 +151,16 @@ struct Run {
 impl Run {
     /// The same execution after what it read has changed.
     fn again(self) -> Self {
+        Self { conflicts: self.conflicts + 1, ..self.again_after_other_node() }
+    }
+
+    /// The same execution, whose writes were refused because another node had committed first. To run alone on this node
+    /// would not help it.
+    fn again_after_other_node(self) -> Self {
         if let Some(session) = &self.session {
             session.namespace().count_rerun();
         }
-        Self { conflicts: self.conflicts + 1, ..self }
+        self
     }
 
     /// The same execution, whose writes were not accepted.
@@ -246,7 +252,7 @@ fn run_on_thread(
                         // What is accepted is stored, or fails for all: the client gets to know which.
                         match cpu.wait_for(unstored.stored(), || false) {
                             Some((Ok(()), _)) => return finished.record(execution),
-                            Some((Err(NotStored::Outdated), _)) => run = finished.run.again(),
+                            Some((Err(NotStored::Outdated), _)) => run = finished.run.again_after_other_node(),
                             _ => return finished.record(commit::failed(execution, commit::not_stored())),
                         }
                     }
