@@ -252,7 +252,9 @@ fn run_on_thread(
                         // What is accepted is stored, or fails for all: the client gets to know which.
                         match cpu.wait_for(unstored.stored(), || false) {
                             Some((Ok(()), _)) => return finished.record(execution),
-                            Some((Err(NotStored::Outdated), _)) => run = finished.run.again_after_other_node(),
+                            Some((Err(NotStored::Outdated), _)) => {
+                                run = finished.run.again_after_other_node()
+                            }
                             _ => return finished.record(commit::failed(execution, commit::not_stored())),
                         }
                     }

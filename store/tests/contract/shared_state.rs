@@ -159,3 +159,36 @@ async fn log_is_bounded() {
     })
     .await;
 }
+
+/// The server process of a commit that waits for a lock is terminated.
+#[tokio::test(flavor = "multi_thread")]
+async fn commit_without_a_response_is_never_stored_later() {
+    on_postgres(async |location| {
+        let store = Store::open(&location).await.unwrap();
+        let state = store.state();
+        let id = state.open_namespace(AppId::random(), &PRODUCTION).await.unwrap().id;
+        let (mut other, mut locking) = (Other::at(&location).await, Other::at(&location).await);
+        locking.run("BEGIN; SELECT FROM kv_namespaces FOR UPDATE").await;
+        let (writer, commit) = (state.clone(), commit_of(id, 0, puts(&["a"])));
+        let waiting = tokio::spawn(async move { writer.commit_state(&[commit]).await });
+        let waits = "pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        while other.rows(waits).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        other.run(&format!("SELECT pg_terminate_backend(pid) FROM {waits}")).await;
+        // The lookup waits for the lock, too.
+        while other.rows(waits).await == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        locking.run("COMMIT").await;
+        let result = waiting.await.unwrap();
+        assert!(matches!(result, Err(CommitError::Store(_))), "{result:?}");
+        // If the server had gone on with the statement, it would be refused by now.
+        let late = state.commit_state(&[commit_of(id, 0, puts(&["a"]))]).await;
+        assert!(matches!(late, Err(CommitError::Outdated(_))), "{late:?}");
+        let read = state.state_entries(id, &["a"]).await.unwrap().unwrap();
+        assert_eq!((read.position.version, read.entries.len()), (1, 0));
+        store.close().await;
+    })
+    .await;
+}
