@@ -11,9 +11,11 @@
 //! - [`clock`]: processes with a wrong clock
 //! - [`pgbouncer`]: a connection pooler in front of PostgreSQL
 //! - [`wire`] and [`frames`]: raw HTTP/1.1 and HTTP/2 connections
+//! - [`client`]: requests on one connection
 //! - [`faults`]: fault injection in short and long forms, seeds, and the time to recovery
 //! - [`wait`]: waiting for a condition
 
+pub mod client;
 pub mod clock;
 pub mod database;
 pub mod dns;
@@ -29,6 +31,7 @@ pub mod sqlite;
 pub mod wait;
 pub mod wire;
 
+pub use client::Client;
 pub use database::Database;
 pub use dns::Dns;
 pub use frames::Frames;

@@ -1,6 +1,6 @@
 //! A raw HTTP/1.1 connection.
 
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpStream};
 use std::time::Duration;
 
@@ -16,9 +16,17 @@ pub struct Wire {
 impl Wire {
     /// Connects.
     pub fn open(server: &Server) -> Self {
-        let stream = TcpStream::connect(&server.address).expect("the server listens");
-        stream.set_read_timeout(Some(WAIT_MAX)).expect("a timeout");
-        Self { stream: BufReader::new(stream) }
+        Self::try_open(&server.address).expect("the server listens")
+    }
+
+    /// Connects to an address, where a node can be killed meanwhile.
+    ///
+    /// # Errors
+    /// Nothing listens there.
+    pub fn try_open(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(WAIT_MAX))?;
+        Ok(Self { stream: BufReader::new(stream) })
     }
 
     /// Connects from this local address, such as 127.0.0.2.
@@ -66,26 +74,36 @@ impl Wire {
     /// There is none.
     #[track_caller]
     pub fn response(&mut self) -> Response {
-        let mut response = self.head();
+        self.try_response().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Reads one response to a request other than HEAD, of a node that can be killed meanwhile.
+    ///
+    /// # Errors
+    /// There is none, or a part of one.
+    pub fn try_response(&mut self) -> io::Result<Response> {
+        let mut response = self.try_head()?;
         let mut body = Vec::new();
         if response.header("transfer-encoding").is_some() {
             loop {
-                let size = usize::from_str_radix(&self.line(), 16).expect("the size of a chunk");
+                let line = self.line()?;
+                let size =
+                    usize::from_str_radix(&line, 16).map_err(|_| invalid("no size of a chunk", &line))?;
                 let mut chunk = vec![0; size + 2];
-                self.stream.read_exact(&mut chunk).expect("a chunk");
+                self.stream.read_exact(&mut chunk)?;
                 if size == 0 {
                     break;
                 }
                 body.extend_from_slice(&chunk[..size]);
             }
         } else if let Some(length) = response.header("content-length") {
-            body.resize(length.parse().expect("a length"), 0);
-            self.stream.read_exact(&mut body).expect("the body");
+            body.resize(length.parse().map_err(|_| invalid("no length", length))?, 0);
+            self.stream.read_exact(&mut body)?;
         } else if response.status >= 200 && response.status != 204 && response.status != 304 {
-            body = self.rest();
+            body = self.try_rest()?;
         }
         response.body = String::from_utf8_lossy(&body).into_owned();
-        response
+        Ok(response)
     }
 
     /// Reads the head of a response, up to the empty line.
@@ -94,23 +112,31 @@ impl Wire {
     /// There is none.
     #[track_caller]
     pub fn head(&mut self) -> Response {
-        let first = self.line();
-        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.unwrap_or_else(|| panic!("no status in {first:?}"));
-        let lines = std::iter::from_fn(|| Some(self.line()).filter(|line| !line.is_empty()));
-        let headers = lines.map(|line| {
-            let (name, value) = line.split_once(':').expect("a header");
-            (name.to_ascii_lowercase(), value.trim().to_owned())
-        });
-        Response { status, headers: headers.collect(), body: String::new() }
+        self.try_head().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    #[track_caller]
-    fn line(&mut self) -> String {
+    fn try_head(&mut self) -> io::Result<Response> {
+        let first = self.line()?;
+        let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| invalid("no status", &first))?;
+        let mut headers = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.is_empty() {
+                return Ok(Response { status, headers, body: String::new() });
+            }
+            let (name, value) = line.split_once(':').ok_or_else(|| invalid("no header", &line))?;
+            headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
+        }
+    }
+
+    fn line(&mut self) -> io::Result<String> {
         let mut line = Vec::new();
-        let read = self.stream.read_until(b'\n', &mut line);
-        read.unwrap_or_else(|error| panic!("{error} after {:?}", String::from_utf8_lossy(&line)));
-        String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned()
+        if let Err(error) = self.stream.read_until(b'\n', &mut line) {
+            let text = String::from_utf8_lossy(&line);
+            return Err(io::Error::new(error.kind(), format!("{error} after {text:?}")));
+        }
+        Ok(String::from_utf8_lossy(&line).trim_end_matches(['\r', '\n']).to_owned())
     }
 
     /// Reads until the server closes the connection.
@@ -119,13 +145,15 @@ impl Wire {
     /// It stays open.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
+        self.try_rest().unwrap_or_else(|error| panic!("the connection stays open: {error}"))
+    }
+
+    fn try_rest(&mut self) -> io::Result<Vec<u8>> {
         let mut rest = Vec::new();
         match self.stream.read_to_end(&mut rest) {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            Err(error) => panic!("the connection stays open: {error}"),
+            Err(error) if error.kind() != ErrorKind::ConnectionReset => Err(error),
+            _ => Ok(rest),
         }
-        rest
     }
 
     /// Reads so many bytes.
@@ -162,4 +190,8 @@ impl Wire {
             Err(error) => error.kind() == ErrorKind::ConnectionReset,
         }
     }
+}
+
+fn invalid(what: &str, found: &str) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, format!("{what} in {found:?}"))
 }

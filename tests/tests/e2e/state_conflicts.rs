@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::json;
 use tests::wait::SetOnDrop;
-use tests::{Database, Server, Wire, on_both_databases, until};
+use tests::{Client, Database, Server, Wire, on_both_databases, until};
 
 use crate::state::{repository, serve};
 
@@ -18,23 +18,6 @@ on_both_databases!(
 
 fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n")
-}
-
-/// Requests on one connection.
-struct Client(Wire);
-
-impl Client {
-    fn of(server: &Server) -> Self {
-        Self(Wire::open(server))
-    }
-
-    #[track_caller]
-    fn get(&mut self, path: &str) -> String {
-        self.0.send(get(path));
-        let response = self.0.response();
-        assert_eq!(response.status, 200, "{path}: {}", response.body);
-        response.body
-    }
 }
 
 fn reruns(server: &Server) -> f64 {
