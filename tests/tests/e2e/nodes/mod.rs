@@ -4,7 +4,7 @@
 //! - `roles`: a separate control plane
 //! - `database_outage`: a database that stops and starts again
 //! - `ambiguous_commit`: a connection that is lost between COMMIT and its reply
-//! - `state`: nodes that change the same state
+//! - `state`: nodes that read and change the same state
 //! - `point_in_time_recovery`: a database that is restored to an earlier time
 
 mod ambiguous_commit;
