@@ -38,7 +38,15 @@ impl Client {
     /// # Errors
     /// There is no complete response.
     pub fn try_request(&mut self, path: &str, body: Option<&str>) -> io::Result<Response> {
-        let mut wire = self.send(path, body)?;
+        let wire = self.send(path, body)?;
+        self.receive(wire)
+    }
+
+    /// Receives the response to a request that was sent.
+    ///
+    /// # Errors
+    /// There is no complete response.
+    pub fn receive(&mut self, mut wire: Wire) -> io::Result<Response> {
         let response = wire.try_response()?;
         if response.header("connection") != Some("close") {
             self.wire = Some(wire);
@@ -46,10 +54,10 @@ impl Client {
         Ok(response)
     }
 
-    /// Sends a request. Its connection is closed when the value is dropped.
+    /// Sends a request. Its connection is closed unless the response is received.
     ///
     /// # Errors
-    /// Nothing listens at the address.
+    /// Nothing listens at the address, and nothing was sent.
     pub fn send(&mut self, path: &str, body: Option<&str>) -> io::Result<Wire> {
         let mut wire = match self.wire.take() {
             Some(wire) => wire,

@@ -56,6 +56,11 @@ impl SeededRandom {
         Self(seed)
     }
 
+    /// Other random numbers, for a thread of its own.
+    pub fn fork(&mut self) -> Self {
+        Self(self.below(u64::MAX))
+    }
+
     /// A number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);

@@ -32,6 +32,8 @@ struct Plan {
     then_down: bool,
     is_down: bool,
     cuts: usize,
+    /// Both sides of each connection, also of some that are closed.
+    connections: Vec<[TcpStream; 2]>,
 }
 
 impl Proxy {
@@ -72,6 +74,19 @@ impl Proxy {
         locked(&self.plan).then_down = true;
     }
 
+    /// Cuts all connections. New ones are accepted.
+    pub fn disconnect(&self) {
+        for connection in locked(&self.plan).connections.drain(..) {
+            end(&connection);
+        }
+    }
+
+    /// Cuts all connections, and rejects new ones.
+    pub fn reject_connections(&self) {
+        locked(&self.plan).is_down = true;
+        self.disconnect();
+    }
+
     /// Accepts connections again.
     pub fn accept_connections(&self) {
         let mut plan = locked(&self.plan);
@@ -92,6 +107,11 @@ fn locked(plan: &Mutex<Plan>) -> MutexGuard<'_, Plan> {
 fn join(client: &TcpStream, server: &TcpStream, plan: &Arc<Mutex<Plan>>) {
     let dropping_replies = Arc::<Mutex<bool>>::default();
     let copy = |stream: &TcpStream| stream.try_clone().expect("a descriptor");
+    {
+        let connections = &mut locked(plan).connections;
+        connections.retain(|[client, _]| client.peer_addr().is_ok());
+        connections.push([copy(client), copy(server)]);
+    }
     let (from, to) = (copy(client), copy(server));
     let (plans, drops) = (Arc::clone(plan), Arc::clone(&dropping_replies));
     thread::spawn(move || forward_requests(from, to, &plans, &drops));
@@ -140,7 +160,7 @@ fn forward_requests(
             break;
         }
     }
-    end(&from, &to);
+    end(&[from, to]);
 }
 
 /// The name of the prepared statement that commits state without a transaction, if it is prepared here.
@@ -171,12 +191,13 @@ fn forward_replies(
             break;
         }
     }
-    end(&from, &to);
+    end(&[from, to]);
 }
 
-fn end(one: &TcpStream, other: &TcpStream) {
-    let _ = one.shutdown(Shutdown::Both);
-    let _ = other.shutdown(Shutdown::Both);
+fn end(connection: &[TcpStream; 2]) {
+    for stream in connection {
+        let _ = stream.shutdown(Shutdown::Both);
+    }
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
