@@ -5,6 +5,7 @@
 //! - `database_outage`: a database that stops and starts again
 //! - `ambiguous_commit`: a connection that is lost between COMMIT and its reply
 //! - `state`: nodes that read and change the same state
+//! - `state_history`: random transactions at all nodes, through failures, are strictly serializable
 //! - `point_in_time_recovery`: a database that is restored to an earlier time
 
 mod ambiguous_commit;
@@ -13,6 +14,7 @@ mod point_in_time_recovery;
 mod propagation;
 mod roles;
 mod state;
+mod state_history;
 
 use serde_json::Value;
 use tests::{Database, Server, TOKEN};
