@@ -2,6 +2,7 @@
 # make test       formatting, lints, API documentation, and all tests on both databases
 # make bench      run the benchmarks against the reference servers, and update bench/README.md
 # make faults     fault injection, long form: kills, full disks, unavailable databases, clock changes; prints recovery times
+# make history    random transactions through failures, long form: checks that they are strictly serializable, on one node and on three
 # make adversary  all attacks of hostile apps and clients at once, for ten minutes
 # make fuzz       fuzz git-receiver, FUZZ_SECONDS per target (300)
 # make release    build a release binary that only depends on the C library, with its checksum, in target/dist
@@ -12,7 +13,7 @@
 # make reference write the tables of functions in docs/sdk.md and docs/sdk/, which a test compares with the signatures
 # make setup      install missing dependencies of these targets: Debian packages, and git clients from PyPI, npm and Go
 
-.PHONY: demo test snapshots bench faults adversary fuzz openapi reference release deb test-deb cross setup setup-cross setup-demo
+.PHONY: demo test snapshots bench faults history adversary fuzz openapi reference release deb test-deb cross setup setup-cross setup-demo
 
 CARGO ?= cargo
 
@@ -60,6 +61,14 @@ faults: setup
 	@mkdir -p target/faults
 	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test e2e -- $(FAULTS_OF) 2>target/faults/log; \
 		code=$$?; grep '^seed ' target/faults/log; grep '^recovered ' target/faults/log | sort -k2,2nr -k4; exit $$code
+
+# Tests of state on several nodes, and the checker of histories in process. One after the other, since one measures throughput.
+history: setup
+	$(CARGO) build --workspace --all-targets --locked
+	@mkdir -p target/history
+	@FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --test e2e -- --test-threads 1 nodes::state 2>target/history/log; \
+		code=$$?; grep '^seed ' target/history/log; exit $$code
+	FAULTS=long tests/with-postgres $(CARGO) test --workspace --locked --lib -- --test-threads 1 state::tests::history state::tests::nodes
 
 # Ten minutes, forty apps, the release binary.
 adversary: setup

@@ -1,6 +1,6 @@
 //! Fault injection in a short and a long form, at times from a seed, and the time to recovery.
 //!
-//! `make test` runs the short forms, `make faults` the long ones. The seed repeats a failed run:
+//! `make test` runs the short forms, `make faults` and `make history` the long ones. The seed repeats a failed run:
 //! `FAULTS_SEED=7 cargo test --test e2e NAME`.
 
 use std::io::Write as _;
@@ -14,7 +14,7 @@ pub fn long() -> bool {
     std::env::var("FAULTS").is_ok_and(|form| form == "long")
 }
 
-/// `short` in `make test`, `long` in `make faults`.
+/// `short` in `make test`, `long` in `make faults` and `make history`.
 pub fn rounds(short: u32, long: u32) -> u32 {
     if self::long() { long } else { short }
 }
