@@ -39,7 +39,7 @@ reference:
 	PICLOUD_WRITE_REFERENCE=1 $(CARGO) test -p runtime --locked --test documentation tables_are
 
 # BENCH selects the benchmarks. Once built and installed, one can be run directly, such as `bench/peers.py hello`.
-BENCH ?= git peers state swap fair table nodes idle
+BENCH ?= git peers state state_nodes swap fair table nodes idle
 NGINX_MODULES = /usr/lib/nginx/modules
 LUA_LIBRARIES = /usr/lib/$(shell uname -m)-linux-gnu/lua/5.1
 bench: setup-demo
@@ -47,7 +47,7 @@ bench: setup-demo
 		psql:postgresql-client initdb:postgresql setpriv:util-linux \
 		$(NGINX_MODULES)/ngx_http_lua_module.so:libnginx-mod-http-lua $(LUA_LIBRARIES)/cjson.so:lua-cjson
 	$(CARGO) build --release --locked -p picloud
-	$(CARGO) build --release --locked -p picloud --example bare_axum --example axum_sqlite
+	$(CARGO) build --release --locked -p picloud --example bare_axum --example axum_sqlite --example axum_postgres
 	$(CARGO) build --release --locked -p git-receiver --example ingest
 	$(CARGO) build --release --locked -p platform --example live_table
 	@for part in $(BENCH); do bench/$$part.py || exit 1; done

@@ -21,6 +21,7 @@ SECTIONS = [
     "JSON echo",
     "Fibonacci",
     "State",
+    "State on several nodes",
     "Deploys under load",
     "Apps side by side",
     "The live table",
