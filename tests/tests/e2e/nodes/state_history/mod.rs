@@ -14,6 +14,7 @@ mod graph;
 mod history;
 mod synthetic;
 
+use std::path::PathBuf;
 use std::thread;
 
 use tests::faults::{SeededRandom, rounds};
@@ -22,7 +23,7 @@ use tests::{Database, Proxy, Server, SetOnDrop, until};
 use self::checker::check;
 use self::clients::{Load, SCRIPTS};
 use self::failures::{Cluster, plan};
-use self::history::{Lists, Outcome};
+use self::history::{Lists, Outcome, Transaction};
 use crate::state::repository;
 
 const CLIENTS: usize = 8;
@@ -38,6 +39,19 @@ fn stored(database: &Database) -> Lists {
     let rows = database.query("SELECT key, convert_from(value, 'UTF8') FROM kv_entries");
     let rows = rows.lines().map(|row| row.split_once('|').expect("two columns"));
     rows.map(|(key, list)| (key.to_owned(), serde_json::from_str(list).expect("a list"))).collect()
+}
+
+/// Saves a history in `target/history`, with all values.
+fn save(name: &str, history: &[Transaction]) -> PathBuf {
+    let mut history = history.to_vec();
+    history.sort_by_key(|transaction| transaction.began);
+    let lines = history.iter().map(|transaction| format!("{transaction} {:?}\n", transaction.steps));
+    let tests = std::env::current_exe().expect("a path");
+    let target = tests.ancestors().nth(3).expect("target/<profile>/deps/<test>");
+    std::fs::create_dir_all(target.join("history")).expect("a folder");
+    let file = target.join("history").join(name);
+    std::fs::write(&file, lines.collect::<String>()).expect("a file");
+    file
 }
 
 /// Runs random transactions at so many nodes while these fail, and checks what clients have seen.
@@ -74,13 +88,11 @@ fn check_random_transactions(name: &str, nodes: usize, rounds: u32) {
     eprintln!("committed, unknown, refused: {counts:?}; {reruns} reruns, {cuts} cut commits");
     let history = load.history.into_inner().expect("no panic");
     let found = check(&history, &stored);
-    let text: Vec<String> = found.iter().map(ToString::to_string).collect();
-    assert!(
-        found.is_empty(),
-        "{} transactions are not strictly serializable: {}",
-        history.len(),
-        text.join("\n")
-    );
+    if !found.is_empty() {
+        let text: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let file = save(name, &history);
+        panic!("not strictly serializable: {}\nthe history is in {}", text.join("\n"), file.display());
+    }
     // The failures have happened, and clients have noticed.
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
     assert!(reruns > 0.0 && cuts > 0, "{reruns} reruns, {cuts} cut commits");

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tests::faults::SeededRandom;
+
 use super::anomaly::Anomaly;
 use super::checker::check;
 use super::history::{Lists, Outcome, Step, Transaction};
@@ -198,4 +200,81 @@ fn different_orders_are_found() {
     let writers = [ran(0, 10, &[append("x", 1)]), ran(0, 10, &[append("x", 2)])];
     let history = [writers[0].clone(), writers[1].clone(), ran(0, 20, &[read("x", &[2])])];
     assert_eq!(names(&history, &[("x", &[1, 2])]), ["incompatible orders"]);
+}
+
+/// Random transactions that take effect one after the other, each at some moment between its begin and its end.
+fn random_history(random: &mut SeededRandom, transactions: u64) -> (Vec<Transaction>, Lists) {
+    let (mut history, mut lists) = (Vec::new(), Lists::new());
+    for number in 0..transactions {
+        let steps: Vec<Step> = (0..1 + random.below(4))
+            .map(|step| {
+                let key = format!("k{}", random.below(3) + number / 40);
+                let list = lists.entry(key.clone()).or_default();
+                match random.below(2) {
+                    0 => Step::Read { key, values: list.clone() },
+                    _ => {
+                        list.push(number * 10 + step);
+                        Step::Append { key, value: number * 10 + step }
+                    }
+                }
+            })
+            .collect();
+        let at = 1_000 + number * 10;
+        let transaction = ran(at - random.below(60), at + random.below(60), &steps);
+        history.push(match random.below(10) {
+            0 => unknown_of(transaction),
+            _ => transaction,
+        });
+    }
+    lists.retain(|_, list| !list.is_empty());
+    (history, lists)
+}
+
+/// What is known of it without its response.
+fn unknown_of(transaction: Transaction) -> Transaction {
+    let appends = transaction.appends().map(|(key, value)| append(key, value)).collect();
+    Transaction { outcome: Outcome::Unknown, steps: appends, ..transaction }
+}
+
+/// Makes a random read a stale one: it does not see its last value, whose writer had ended before. Returns whether
+/// there was one.
+fn make_stale(random: &mut SeededRandom, history: &mut [Transaction]) -> bool {
+    let ended = |value: u64| {
+        let writer = &history[(value / 10) as usize];
+        (writer.outcome == Outcome::Committed).then_some(writer.ended)
+    };
+    let mut candidates = Vec::new();
+    for (number, transaction) in history.iter().enumerate() {
+        for (step, of) in transaction.steps.iter().enumerate() {
+            let Step::Read { values, .. } = of else { continue };
+            let last = values.last().filter(|value| **value / 10 != number as u64);
+            if last.and_then(|last| ended(*last)).is_some_and(|ended| ended < transaction.began) {
+                candidates.push((number, step));
+            }
+        }
+    }
+    if candidates.is_empty() {
+        return false;
+    }
+    let (number, step) = candidates[random.below(candidates.len() as u64) as usize];
+    if let Step::Read { values, .. } = &mut history[number].steps[step] {
+        values.pop();
+    }
+    true
+}
+
+#[test]
+fn stale_read_in_a_random_history_is_found() {
+    let mut random = SeededRandom::new("stale_read_in_a_random_history_is_found");
+    let mut stale = 0;
+    for _ in 0..100 {
+        let (mut history, stored) = random_history(&mut random, 80);
+        let found = check(&history, &stored);
+        assert!(found.is_empty(), "the history is right: {}", found[0]);
+        if make_stale(&mut random, &mut history) {
+            stale += 1;
+            assert!(!check(&history, &stored).is_empty(), "a stale read is not found");
+        }
+    }
+    assert!(stale > 50, "{stale}");
 }
