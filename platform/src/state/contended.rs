@@ -12,6 +12,8 @@ use store::{CommitError, NamespaceId, SharedState, StateStore, StoreError};
 use super::Shared;
 use super::committer::{fail, open, to_commit};
 use super::contents::Group;
+use super::freshness;
+use super::loading;
 use super::namespace::{Namespace, NotStored};
 
 /// How long after a refused group this node locks the namespace at once.
@@ -31,17 +33,20 @@ pub(super) async fn store_group(
         Err(error) => return fail(shared, namespace, &group, &error),
     };
     if namespace.is_contended(LOCKING) {
-        namespace.put_back();
+        namespace.begin_locking(&group);
     } else {
         match shared.faults.store(store, &[to_commit(id, &group)]).await {
             Err(CommitError::Outdated(_)) => {
                 shared.metrics.count_outdated_group();
-                namespace.put_back_refused(&group);
+                namespace.begin_locking(&group);
             }
             stored => return settle(shared, namespace, id, &group, stored),
         }
     }
-    if let Err(error) = store_locked(shared, locks, namespace, id).await {
+    let stored = store_locked(shared, locks, namespace, id).await;
+    namespace.end_locking();
+    freshness::ask_again(namespace);
+    if let Err(error) = stored {
         fail(shared, namespace, &group, &error);
     }
 }
@@ -64,8 +69,13 @@ async fn store_locked(
             break;
         }
     }
+    let refused_keys = namespace.contents().contention.take_keys();
+    if let Err(error) = loading::prefetch(namespace, id, &refused_keys).await {
+        tracing::debug!(%error, "cannot read the keys of refused commits");
+    }
+    namespace.contents().contention.begin_locked();
     namespace.note_progress();
-    namespace.wait_for_refused().await;
+    namespace.wait_for_expected().await;
     match namespace.begin_group() {
         Some((_, group)) => {
             let stored = lock.commit(&to_commit(id, &group)).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use runtime::KvKey;
 use store::{CommitId, LoggedCommit, NamespaceId, NamespaceRow, StateChanges, StatePosition};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -21,6 +21,9 @@ use crate::memory::Reservation;
 
 /// How many stored positions are remembered.
 const POSITIONS_KEPT: usize = 1024;
+
+/// How many keys of refused commits are read again at once.
+const REFUSED_KEYS_MAX: usize = 256;
 
 /// The contents of a namespace in memory.
 #[derive(Debug)]
@@ -105,12 +108,22 @@ pub(super) struct Place {
 }
 
 /// Commits of other nodes that this node's commits came after.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Contention {
     /// When one was noticed that had refused a group of this node.
     noticed: Option<Instant>,
-    /// Refused commits whose executions have not been accepted again.
-    pub(super) refused: u64,
+    /// Groups that were refused. Those who wait for them are not notified yet.
+    refused: Vec<Group>,
+    /// Some keys that these wrote. Most are read again.
+    keys: Vec<KvKey>,
+    /// Whether this node waits for the lock of the namespace, or has it.
+    pub(super) is_locking: bool,
+    /// Whether it has the lock, and everything that was committed before.
+    is_locked: bool,
+    /// Executions that wait for the latest position, which is read once the namespace is locked.
+    held: Vec<oneshot::Sender<bool>>,
+    /// Executions that are about to be accepted, as far as is known.
+    pub(super) expected: u64,
 }
 
 /// What was known of a namespace when the database was asked for it.
@@ -184,9 +197,52 @@ impl Group {
 }
 
 impl Contention {
-    /// Notes that another node's commit refused this number of commits.
-    fn note(&mut self, refused: u64) {
-        *self = Self { noticed: Some(Instant::now()), refused: self.refused + refused };
+    /// Adds a refused group that is not among the others any more.
+    pub(super) fn refuse(&mut self, group: Group) {
+        self.refused.push(group);
+    }
+
+    /// Lets an execution wait until the namespace is locked.
+    pub(super) fn hold(&mut self, waiting: oneshot::Sender<bool>) {
+        self.held.push(waiting);
+    }
+
+    /// Some keys that refused groups wrote.
+    pub(super) fn take_keys(&mut self) -> Vec<KvKey> {
+        std::mem::take(&mut self.keys)
+    }
+
+    /// Those that were held.
+    pub(super) fn take_held(&mut self) -> Vec<oneshot::Sender<bool>> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Lets executions run again whose groups were refused.
+    pub(super) fn release_refused(&mut self) {
+        for group in self.refused.drain(..) {
+            self.expected += if self.is_locking { group.commits } else { 0 };
+            group.end(Outcome::ThrownAway(NotStored::Outdated));
+        }
+    }
+
+    /// Whether executions should wait for the lock: what they do before it is likely to be refused.
+    pub(super) fn holds(&self) -> bool {
+        self.is_locking && !self.is_locked
+    }
+
+    /// The node does not wait for the lock any more, and does not have it.
+    pub(super) fn end_locking(&mut self) {
+        (self.is_locking, self.is_locked) = (false, false);
+        self.release_refused();
+    }
+
+    /// The namespace is locked: lets executions go on whose groups were refused, or that were held.
+    pub(super) fn begin_locked(&mut self) {
+        self.is_locked = true;
+        self.release_refused();
+        for held in self.held.drain(..) {
+            self.expected += u64::from(held.send(true).is_ok());
+        }
     }
 
     /// Whether one was noticed within this time.
@@ -374,8 +430,8 @@ impl Contents {
     }
 
     /// Takes over the commits of other nodes; `known` from before they were read. Accepted commits that are not stored
-    /// are thrown away if another one came first. With `until`, later commits may be left out. Returns `false` if accepted
-    /// commits were thrown away meanwhile: then nothing is taken over.
+    /// are thrown away if another one came first; their executions wait until [`Contention::release_refused`]. With `until`, later
+    /// commits may be left out. Returns `false` if accepted commits were thrown away meanwhile: then nothing is taken over.
     pub(super) fn catch_up(
         &mut self,
         changes: Option<&StateChanges>,
@@ -491,11 +547,16 @@ impl Contents {
         if self.groups.is_empty() {
             return;
         }
-        self.contention.note(self.groups.iter().map(|group| group.commits).sum());
+        self.contention.noticed = Some(Instant::now());
         for key in self.groups.iter().flat_map(|group| group.writes.keys()) {
             self.cache.remove(key);
+            if self.contention.keys.len() < REFUSED_KEYS_MAX {
+                self.contention.keys.push(key.clone());
+            }
         }
-        self.end_groups(NotStored::Outdated);
+        // Only the committer gets to know what becomes of the group that is being stored.
+        let first = usize::from(self.is_storing);
+        self.contention.refused.extend(self.groups.drain(..).skip(first));
         self.epoch += 1;
         self.version = self.stored.version;
         self.recent = Recent::starting_at(self.version);
@@ -518,7 +579,7 @@ impl Contents {
         let fresh = Self::new(self.clock.clone(), cache);
         let hot_keys = std::mem::take(&mut self.hot_keys);
         let (epoch, now_ms, is_deleted) = (self.epoch + 1, self.now_ms, self.is_deleted);
-        let (is_queued, contention) = (self.is_queued, self.contention);
+        let (is_queued, contention) = (self.is_queued, std::mem::take(&mut self.contention));
         *self = Self { epoch, now_ms, is_deleted, hot_keys, is_queued, contention, ..fresh };
     }
 

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use store::{NamespaceId, SharedState, StoreError};
+use store::{NamespaceId, NamespaceRow, SharedState, StoreError};
 use tokio::sync::{Notify, oneshot};
 
 use super::Shared;
@@ -78,6 +78,14 @@ pub(super) async fn refresh(namespace: &Arc<Namespace>) -> Result<(), ReadError>
     }
 }
 
+/// Asks again for executions that were held, because the namespace was not locked.
+pub(super) fn ask_again(namespace: &Arc<Namespace>) {
+    let held = namespace.contents().contention.take_held();
+    for waiting in held {
+        namespace.shared().freshness.ask(namespace, Some(waiting));
+    }
+}
+
 /// Takes over what other nodes have committed to these namespaces, as far as they are in memory.
 pub(super) fn note_changed(shared: &Shared, changed: &[NamespaceId]) {
     let namespaces: Vec<Arc<Namespace>> = {
@@ -104,15 +112,7 @@ pub(super) async fn run(shared: Arc<Shared>, store: SharedState) {
         match store.heads(&names).await {
             Ok(heads) => {
                 for (asked, row) in asked.into_iter().zip(heads.namespaces) {
-                    let comparison = {
-                        let mut contents = asked.namespace.contents();
-                        contents.now_ms = contents.now_ms.max(heads.at_ms);
-                        contents.compare(row.as_ref(), asked.known)
-                    };
-                    match comparison {
-                        Comparison::Current => asked.answer(true),
-                        Comparison::Behind(id) => drop(tokio::spawn(answer_when_caught_up(asked, id))),
-                    }
+                    answer(asked, row.as_ref(), heads.at_ms);
                 }
             }
             Err(error) => {
@@ -152,6 +152,20 @@ impl Asked {
     }
 }
 
+/// Answers those that wait for a namespace, now or once it is caught up with.
+fn answer(asked: Asked, row: Option<&NamespaceRow>, at_ms: i64) {
+    let namespace = Arc::clone(&asked.namespace);
+    let mut contents = namespace.contents();
+    contents.now_ms = contents.now_ms.max(at_ms);
+    match contents.compare(row, asked.known) {
+        _ if contents.contention.holds() => {
+            asked.waiting.into_iter().for_each(|waiting| contents.contention.hold(waiting));
+        }
+        Comparison::Current => asked.answer(true),
+        Comparison::Behind(id) => drop(tokio::spawn(answer_when_caught_up(asked, id))),
+    }
+}
+
 async fn answer_when_caught_up(asked: Asked, id: NamespaceId) {
     let caught_up = catch_up(&asked.namespace, id, None).await;
     if let Err(error) = &caught_up {
@@ -177,7 +191,14 @@ pub(super) async fn catch_up(
     loop {
         let known = namespace.contents().known();
         let changes = store.changes_since(id, known.stored.version).await?;
-        let is_done = namespace.contents().catch_up(changes.as_ref(), known, until);
+        let is_done = {
+            let mut contents = namespace.contents();
+            let is_done = contents.catch_up(changes.as_ref(), known, until);
+            if !contents.contention.is_locking {
+                contents.contention.release_refused();
+            }
+            is_done
+        };
         namespace.note_progress();
         if is_done {
             return Ok(());

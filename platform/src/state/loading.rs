@@ -58,6 +58,50 @@ async fn open<'n>(
     Ok(namespace.shared().store.as_ref().zip(id))
 }
 
+/// Reads keys into memory that executions are about to read.
+pub(super) async fn prefetch(
+    namespace: &Arc<Namespace>,
+    id: NamespaceId,
+    keys: &[KvKey],
+) -> Result<(), ReadError> {
+    let unread: Vec<&KvKey> =
+        keys.iter().filter(|key| namespace.contents().find(key, None).is_none()).collect();
+    let Some(store) = namespace.shared().store.as_ref().filter(|_| !unread.is_empty()) else { return Ok(()) };
+    read_entries(namespace, store, id, &unread).await.map(drop)
+}
+
+/// What was read of keys, and where it is in the history in memory.
+struct ReadEntries {
+    epoch: u64,
+    version: u64,
+    entries: Vec<(KvKey, Option<Entry>)>,
+}
+
+/// Reads keys from the database, and adds them to the cache. `None`: they must be read again.
+async fn read_entries(
+    namespace: &Arc<Namespace>,
+    store: &StateStore,
+    id: NamespaceId,
+    unread: &[&KvKey],
+) -> Result<Option<ReadEntries>, ReadError> {
+    let texts: Vec<&str> = unread.iter().map(|key| key.as_str()).collect();
+    namespace.shared().metrics.count_cache_misses(texts.len());
+    let Some(read) = store.state_entries(id, &texts).await? else {
+        namespace.forget();
+        return Ok(None);
+    };
+    let Some(epoch) = placed(namespace, id, read.position).await? else { return Ok(None) };
+    let found: BTreeMap<String, Entry> =
+        read.entries.into_iter().map(|entry| (entry.key.clone(), Entry::from(entry))).collect();
+    // A key can be among them more than once.
+    let entries = unread.iter().map(|key| ((*key).clone(), found.get(key.as_str()).cloned()));
+    // A key that was not read may exist if the read was cut.
+    let known = entries.filter(|(_, entry)| entry.is_some() || !read.is_cut);
+    let (version, entries) = (read.position.version, known.collect::<Vec<_>>());
+    namespace.cache_read(epoch, version, &entries);
+    Ok(Some(ReadEntries { epoch, version, entries }))
+}
+
 async fn load_entries(
     namespace: &Arc<Namespace>,
     session: &Session,
@@ -69,21 +113,9 @@ async fn load_entries(
         if unread.is_empty() || session.has_failed() {
             return Ok(());
         }
-        let texts: Vec<&str> = unread.iter().map(|key| key.as_str()).collect();
-        namespace.shared().metrics.count_cache_misses(texts.len());
-        let Some(read) = store.state_entries(id, &texts).await? else {
-            namespace.forget();
-            return Ok(());
-        };
-        let Some(epoch) = placed(namespace, id, read.position).await? else { continue };
-        let mut found: BTreeMap<String, Entry> =
-            read.entries.into_iter().map(|entry| (entry.key.clone(), Entry::from(entry))).collect();
-        let entries = unread.iter().map(|key| ((*key).clone(), found.remove(key.as_str())));
-        // A key that was not read may exist if the read was cut.
-        let known = entries.filter(|(_, entry)| entry.is_some() || !read.is_cut);
-        let known: Vec<(KvKey, Option<Entry>)> = known.collect();
-        namespace.cache_read(epoch, read.position.version, &known);
-        session.keep_entries(epoch, read.position.version, known);
+        if let Some(read) = read_entries(namespace, store, id, &unread).await? {
+            session.keep_entries(read.epoch, read.version, read.entries);
+        }
     }
     Ok(())
 }

@@ -34,9 +34,9 @@ pub(super) const GROUP_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Beyond this many bytes that are accepted and not stored, finished executions wait.
 const UNSTORED_BYTES_MAX: u64 = 8 * 1024 * 1024;
 
-/// How long other nodes wait for executions whose commits were refused, in all and after the last one.
-const REFUSED_WAIT_MAX: Duration = Duration::from_millis(20);
-const REFUSED_QUIET: Duration = Duration::from_millis(2);
+/// How long other nodes wait for executions of this node, in all and after the last one.
+const EXPECTED_WAIT_MAX: Duration = Duration::from_millis(20);
+const EXPECTED_QUIET: Duration = Duration::from_millis(2);
 
 /// How much memory is reserved at once.
 const RESERVED_STEP_BYTES: u64 = 256 * 1024;
@@ -512,7 +512,7 @@ impl Namespace {
         self.shared.faults.on_append(|| contents.recent.push(version, written));
         let stored = contents.stored_version();
         contents.recent.trim(stored);
-        contents.contention.refused = contents.contention.refused.saturating_sub(1);
+        contents.contention.expected = contents.contention.expected.saturating_sub(1);
         self.appended.notify_one();
         self.reserve_for_cache(contents);
         if !contents.is_queued {
@@ -573,14 +573,19 @@ impl Namespace {
         self.contents().is_storing = false;
     }
 
-    /// Puts back a group that was refused because another node had committed first. It is thrown away when that commit is
-    /// taken over, which may have happened already.
-    pub(super) fn put_back_refused(&self, group: &Group) {
+    /// Puts back a group until the namespace is locked. If another node's commit has refused it, it is thrown away when
+    /// that commit is taken over, which may have happened already.
+    pub(super) fn begin_locking(&self, group: &Group) {
         let mut contents = self.contents();
-        contents.is_storing = false;
+        (contents.is_storing, contents.contention.is_locking) = (false, true);
         if !contents.is_first(group) {
-            group.end(Outcome::ThrownAway(NotStored::Outdated));
+            contents.contention.refuse(group.clone());
         }
+    }
+
+    /// The namespace is not locked by this node any more.
+    pub(super) fn end_locking(&self) {
+        self.contents().contention.end_locking();
     }
 
     /// The committer has nothing in progress any more. Returns whether there are more groups.
@@ -595,16 +600,16 @@ impl Namespace {
         self.contents().contention.is_recent(age)
     }
 
-    /// Waits a moment for the executions whose commits were refused. Some may end without writes.
-    pub(super) async fn wait_for_refused(&self) {
-        let end = Instant::now() + REFUSED_WAIT_MAX;
-        while self.contents().contention.refused > 0 {
-            let accepted = timeout(REFUSED_QUIET, self.appended.notified());
+    /// Waits a moment for executions that are about to be accepted. Some may end without writes.
+    pub(super) async fn wait_for_expected(&self) {
+        let end = Instant::now() + EXPECTED_WAIT_MAX;
+        while self.contents().contention.expected > 0 {
+            let accepted = timeout(EXPECTED_QUIET, self.appended.notified());
             if !matches!(timeout_at(end, accepted).await, Ok(Ok(()))) {
                 break;
             }
         }
-        self.contents().contention.refused = 0;
+        self.contents().contention.expected = 0;
     }
 
     /// A group is stored.
