@@ -17,6 +17,7 @@ on_both_databases!(
     sum_of_many_clients_is_right,
     answered_runs_survive_kills_and_no_run_is_partial,
     state_stays_over_pushes_rollbacks_and_restarts,
+    key_that_is_named_twice_is_read_once,
 );
 
 /// An app with a route for each script.
@@ -180,6 +181,21 @@ fn state_stays_over_pushes_rollbacks_and_restarts(database: Database) {
         Some(server.get("/app@feature/hits")).filter(|response| response.status == 200)
     });
     assert_eq!(again.body, "1", "its state was deleted with its branch");
+}
+
+/// It was then absent for all others too.
+fn key_that_is_named_twice_is_read_once(database: Database) {
+    let mut server =
+        serve(database, &[("incr", "kv::incr(\"a\")"), ("twice", "kv::get_many([\"a\", \"b\", \"a\"])")]);
+    assert_eq!(server.get("/app/incr").body, "1");
+    // Nothing is in memory.
+    server.stop();
+    server.restart();
+    let twice = until("the app is live again", || {
+        Some(server.get("/app/twice")).filter(|response| response.status == 200)
+    });
+    assert_eq!(twice.json(), serde_json::json!({"a": 1}));
+    assert_eq!(server.get("/app/incr").body, "2");
 }
 
 #[test]
