@@ -158,7 +158,7 @@ impl Run {
     /// would not help it.
     fn again_after_other_node(self) -> Self {
         if let Some(session) = &self.session {
-            session.namespace().count_rerun();
+            session.namespace().note_rerun(session);
         }
         self
     }

@@ -127,6 +127,9 @@ fn next_group(shared: &Shared, limit: &Limit) -> Vec<Part> {
             total.add(of_part);
             size_of.entry(namespace.app()).or_default().add(of_part);
             parts.push((namespace, id, group));
+        } else if namespace.end_storing() {
+            // Its groups were thrown away a moment ago, and there are others.
+            left.push(namespace);
         }
     }
     // Other namespaces of the same apps wait for those of others.

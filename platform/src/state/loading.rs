@@ -107,7 +107,8 @@ async fn load_entries(
     session: &Session,
     keys: &[KvKey],
 ) -> Result<(), ReadError> {
-    let mut unread: Vec<&KvKey> = keys.iter().collect();
+    let again = session.take_keys_to_read_again();
+    let mut unread: Vec<&KvKey> = keys.iter().chain(&again).collect();
     while let Some((store, id)) = open(namespace, session).await? {
         unread.retain(|key| namespace.contents().find(key, Some(session)).is_none());
         if unread.is_empty() || session.has_failed() {

@@ -23,7 +23,7 @@ use super::contents::{Accepted, Contents, Group, Outcome};
 use super::freshness::{self, ReadError};
 use super::loading;
 use super::recent::{Entry, Write, Written};
-use super::transaction::{Outdated, Transaction, is_independent};
+use super::transaction::{Outdated, Session, Transaction, is_independent};
 use super::{ENTRY_OVERHEAD_BYTES, Shared, WRITE_BYTES_MAX};
 use crate::memory::{Account, Purpose, Reservation};
 
@@ -530,9 +530,10 @@ impl Namespace {
         accepted.stored().await
     }
 
-    /// Counts an execution that runs again.
-    pub(crate) fn count_rerun(&self) {
+    /// Notes that an execution runs again.
+    pub(crate) fn note_rerun(&self, session: &Session) {
         self.shared.metrics.count_rerun();
+        session.note_rerun();
     }
 
     /// Waits for the turn to be accepted next to others.

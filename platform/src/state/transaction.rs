@@ -5,6 +5,7 @@
 //! database transaction is open while a script runs.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const CHANGE_BYTES: u64 = 256;
 /// What a pass can write without a reservation.
 const UNRESERVED_BYTES: u64 = 64 * 1024;
 
+/// How many keys are read again at once.
+const READ_AGAIN_MAX: usize = 1000;
+
 /// A time read from the database this long ago is the time.
 const TIME_AGE_MAX: Duration = Duration::from_millis(100);
 
@@ -43,6 +47,8 @@ pub(crate) struct Session {
     scheduled: Option<Uuid>,
     /// When memory was last known to have the latest position, if other nodes change the namespace.
     refreshed: Mutex<Option<Instant>>,
+    /// Whether the execution runs again, and has read nothing from the database since.
+    runs_again: AtomicBool,
 }
 
 /// What an execution has read from the database, and the version of the namespace at that time.
@@ -84,8 +90,8 @@ impl Session {
     /// The state of an execution; `scheduled`: its id, if it is a run of a schedule.
     pub(super) fn of(namespace: Arc<Namespace>, scheduled: Option<Uuid>) -> Arc<Self> {
         let memory = GrowingReservation::new(Purpose::Scripts);
-        let refreshed = Mutex::default();
-        Arc::new(Self { namespace, loaded: Mutex::default(), memory, scheduled, refreshed })
+        let (refreshed, runs_again) = (Mutex::default(), AtomicBool::new(false));
+        Arc::new(Self { namespace, loaded: Mutex::default(), memory, scheduled, refreshed, runs_again })
     }
 
     pub(super) fn scheduled(&self) -> Option<Uuid> {
@@ -119,6 +125,20 @@ impl Session {
     /// Something of later than the last refresh is needed.
     pub(super) fn note_stale(&self) {
         *self.refreshed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The execution runs again.
+    pub(super) fn note_rerun(&self) {
+        self.runs_again.store(true, Ordering::Relaxed);
+    }
+
+    /// Keys that the execution has read from the database before it began to run again. It is likely to read them, too,
+    /// and one by one they could change again meanwhile.
+    pub(super) fn take_keys_to_read_again(&self) -> Vec<KvKey> {
+        match self.runs_again.swap(false, Ordering::Relaxed) {
+            true => self.loaded().entries.keys().take(READ_AGAIN_MAX).cloned().collect(),
+            false => Vec::new(),
+        }
     }
 
     /// Why the execution cannot continue, if its state could not be read.
