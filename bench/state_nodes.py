@@ -82,7 +82,7 @@ class Postgres(Server):
 
 
 class Cluster:
-    """Servers on one database. Its CPU time is that of all servers and of PostgreSQL."""
+    """Servers on one database. Its CPU time counts all servers and PostgreSQL."""
 
     def __init__(self, servers, postgres, database, query, prefix):
         self.servers, self.postgres, self.prefix = servers, postgres, prefix

@@ -430,8 +430,9 @@ impl Contents {
     }
 
     /// Takes over the commits of other nodes; `known` from before they were read. Accepted commits that are not stored
-    /// are thrown away if another one came first; their executions wait until [`Contention::release_refused`]. With `until`, later
-    /// commits may be left out. Returns `false` if accepted commits were thrown away meanwhile: then nothing is taken over.
+    /// are thrown away if another one came first; their executions wait until [`Contention::release_refused`]. With
+    /// `until`, later commits may be left out. Returns `false` if accepted commits were thrown away meanwhile: then
+    /// nothing is taken over.
     pub(super) fn catch_up(
         &mut self,
         changes: Option<&StateChanges>,

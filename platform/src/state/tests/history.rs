@@ -107,7 +107,7 @@ async fn run(
         }
         let snapshot = pass.0.snapshot;
         let is_read_only = pass.0.has_no_writes();
-        // Without TTLs, the time is that of nobody.
+        // Without TTLs, no time is compared.
         let record = |end, epoch, version, at_ms| Record {
             steps: steps.clone(),
             end,

@@ -93,10 +93,14 @@ fn apps_on_two_nodes_never_deadlock() {
     let (upward, downward) = (write("0..40"), write("range(39, -1, -1)"));
     let scripts =
         [("up", upward.as_str()), ("down", &downward), ("sums", "kv::list(\"k\").map(|entry| entry.value)")];
+    run_apps_in_both_orders(&scripts, rounds(30, 2_000));
+}
+
+/// Both apps run at both nodes, in both orders: each execution once, no deadlock.
+fn run_apps_in_both_orders(scripts: &[(&str, &str)], requests: u32) {
     let database = Database::postgres();
-    let mut nodes = serve(&database, &["one", "two"], &scripts);
-    repository(&scripts).push(&nodes[1].git_url("other"), &["main"]).succeeded().says("on 2/2 nodes");
-    let requests = rounds(30, 2_000);
+    let mut nodes = serve(&database, &["one", "two"], scripts);
+    repository(scripts).push(&nodes[1].git_url("other"), &["main"]).succeeded().says("on 2/2 nodes");
     thread::scope(|scope| {
         for number in 0..8 {
             // Each combination of node, app and order.
@@ -140,32 +144,5 @@ fn execution_that_changes_many_keys_is_not_starved_by_another_node() {
     let downward = write("range(39, -1, -1)");
     let scripts =
         [("up", upward.as_str()), ("down", &downward), ("sums", "kv::list(\"k\").map(|entry| entry.value)")];
-    let database = Database::postgres();
-    let mut nodes = serve(&database, &["one", "two"], &scripts);
-    repository(&scripts).push(&nodes[1].git_url("other"), &["main"]).succeeded().says("on 2/2 nodes");
-    let requests = rounds(60, 2_000);
-    thread::scope(|scope| {
-        for number in 0..8 {
-            // Each combination of node, app and order.
-            let (node, app) = (&nodes[number % 2], ["app", "other"][number / 2 % 2]);
-            let order = ["up", "down"][number / 4];
-            scope.spawn(move || {
-                let mut client = Client::of(node);
-                for n in 0..requests {
-                    client.get(&format!("/{app}/{order}?n={n}"));
-                }
-            });
-        }
-    });
-    for node in &nodes {
-        for app in ["app", "other"] {
-            let sums: Vec<u32> =
-                serde_json::from_str(&Client::of(node).get(&format!("/{app}/sums"))).expect("numbers");
-            assert_eq!(sums, vec![4 * requests; 40], "{app}");
-        }
-    }
-    // A connection that is closed has reported everything to the statistics.
-    nodes.iter_mut().for_each(Server::stop);
-    let deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()";
-    assert_eq!(database.query(deadlocks), "0");
+    run_apps_in_both_orders(&scripts, rounds(60, 2_000));
 }
